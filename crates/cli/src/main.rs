@@ -1,0 +1,2 @@
+//! The command `hotpatch`.
+fn main() {}

@@ -1,0 +1,2 @@
+//! What becomes `libhotpatch.so`.
+#![cfg_attr(target_os = "none", no_std)]

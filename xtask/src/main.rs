@@ -1,0 +1,2 @@
+//! Build and maintenance commands of the repository.
+fn main() {}
