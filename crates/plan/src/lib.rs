@@ -9,5 +9,7 @@ extern crate alloc;
 
 pub mod addr;
 pub mod code;
+pub mod decode;
 pub mod image;
 pub mod plan;
+pub mod search;

@@ -1,0 +1,84 @@
+//! The two byte searches that pass over all of an image's code.
+
+/// Byte-search kernels. [`Scalar`] runs anywhere; a process that is being started may bring faster ones.
+pub trait Search {
+    /// Calls `found` with every offset of `0f 05` in `hay`, ascending.
+    fn syscalls(&self, hay: &[u8], found: &mut dyn FnMut(usize));
+
+    /// Calls `found` with every offset in `hay` of what looks like the 4-byte displacement of a branch or `lea`:
+    /// four bytes behind `e8`, `e9`, `0f 80` to `0f 8f`, or `8d` with a RIP-relative operand.
+    /// An opcode of one byte at the very start of `hay` is not reported: offsets begin at 2.
+    /// In no particular order; hits need not be instructions.
+    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(usize));
+}
+
+/// The searches in plain Rust, eight bytes at a time.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Scalar;
+
+/// `byte` in each of eight lanes.
+const fn lanes(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
+}
+
+/// The top bit of each lane that is zero.
+const fn zero_lanes(word: u64) -> u64 {
+    const LOW: u64 = lanes(0x7f);
+    !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// The eight bytes of `hay` from `at`, the first in the lowest lane.
+fn word(hay: &[u8], at: usize) -> Option<u64> {
+    hay.get(at..)?
+        .first_chunk()
+        .map(|bytes| u64::from_le_bytes(*bytes))
+}
+
+impl Search for Scalar {
+    fn syscalls(&self, hay: &[u8], found: &mut dyn FnMut(usize)) {
+        let mut at = 0;
+        while let (Some(first), Some(second)) = (word(hay, at), word(hay, at + 1)) {
+            let mut hits = zero_lanes((first ^ lanes(0x0f)) | (second ^ lanes(0x05)));
+            while hits != 0 {
+                found(at + (hits.trailing_zeros() / 8) as usize);
+                hits &= hits - 1;
+            }
+            at += 8;
+        }
+        let rest = hay.get(at..).unwrap_or(&[]);
+        for (i, pair) in rest.windows(2).enumerate() {
+            if pair == [0x0f, 0x05] {
+                found(at + i);
+            }
+        }
+    }
+
+    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(usize)) {
+        // `at` is the offset of the byte two before the first displacement looked at.
+        let mut at = 0;
+        while let (Some(before), Some(last)) = (word(hay, at), word(hay, at + 1)) {
+            if at + 13 > hay.len() {
+                break;
+            }
+            let near = (last & lanes(0xfe)) ^ lanes(0xe8);
+            let jcc = (before ^ lanes(0x0f)) | ((last & lanes(0xf0)) ^ lanes(0x80));
+            let lea = (before ^ lanes(0x8d)) | ((last & lanes(0xc7)) ^ lanes(0x05));
+            let mut hits = zero_lanes(near) | zero_lanes(jcc) | zero_lanes(lea);
+            while hits != 0 {
+                found(at + 2 + (hits.trailing_zeros() / 8) as usize);
+                hits &= hits - 1;
+            }
+            at += 8;
+        }
+        for offset in at + 2..hay.len().saturating_sub(3) {
+            let (before, last) = (hay[offset - 2], hay[offset - 1]);
+            let is_branch = matches!(last, 0xe8 | 0xe9) || (before == 0x0f && last & 0xf0 == 0x80);
+            if is_branch || (before == 0x8d && last & 0xc7 == 0x05) {
+                found(offset);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,68 @@
+use super::*;
+
+/// Bytes from a small alphabet, so that patterns are frequent.
+fn bytes(seed: u64, len: usize) -> Vec<u8> {
+    const ALPHABET: [u8; 16] = [
+        0x0f, 0x05, 0xe8, 0xe9, 0x8d, 0x80, 0x8f, 0x90, 0x0d, 0x3d, 0x45, 0x00, 0x7f, 0xff, 0x0e,
+        0x10,
+    ];
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    core::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        ALPHABET[(state >> 40) as usize & 15]
+    })
+    .take(len)
+    .collect()
+}
+
+fn collect(search: impl FnOnce(&mut dyn FnMut(usize))) -> Vec<usize> {
+    let mut found = Vec::new();
+    search(&mut |at| found.push(at));
+    found
+}
+
+#[test]
+fn system_calls_as_a_plain_loop_finds_them() {
+    for len in 0..200 {
+        let hay = bytes(len as u64, len);
+        let expected: Vec<usize> = (1..len)
+            .filter(|&i| hay[i - 1..=i] == [0x0f, 0x05])
+            .map(|i| i - 1)
+            .collect();
+        assert_eq!(
+            collect(|found| Scalar.syscalls(&hay, found)),
+            expected,
+            "{hay:x?}"
+        );
+    }
+}
+
+#[test]
+fn displacements_as_a_plain_loop_finds_them() {
+    for len in 0..200 {
+        let hay = bytes(len as u64 + 1000, len);
+        let expected: Vec<usize> = (2..(len + 1).saturating_sub(4))
+            .filter(|&i| match hay[i - 2..i] {
+                [_, 0xe8 | 0xe9] | [0x0f, 0x80..=0x8f] => true,
+                [0x8d, operand] => operand & 0xc7 == 5,
+                _ => false,
+            })
+            .collect();
+        let mut found = collect(|found| Scalar.displacements(&hay, found));
+        found.sort_unstable();
+        assert_eq!(found, expected, "{hay:x?}");
+    }
+}
+
+#[test]
+fn a_pair_is_found_at_every_offset_and_at_the_end() {
+    for offset in 0..40 {
+        let mut hay = vec![0x90; offset];
+        hay.extend([0x0f, 0x05]);
+        assert_eq!(collect(|found| Scalar.syscalls(&hay, found)), [offset]);
+        hay.extend([0x0f; 9]);
+        assert_eq!(collect(|found| Scalar.syscalls(&hay, found)), [offset]);
+    }
+}
