@@ -150,12 +150,15 @@ pub struct Site {
     pub outcome: Outcome,
 }
 
-/// A run of the image's instructions that is executed elsewhere, and then jumps back to `span.end`.
+/// A run of the image's instructions that is executed elsewhere, and then jumps back to `span.end`
+/// (unless the last of them passes control on itself).
+///
+/// The jump that leads here may overwrite dead padding behind `span`, never anything else.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Trampoline {
     /// The original instructions, none left out.
     pub span: Span,
-    /// Each of them as decoded in place.
+    /// Each of them as decoded in place. No-ops are listed, but their copies are empty.
     pub insns: Vec<crate::code::Insn>,
 }
 
@@ -185,7 +188,7 @@ pub enum Change {
 impl Change {
     /// How many bytes it writes.
     #[must_use]
-    pub const fn len(self) -> u64 {
+    pub const fn size(self) -> u64 {
         match self {
             Self::Hop { .. } => 2,
             Self::Leap { .. } => 5,
