@@ -1,0 +1,57 @@
+//! Where the library under test is.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use crate::Allowed;
+
+/// The library under test: what `HOTPATCH_LIB` names, else the one built from this source.
+///
+/// It is copied to where every user can read it, because some programs give up root first.
+///
+/// # Panics
+/// When it cannot be built or copied; no test makes sense without it.
+pub fn library() -> &'static Path {
+    static LIBRARY: OnceLock<PathBuf> = OnceLock::new();
+    LIBRARY.get_or_init(|| {
+        let built = match std::env::var_os("HOTPATCH_LIB") {
+            Some(path) => PathBuf::from(path),
+            None => build(),
+        };
+        let copy = crate::scratch().join(format!("libhotpatch-{}.so", std::process::id()));
+        let _ = fs::remove_file(&copy);
+        fs::copy(&built, &copy).unwrap_or_else(|e| panic!("cannot copy {}: {e}", built.display()));
+        fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("our own file");
+        copy
+    })
+}
+
+/// Removes the copy that [`library`] made, once all trials are over.
+pub fn remove_copy() {
+    let _ =
+        fs::remove_file(crate::scratch().join(format!("libhotpatch-{}.so", std::process::id())));
+}
+
+fn build() -> PathBuf {
+    panic!("set HOTPATCH_LIB to the library under test")
+}
+
+/// Sets the environment under which `command` runs patched.
+pub fn preload(command: &mut Command, allowed: Allowed, log: &Path, report: &Path) {
+    command
+        .env("LD_PRELOAD", library())
+        .env("LIBHOTPATCH_LOGPATH", log)
+        .env("LIBHOTPATCH_REPORT", report);
+    if let Allowed::Alone(tactic) = allowed {
+        command.env("LIBHOTPATCH_TACTICS", tactic);
+    }
+    for path in [log, report] {
+        // Made here, for everyone: the program may have become another user when it writes.
+        let made = fs::File::create(path)
+            .and_then(|f| f.set_permissions(fs::Permissions::from_mode(0o666)));
+        made.unwrap_or_else(|e| panic!("cannot make {}: {e}", path.display()));
+    }
+}

@@ -1,0 +1,206 @@
+//! A real case: a script whose every program runs patched.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use crate::process::{Ran, run};
+use crate::{Allowed, library, package, report, scratch};
+
+/// A script of `tests/real`.
+#[derive(Debug)]
+pub struct Script {
+    /// File name without its extension.
+    pub name: String,
+    source: PathBuf,
+    /// Programs it cannot do without, each with the Debian package that brings it.
+    needs: Vec<(String, String)>,
+    /// Programs that the log must name as patched.
+    patches: Vec<String>,
+    /// Names of the sets of tactics it is tried with; empty for all.
+    modes: Vec<String>,
+    timeout: Duration,
+    native: OnceLock<Result<Ran, String>>,
+}
+
+/// Only the distribution's own programs: what a user has in front of them may be a wrapper.
+const PATH: &str = "/usr/bin:/bin:/usr/sbin:/sbin:/usr/lib/postgresql/15/bin";
+
+impl Script {
+    /// Every script of `tests/real`, in order of name.
+    ///
+    /// # Panics
+    /// When a script states something that has no meaning: a typing error must not silence a test.
+    #[must_use]
+    pub fn all() -> Vec<Self> {
+        let mut all: Vec<Self> = fs::read_dir(package().join("real"))
+            .expect("tests/real is part of the source")
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| path.extension().is_some_and(|e| e == "sh"))
+            .map(|path| {
+                Self::read(path.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
+            })
+            .collect();
+        all.sort_by(|a, b| a.name.cmp(&b.name));
+        all
+    }
+
+    fn read(source: PathBuf) -> Result<Self, String> {
+        let text = fs::read_to_string(&source).map_err(|e| e.to_string())?;
+        let mut script = Self {
+            name: source.file_stem().unwrap_or_default().display().to_string(),
+            source,
+            needs: Vec::new(),
+            patches: Vec::new(),
+            modes: Vec::new(),
+            timeout: Duration::from_secs(60),
+            native: OnceLock::new(),
+        };
+        let head = text.lines().map_while(|l| l.strip_prefix("# "));
+        for (key, value) in head.filter_map(|l| l.split_once(": ")) {
+            let words = || value.split_whitespace().map(str::to_owned);
+            match key {
+                "needs" => {
+                    let (program, package) =
+                        value.split_once(' ').ok_or("needs: PROGRAM PACKAGE")?;
+                    script.needs.push((program.to_owned(), package.to_owned()));
+                }
+                "patches" => script.patches = words().collect(),
+                "only" => script.modes = words().collect(),
+                "timeout" => {
+                    script.timeout =
+                        Duration::from_secs(value.parse().map_err(|_| "timeout: SECONDS")?);
+                }
+                // Anything else is prose.
+                _ => {}
+            }
+        }
+        if script.patches.is_empty() {
+            return Err("does not say `patches:`; it would pass with nothing patched".to_owned());
+        }
+        Ok(script)
+    }
+
+    /// The sets of tactics this script is tried with; all of them when `HOTPATCH_ALL` is set.
+    pub fn allowed(&self) -> impl Iterator<Item = Allowed> + '_ {
+        let every = self.modes.is_empty() || std::env::var_os("HOTPATCH_ALL").is_some();
+        Allowed::all().filter(move |a| every || self.modes.iter().any(|m| m == a.name()))
+    }
+
+    fn missing(&self) -> Result<(), String> {
+        for (program, package) in &self.needs {
+            let found = program.starts_with('/') && Path::new(program).exists()
+                || PATH
+                    .split(':')
+                    .any(|dir| Path::new(dir).join(program).exists());
+            if !found {
+                return Err(format!(
+                    "{program} is missing: apt-get install {package}, or run .ci/run once"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    fn command(&self, dir: &Path) -> Result<Command, String> {
+        self.missing()?;
+        let work = dir.join("work");
+        let _ = fs::remove_dir_all(dir);
+        fs::create_dir_all(&work).map_err(|e| e.to_string())?;
+        // Some programs give up root before they work here.
+        fs::set_permissions(&work, fs::Permissions::from_mode(0o777)).map_err(|e| e.to_string())?;
+        let mut command = Command::new("/bin/bash");
+        command
+            .arg(&self.source)
+            .current_dir(&work)
+            .env_clear()
+            .env("PATH", PATH)
+            .env("HOME", &work)
+            .env("TMPDIR", &work)
+            .env("LC_ALL", "C.UTF-8")
+            .env("TZ", "UTC");
+        Ok(command)
+    }
+
+    fn dir(&self, mode: &str) -> PathBuf {
+        // Of equal length natively and patched, as the path appears in what programs print.
+        scratch().join(format!(
+            "real-{}-{:.4}-{}",
+            self.name,
+            format!("{mode}____"),
+            std::process::id()
+        ))
+    }
+
+    /// What the script does without the library, run once for all its trials.
+    ///
+    /// # Errors
+    /// When a program it needs is missing, or it fails without us.
+    pub fn native(&self) -> Result<&Ran, String> {
+        let native = self.native.get_or_init(|| {
+            let dir = self.dir("native");
+            let mut command = self.command(&dir)?;
+            let ran = run(&mut command, &dir, self.timeout).map_err(|e| e.to_string())?;
+            let _ = fs::remove_dir_all(dir.join("work"));
+            if ran.end != crate::process::End::Exit(0) {
+                return Err(format!(
+                    "fails without the library: {}\n{}\n{}",
+                    ran.end, ran.stdout, ran.stderr
+                ));
+            }
+            Ok(normal(ran, &dir))
+        });
+        native.as_ref().map_err(Clone::clone)
+    }
+
+    /// Runs the script patched and says what differs, or which program was not patched.
+    ///
+    /// # Errors
+    /// The difference, and where the log is.
+    pub fn check(&self, allowed: Allowed) -> Result<(), String> {
+        let native = self.native()?;
+        let dir = self.dir(allowed.name());
+        let mut command = self.command(&dir)?;
+        let (log, sites) = (dir.join("log"), dir.join("report"));
+        library::preload(&mut command, allowed, &log, &sites);
+        let patched = run(&mut command, &dir, self.timeout * 2).map_err(|e| e.to_string())?;
+        let patched = normal(patched, &dir);
+        if let Some(difference) = patched.differs_from(native) {
+            return Err(format!("{difference}files: {}", dir.display()));
+        }
+        let said = fs::read_to_string(&log).map_err(|e| format!("no log: {e}"))?;
+        for program in &self.patches {
+            if !said.contains(program) {
+                return Err(format!(
+                    "the log does not name {program}: {}",
+                    dir.display()
+                ));
+            }
+        }
+        if allowed == Allowed::Ladder {
+            let report = report::read(&sites)?;
+            if report.patched() == 0 {
+                return Err(format!("nothing was patched: {}", dir.display()));
+            }
+            if let Some(site) = report.refused().next() {
+                return Err(format!("refused: {site:?}: {}", dir.display()));
+            }
+        }
+        let _ = fs::remove_dir_all(&dir);
+        Ok(())
+    }
+}
+
+/// With the path of the working directory taken out.
+fn normal(ran: Ran, dir: &Path) -> Ran {
+    let plain = |text: String| text.replace(&*dir.to_string_lossy(), "DIR");
+    Ran {
+        stdout: plain(ran.stdout),
+        stderr: plain(ran.stderr),
+        end: ran.end,
+    }
+}

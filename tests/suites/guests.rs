@@ -1,0 +1,24 @@
+//! Every guest of `tests/guests`, with the whole ladder and with each tactic alone.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use hotpatch_tests::guest::Guest;
+use hotpatch_tests::library;
+use libtest_mimic::{Arguments, Trial};
+
+fn main() -> ExitCode {
+    let mut trials = Vec::new();
+    for guest in Guest::all().into_iter().map(Arc::new) {
+        for allowed in guest.allowed() {
+            let subject = Arc::clone(&guest);
+            trials.push(Trial::test(
+                format!("{}::{}", guest.name, allowed.name()),
+                move || subject.check(allowed).map_err(Into::into),
+            ));
+        }
+    }
+    let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
+    library::remove_copy();
+    conclusion.exit_code()
+}
