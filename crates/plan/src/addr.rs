@@ -62,7 +62,10 @@ impl Span {
     /// `len` bytes from `start`.
     #[must_use]
     pub fn new(start: Va, len: u64) -> Self {
-        Self { start, end: start + len }
+        Self {
+            start,
+            end: start + len,
+        }
     }
 
     /// Length in bytes.

@@ -23,8 +23,14 @@ pub enum Tactic {
 
 impl Tactic {
     /// All tactics, in the order of what they disturb.
-    pub const ALL: [Self; 6] =
-        [Self::Direct, Self::Stone, Self::Before, Self::LiveStone, Self::Clobber, Self::Evict];
+    pub const ALL: [Self; 6] = [
+        Self::Direct,
+        Self::Stone,
+        Self::Before,
+        Self::LiveStone,
+        Self::Clobber,
+        Self::Evict,
+    ];
 
     /// The name used in settings, logs and tables.
     #[must_use]
@@ -67,9 +73,17 @@ impl Tactics {
     /// # Errors
     /// The first word that is no tactic's name.
     pub fn parse(words: &str) -> Result<Self, &str> {
-        words.split(',').map(str::trim).filter(|w| !w.is_empty()).try_fold(Self::NONE, |set, word| {
-            Tactic::ALL.iter().find(|t| t.name() == word).map(|&t| set.with(t)).ok_or(word)
-        })
+        words
+            .split(',')
+            .map(str::trim)
+            .filter(|w| !w.is_empty())
+            .try_fold(Self::NONE, |set, word| {
+                Tactic::ALL
+                    .iter()
+                    .find(|t| t.name() == word)
+                    .map(|&t| set.with(t))
+                    .ok_or(word)
+            })
     }
 }
 
