@@ -8,6 +8,7 @@
 extern crate alloc;
 
 pub mod addr;
+pub mod check;
 pub mod code;
 pub mod decode;
 pub mod image;

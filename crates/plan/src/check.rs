@@ -1,0 +1,319 @@
+//! Proves that a plan, as bytes, changes nothing but who executes the moved instructions.
+//!
+//! An independent judge: of the planner's code it uses the types and the image's segments and
+//! function bounds, and decodes everything else again. What it proves:
+//!
+//! * each trampoline is a faithful copy of its span, each way out of it leads where the original led;
+//! * the jumps at each patched site arrive at its copy, and sites that stay are untouched;
+//! * only no-ops and moved instructions lose bytes, and nothing else in the image changes;
+//! * whoever arrives at a changed place, by falling into it, by a branch or through a pointer,
+//!   finds there what was there before, or the way to its copy.
+
+mod arrive;
+mod copy;
+mod fault;
+mod known;
+mod step;
+mod window;
+
+use alloc::vec::Vec;
+
+pub use fault::Fault;
+
+use crate::addr::{Span, Va};
+use crate::image::Image;
+use crate::plan::{Change, Emission, Outcome, Plan};
+use arrive::{Patched, edit_span, is_retarget};
+use copy::Copies;
+use known::{Known, Wanted};
+use step::{Step, bytes_from, decode};
+use window::{Window, window_at, windows};
+
+/// Looks for a reason why `emission`, the bytes of `plan`, must not be applied to `image` when that
+/// is loaded `bias` higher than it says.
+///
+/// # Errors
+/// Every fault found. Where the plan's parts do not fit together, nothing that relies on them is looked at.
+pub fn check(
+    image: &Image<'_>,
+    plan: &Plan,
+    emission: &Emission,
+    bias: u64,
+) -> Result<(), Vec<Fault>> {
+    let shape = edits(image, plan, emission);
+    let (copies, faults) = copy::walk(image, plan, emission, bias);
+    let mut faults = [shape, faults].concat();
+    if faults.is_empty() {
+        let patched = Patched {
+            image,
+            plan,
+            emission,
+            copies: &copies,
+        };
+        faults = sites(&patched);
+        faults.extend(exits(&patched));
+        let windows = windows(image, plan.edits.iter().map(edit_span));
+        faults.extend(destroyed(&patched, &windows));
+        faults.extend(arrivals(&patched, &windows));
+    }
+    if faults.is_empty() {
+        Ok(())
+    } else {
+        Err(faults)
+    }
+}
+
+/// Edits are in order, in code, and the patches are what they say.
+fn edits(image: &Image<'_>, plan: &Plan, emission: &Emission) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    let mut free = Va(0);
+    for edit in &plan.edits {
+        let (at, span) = (edit.at, edit_span(edit));
+        if at < free {
+            faults.push(Fault::EditsOverlap { at });
+        }
+        free = span.end;
+        if !image.code.iter().any(|code| code.covers(span)) {
+            faults.push(Fault::OutsideCode { at });
+        }
+    }
+    let spare_edit = plan.edits.get(emission.patches.len()).map(|e| e.at);
+    let spare_patch = emission.patches.get(plan.edits.len()).map(|p| p.at);
+    faults.extend(
+        spare_edit
+            .or(spare_patch)
+            .map(|at| Fault::PatchDiffers { at }),
+    );
+    for (edit, patch) in plan.edits.iter().zip(&emission.patches) {
+        let start = |trampoline: u32| emission.starts.get(trampoline as usize);
+        let target = match edit.change {
+            Change::Hop { to } => Some(to),
+            Change::Leap { trampoline } => start(trampoline).map(|&s| emission.base + u64::from(s)),
+            Change::Retarget { .. } => None,
+        };
+        let jump = decode(
+            patch.bytes.get(..usize::from(patch.len)).unwrap_or(&[]),
+            edit.at,
+        )
+        .filter(|i| i.is_jmp_short_or_near() && i.len() as u64 == edit.change.size())
+        .and_then(|i| step::branch_target(&i));
+        let agrees = is_retarget(edit) || target.is_some() && jump == target;
+        if patch.at != edit.at || u64::from(patch.len) != edit.change.size() || !agrees {
+            faults.push(Fault::PatchDiffers { at: edit.at });
+        }
+    }
+    faults
+}
+
+/// Patched sites arrive at their copies, others are as they were, and none is missing.
+fn sites(patched: &Patched<'_, '_>) -> Vec<Fault> {
+    let plan = patched.plan;
+    let mut faults = Vec::new();
+    let mut least = Va(0);
+    for site in &plan.sites {
+        let at = site.at;
+        if at < least || !bytes_from(patched.image, at).starts_with(&[0x0f, 0x05]) {
+            faults.push(Fault::NotASite { at });
+        }
+        least = at + 2;
+        match &site.outcome {
+            Outcome::Patched { trampoline, .. } => {
+                faults.extend(reached(patched, at, *trampoline));
+            }
+            Outcome::Native(_) | Outcome::Refused(_) => {
+                if patched.changed(Span::new(at, 2)) || patched.copies.moves(at) {
+                    faults.push(Fault::SiteTouched { site: at });
+                }
+            }
+        }
+    }
+    for &code in &patched.image.code {
+        let bytes = bytes_from(patched.image, code.start);
+        let bytes = &bytes[..bytes.len().min(code.len() as usize)];
+        let pairs = bytes
+            .windows(2)
+            .enumerate()
+            .filter(|(_, pair)| *pair == [0x0f, 0x05]);
+        faults.extend(
+            pairs
+                .map(|(i, _)| code.start + i as u64)
+                .filter(|at| plan.sites.binary_search_by_key(at, |s| s.at).is_err())
+                .filter(|&at| patched.image.function_at(at).is_some())
+                .filter(|&at| window::is_boundary(patched.image, at))
+                .map(|at| Fault::MissingSite { at }),
+        );
+    }
+    faults
+}
+
+fn reached(patched: &Patched<'_, '_>, site: Va, trampoline: u32) -> Option<Fault> {
+    let Some(moved) = patched.plan.trampolines.get(trampoline as usize) else {
+        return Some(Fault::NoSuchTrampoline { index: trampoline });
+    };
+    if !moved.span.contains(site) || !patched.copies.of.contains_key(&site) {
+        return Some(Fault::SiteNotMoved { site });
+    }
+    // The site itself, or what is executed before it and takes its place.
+    match patched.follow(moved.span.start) {
+        Ok(at) if Some(&at) == patched.copies.of.get(&moved.span.start) => None,
+        Ok(stuck) | Err(stuck) => Some(Fault::NotReached { site, stuck }),
+    }
+}
+
+/// Every way out of a trampoline leads where the original led.
+fn exits(patched: &Patched<'_, '_>) -> Vec<Fault> {
+    let Copies { of, exits, .. } = patched.copies;
+    let astray = exits.iter().filter(|exit| {
+        let moved = of.get(&exit.meant) == Some(&exit.to);
+        let unmoved = exit.to == exit.meant && patched.means_the_same(exit.meant);
+        !moved && !unmoved
+    });
+    astray
+        .map(|exit| match exit.back {
+            true => Fault::NoWayBack { end: exit.meant },
+            false => Fault::BranchAstray {
+                original: exit.original,
+                to: exit.to,
+            },
+        })
+        .collect()
+}
+
+/// Only no-ops and moved instructions lose bytes; hops land; retargeted branches go to copies.
+fn destroyed(patched: &Patched<'_, '_>, windows: &[Window]) -> Vec<Fault> {
+    let mut faults = Vec::new();
+    for (edit, patch) in patched.over(Span {
+        start: Va(0),
+        end: Va(u64::MAX),
+    }) {
+        let (at, span) = (edit.at, edit_span(edit));
+        let window = window_at(windows, at);
+        if is_retarget(edit) {
+            let branch = window.and_then(|w| w.ending_at(span.end));
+            if !branch.is_some_and(|step| retargets(patched, step, &patch.bytes)) {
+                faults.push(Fault::RetargetAstray { at });
+            }
+            continue;
+        }
+        if let Change::Hop { to } = edit.change
+            && !patched.is_edit(to)
+            && !patched.skips_a_pad(at, to)
+        {
+            faults.push(Fault::HopToNowhere { at, to });
+        }
+        let mut kept = at;
+        for step in window.map_or(&[][..], |w| w.over(span)) {
+            if step.at <= kept && (step.pad || patched.copies.moves(step.at)) {
+                kept = step.end();
+            }
+        }
+        if kept < span.end {
+            faults.push(Fault::Destroyed { at: kept });
+        }
+    }
+    faults
+}
+
+fn retargets(patched: &Patched<'_, '_>, branch: &Step, displacement: &[u8; 5]) -> bool {
+    let [a, b, c, d, _] = *displacement;
+    let to = branch
+        .end()
+        .offset(i64::from(i32::from_le_bytes([a, b, c, d])));
+    branch.len >= 5
+        && branch
+            .branch
+            .is_some_and(|meant| patched.copies.of.get(&meant) == Some(&to))
+}
+
+/// Nobody arrives where something else stands now.
+fn arrivals(patched: &Patched<'_, '_>, windows: &[Window]) -> Vec<Fault> {
+    let mut forbidden: Vec<Va> = patched.forbidden().collect();
+    forbidden.sort_unstable();
+    forbidden.dedup();
+    let dead_unless_known = |s: &&Step| s.pad || patched.copies.moves(s.at);
+    let mut wanted: Vec<Va> = windows
+        .iter()
+        .flat_map(|w| &w.steps)
+        .filter(dead_unless_known)
+        .map(|s| s.at)
+        .collect();
+    wanted.extend(&forbidden);
+    wanted.sort_unstable();
+    let mut known = known::known(patched.image, &Wanted(&wanted), windows);
+    // What a trampoline comes back to is alive, whatever stands before it.
+    known.extend(patched.copies.exits.iter().map(|e| Known {
+        to: e.to,
+        from: e.original,
+    }));
+    known.sort_unstable();
+
+    let mut faults = Vec::new();
+    let mut dead: Vec<Va> = Vec::new();
+    for window in windows {
+        let alive = alive(patched, window, &known);
+        for (step, alive) in window.steps.iter().zip(alive) {
+            if !alive || patched.changed(step.span()) {
+                dead.push(step.at);
+            } else if falls(patched.image, window, step) && !patched.means_the_same(step.end()) {
+                faults.push(Fault::FallsInto {
+                    from: step.at,
+                    at: step.end(),
+                });
+            }
+        }
+    }
+    dead.sort_unstable();
+    let leads_astray = |k: &&Known| {
+        forbidden.binary_search(&k.to).is_ok()
+            && dead.binary_search(&k.from).is_err()
+            && !patched
+                .over(Span::new(k.from, 6))
+                .any(|(e, _)| is_own_retarget(patched, e.at, k))
+    };
+    faults.extend(
+        known
+            .iter()
+            .filter(leads_astray)
+            .map(|k| Fault::ArrivesInside {
+                from: k.from,
+                at: k.to,
+            }),
+    );
+    faults
+}
+
+/// Whether the edit at `at` is the displacement of the branch at `known.from`.
+fn is_own_retarget(patched: &Patched<'_, '_>, at: Va, known: &Known) -> bool {
+    let branch = Step::read(patched.image, known.from);
+    branch.is_some_and(|b| b.end() == at + 4 && b.branch == Some(known.to))
+}
+
+/// For each step of `window`, whether it may be executed where it is. Only no-ops and moved
+/// instructions are ever thought not to be.
+fn alive(patched: &Patched<'_, '_>, window: &Window, known: &[Known]) -> Vec<bool> {
+    let mut alive = Vec::with_capacity(window.steps.len());
+    let mut flows = (true, Va(0));
+    for (i, step) in window.steps.iter().enumerate() {
+        let arrives = flows.0 && (i == 0 || flows.1 == step.at);
+        let known_to = known.partition_point(|k| k.to < step.at);
+        let is_known = known.get(known_to).is_some_and(|k| k.to == step.at);
+        let may_be_dead = step.pad || patched.copies.moves(step.at);
+        let lives = !may_be_dead || arrives || is_known;
+        alive.push(lives);
+        let goes_on = lives && !patched.changed(step.span()) && falls(patched.image, window, step);
+        flows = (goes_on, step.end());
+    }
+    alive
+}
+
+/// Whether control goes on behind `step`: a call with nothing but padding between it and the next
+/// function is one that never returns.
+fn falls(image: &Image<'_>, window: &Window, step: &Step) -> bool {
+    if !step.call {
+        return step.falls;
+    }
+    let after = window.steps.partition_point(|s| s.at < step.end());
+    let rest = &window.steps[after..];
+    let code = rest.iter().find(|s| !s.pad).map_or(step.end(), |s| s.at);
+    !image.is_function_start(code)
+}

@@ -1,0 +1,149 @@
+//! Who goes where: references to a set of addresses, found by brute force and then confirmed.
+
+use alloc::vec::Vec;
+
+use super::step::{Step, bytes_from};
+use super::window::{Window, step_before};
+use crate::addr::{Span, Va};
+use crate::image::Image;
+
+/// Somebody at `from` who goes to `to`, or hands out its address.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(super) struct Known {
+    pub(super) to: Va,
+    pub(super) from: Va,
+}
+
+/// Addresses in order, for fast questions.
+pub(super) struct Wanted<'w>(pub(super) &'w [Va]);
+
+impl Wanted<'_> {
+    fn has(&self, at: Va) -> bool {
+        self.0.binary_search(&at).is_ok()
+    }
+}
+
+/// Everything known to lead to one of `wanted`, in order of where it leads.
+pub(super) fn known(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window]) -> Vec<Known> {
+    let mut known = Vec::new();
+    for step in windows.iter().flat_map(|w| &w.steps) {
+        let from = step.at;
+        known.extend(
+            [step.branch, step.names]
+                .into_iter()
+                .flatten()
+                .map(|to| Known { to, from }),
+        );
+        if step.landing {
+            known.push(Known { to: from, from });
+        }
+    }
+    known.retain(|k| wanted.has(k.to));
+    for window in windows {
+        tables(image, wanted, window, &mut known);
+    }
+    for &span in &image.code {
+        displacements(image, wanted, span, &mut known);
+    }
+    pointers(image, wanted, windows, &mut known);
+    let starts = wanted.0.iter().filter(|&&at| image.is_function_start(at));
+    known.extend(starts.map(|&at| Known { to: at, from: at }));
+    known.sort_unstable();
+    known.dedup();
+    known
+}
+
+/// Four bytes anywhere in the code that could be the displacement of a branch or `lea` to a wanted
+/// address, if an instruction really ends there.
+fn displacements(image: &Image<'_>, wanted: &Wanted<'_>, code: Span, known: &mut Vec<Known>) {
+    let bytes = bytes_from(image, code.start);
+    let bytes = &bytes[..bytes.len().min(code.len() as usize)];
+    for (i, four) in bytes.windows(4).enumerate().skip(1) {
+        let before = i.checked_sub(2).map_or(0, |i| bytes[i]);
+        let branch = matches!(
+            (before, bytes[i - 1]),
+            (_, 0xe8 | 0xe9) | (0x0f, 0x80..=0x8f)
+        );
+        let lea = before == 0x8d && bytes[i - 1] & 0xc7 == 0x05;
+        if !branch && !lea {
+            continue;
+        }
+        let displacement = i32::from_le_bytes([four[0], four[1], four[2], four[3]]);
+        let end = code.start + i as u64 + 4;
+        let to = end.offset(i64::from(displacement));
+        if !wanted.has(to) {
+            continue;
+        }
+        let real = step_before(image, end)
+            .filter(|step| step.branch == Some(to) || step.names == Some(to));
+        known.extend(real.map(|step| Known { to, from: step.at }));
+    }
+}
+
+/// Tables of 4-byte distances to their own start, as compilers make of `switch`: every address
+/// that the code of `window` names is taken for the start of one, as long as its words lead into code
+/// of the window.
+fn tables(image: &Image<'_>, wanted: &Wanted<'_>, window: &Window, known: &mut Vec<Known>) {
+    let named = |s: &Step| s.names.map(|at| (at, s.at));
+    let mut starts: Vec<(Va, Va)> = window.steps.iter().filter_map(named).collect();
+    starts.sort_unstable();
+    let (Some(first), Some(last)) = (window.steps.first(), window.steps.last()) else {
+        return;
+    };
+    let text = Span {
+        start: first.at,
+        end: last.end(),
+    };
+    for (i, &(start, from)) in starts.iter().enumerate() {
+        let next = starts[i..]
+            .iter()
+            .find(|s| s.0 > start)
+            .map_or(u64::MAX, |s| s.0.0 - start.0);
+        for word in bytes_from(image, start)
+            .chunks_exact(4)
+            .take((next / 4) as usize)
+        {
+            let distance = i32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+            let to = start.offset(i64::from(distance));
+            if !text.contains(to) {
+                break;
+            }
+            if wanted.has(to) {
+                known.push(Known { to, from });
+            }
+        }
+    }
+}
+
+/// What the image itself says of pointers and landing pads, and besides in an image that cannot be
+/// moved every aligned word of data.
+fn pointers(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window], known: &mut Vec<Known>) {
+    let mut add = |to: Va, from: Va| {
+        if wanted.has(to) {
+            known.push(Known { to, from });
+        }
+    };
+    image.code_pointers(&mut add);
+    for segment in image
+        .segments
+        .iter()
+        .filter(|s| !s.executable && !image.relocatable)
+    {
+        for (i, word) in segment.bytes.as_chunks::<8>().0.iter().enumerate() {
+            add(
+                Va(u64::from_le_bytes(*word)),
+                segment.span.start + 8 * i as u64,
+            );
+        }
+    }
+    let mut function = Span::new(Va(0), 0);
+    for step in windows.iter().flat_map(|w| &w.steps) {
+        if step.at >= function.end {
+            let Some(found) = image.function_at(step.at) else {
+                continue;
+            };
+            function = found.span;
+            image.landing_pads(function, &mut |pad| add(pad, pad));
+        }
+    }
+}
