@@ -1,6 +1,4 @@
-//! Decoded instructions around the places that matter.
-
-use alloc::vec::Vec;
+//! Instructions: what each does to control flow.
 
 use crate::addr::{Span, Va};
 
@@ -75,7 +73,8 @@ pub enum Kind {
     Nop,
     /// `endbr64`: somebody arrives here through a pointer.
     Endbr,
-    /// `int n`, `sysenter` and the like: falls through, must not be moved.
+    /// Must not be moved: `int n`, `sysenter`, `syscall` with a prefix, an operand relative to `eip`, a far call,
+    /// near branches with a 16-bit operand size (processors differ on where they go). May fall through.
     Interrupt,
 }
 
@@ -126,22 +125,4 @@ impl Insn {
     }
 }
 
-/// How sure we are of a region's instruction boundaries.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Trust {
-    /// Decoded from the start of a known function; the whole function decodes.
-    Function,
-    /// No function bounds known here: a sweep that the vote around each of its sites agrees with.
-    Swept,
-}
-
-/// A run of instructions without a gap.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Region {
-    /// The bytes that `insns` cover.
-    pub span: Span,
-    /// In order of address, each beginning where the one before ends.
-    pub insns: Vec<Insn>,
-    /// How it was found.
-    pub trust: Trust,
-}
+pub use crate::region::{Code, Region, Trust};

@@ -1,5 +1,7 @@
 //! The two byte searches that pass over all of an image's code.
 
+use core::ops::Range;
+
 /// Byte-search kernels. [`Scalar`] runs anywhere; a process that is being started may bring faster ones.
 pub trait Search {
     /// Calls `found` with every offset of `0f 05` in `hay`, ascending.
@@ -10,6 +12,18 @@ pub trait Search {
     /// An opcode of one byte at the very start of `hay` is not reported: offsets begin at 2.
     /// In no particular order; hits need not be instructions.
     fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(usize));
+
+    /// Calls `found` with every offset of four bytes that are, in little-endian order, a number in `within`, and
+    /// with that number. In no particular order.
+    fn words(&self, hay: &[u8], within: Range<u32>, found: &mut dyn FnMut(usize, u32)) {
+        let width = within.end.saturating_sub(within.start);
+        for (offset, bytes) in hay.windows(4).enumerate() {
+            let value = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+            if value.wrapping_sub(within.start) < width {
+                found(offset, value);
+            }
+        }
+    }
 }
 
 /// The searches in plain Rust, eight bytes at a time.
