@@ -7,6 +7,7 @@
 mod bytes;
 mod frames;
 mod functions;
+mod headers;
 mod lsda;
 mod malformed;
 mod parse;
@@ -73,7 +74,7 @@ pub struct Image<'a> {
     pub code: Vec<Span>,
     /// Whether it can be loaded anywhere (`ET_DYN`).
     pub relocatable: bool,
-    headers: parse::Headers<'a>,
+    headers: headers::Headers<'a>,
     frames: OnceCell<frames::Frames<'a>>,
     symbols: OnceCell<symbols::Symbols<'a>>,
     pclntab: OnceCell<Option<pclntab::Pclntab<'a>>>,

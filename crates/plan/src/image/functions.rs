@@ -49,11 +49,7 @@ impl Image<'_> {
                 .pclntab()
                 .and_then(|table| table.around(at))
                 .is_some_and(|span| span.start == at)
-            || self
-                .symbols()
-                .starts
-                .binary_search_by_key(&at, |start| start.at)
-                .is_ok()
+            || self.symbols().contains(at)
     }
 
     /// The first address after `after` where a function begins, by any source.
@@ -67,11 +63,7 @@ impl Image<'_> {
             .flatten();
         let fdes =
             fdes.filter_map(|index| Some(self.span_of(&self.fde(frames.get(index)?.1)?).start));
-        let symbols = self.symbols();
-        let symbol = symbols
-            .starts
-            .get(symbols.until(after))
-            .map(|start| start.at);
+        let symbol = self.symbols().next(after);
         let go = self.pclntab().and_then(|table| table.next(after));
         fdes.filter(|&start| start > after)
             .chain(symbol)

@@ -85,43 +85,90 @@ impl<'a> SymbolTable<'a> {
     }
 }
 
-/// A place in code where a function begins.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
-pub(super) struct Start {
-    pub(super) at: Va,
-    /// 0 where nobody states it.
-    pub(super) size: u32,
-    /// In the table of [`Symbols::table`]; [`UNNAMED`] for a start that no symbol names.
-    index: u32,
-}
-
-const UNNAMED: u32 = u32::MAX;
-
 /// All known starts of functions other than FDEs and Go's table.
 #[derive(Debug)]
 pub(super) struct Symbols<'a> {
     table: Option<SymbolTable<'a>>,
-    /// In order of address, then size.
-    pub(super) starts: Vec<Start>,
+    /// What `keys` count from.
+    base: Va,
+    /// Ascending. The high half is a start's distance from `base`, the low half its index in `table`, or
+    /// [`UNNAMED`]: plain words sort twice as fast as records, and this happens while a program starts.
+    keys: Vec<u64>,
 }
 
-impl Symbols<'_> {
-    /// How many starts lie at `at` or before it.
-    pub(super) fn until(&self, at: Va) -> usize {
-        self.starts.partition_point(|start| start.at <= at)
+/// The index of a start that no symbol names.
+const UNNAMED: u32 = u32::MAX;
+
+/// A function's start.
+#[derive(Clone, Copy)]
+struct Start {
+    at: Va,
+    /// 0 where nobody states it.
+    size: u64,
+    symbol: Option<u32>,
+}
+
+impl<'a> Symbols<'a> {
+    fn push(&mut self, at: Va, index: u32) {
+        // code more than 4 GB long cannot call itself; nobody looks for functions there
+        if let Ok(distance) = u32::try_from((at - self.base.0).0) {
+            self.keys.push(u64::from(distance) << 32 | u64::from(index));
+        }
     }
 
-    /// The smallest sized symbol around `at`, among the few that begin nearest before it.
+    /// How many starts lie at `at` or before it.
+    fn until(&self, at: Va) -> usize {
+        match at.0.checked_sub(self.base.0) {
+            Some(distance) => self.keys.partition_point(|&key| key >> 32 <= distance),
+            None => 0,
+        }
+    }
+
+    fn at(&self, key: u64) -> Va {
+        self.base + (key >> 32)
+    }
+
+    /// Starts at `at` or before it, the nearest first; sixteen are enough to see past nested ones.
+    fn before(&self, at: Va) -> impl Iterator<Item = Start> + '_ {
+        let before = self.keys.get(..self.until(at)).unwrap_or(&[]);
+        before.iter().rev().take(16).map(|&key| {
+            let symbol = Some(key as u32).filter(|&index| index != UNNAMED);
+            let entry = symbol.and_then(|index| self.table?.get(index));
+            Start {
+                at: self.at(key),
+                size: entry.map_or(0, |entry| entry.size),
+                symbol,
+            }
+        })
+    }
+
+    /// The smallest sized symbol around `at`.
     pub(super) fn around(&self, at: Va) -> Option<Span> {
-        let before = self.starts.get(..self.until(at))?;
-        let spans = before
-            .iter()
-            .rev()
-            .take(16)
-            .map(|s| Span::new(s.at, u64::from(s.size)));
+        let spans = self.before(at).map(|s| Span {
+            start: s.at,
+            end: Va(s.at.0.saturating_add(s.size)),
+        });
         spans
             .filter(|span| span.contains(at))
             .min_by_key(|span| (span.len(), span.start))
+    }
+
+    /// Whether one of them is `at`.
+    pub(super) fn contains(&self, at: Va) -> bool {
+        self.until(at)
+            .checked_sub(1)
+            .and_then(|last| self.keys.get(last))
+            .is_some_and(|&key| self.at(key) == at)
+    }
+
+    /// The first after `after`.
+    pub(super) fn next(&self, after: Va) -> Option<Va> {
+        self.keys.get(self.until(after)).map(|&key| self.at(key))
+    }
+
+    fn name(&self, start: &Start) -> Option<&'a str> {
+        let table = self.table?;
+        table.name(&table.get(start.symbol?)?)
     }
 }
 
@@ -172,28 +219,25 @@ impl<'a> Image<'a> {
         self.symbols.get_or_init(|| {
             // a linker's .symtab holds the functions of .dynsym too
             let table = self.headers.symtab.or_else(|| self.dynamic_symbols());
-            let mut starts = Vec::new();
-            for (index, entry) in table.into_iter().flat_map(SymbolTable::iter).enumerate() {
+            let base = self.code.first().map_or(Va(0), |first| first.start);
+            let count = table.map_or(0, |table| table.entries.len() / ENTRY);
+            let mut symbols = Symbols {
+                table,
+                base,
+                keys: Vec::with_capacity(count),
+            };
+            for (index, entry) in (0_u32..).zip(table.into_iter().flat_map(SymbolTable::iter)) {
                 if entry.is_function() && self.is_code(entry.value) {
-                    let size = u32::try_from(entry.size).unwrap_or(0);
-                    starts.push(Start {
-                        at: entry.value,
-                        size,
-                        index: u32::try_from(index).unwrap_or(UNNAMED),
-                    });
+                    symbols.push(entry.value, index);
                 }
             }
             self.each_unnamed_start(&mut |at| {
                 if self.is_code(at) {
-                    starts.push(Start {
-                        at,
-                        size: 0,
-                        index: UNNAMED,
-                    });
+                    symbols.push(at, UNNAMED);
                 }
             });
-            starts.sort_unstable();
-            Symbols { table, starts }
+            symbols.keys.sort_unstable();
+            symbols
         })
     }
 
@@ -233,21 +277,15 @@ impl<'a> Image<'a> {
     #[must_use]
     pub fn symbol_at(&self, at: Va) -> Option<(&'a str, u64)> {
         let symbols = self.symbols();
-        let before = symbols.starts.get(..symbols.until(at))?;
-        let named = before
-            .iter()
-            .rev()
-            .filter(|start| start.index != UNNAMED)
-            .take(16);
-        let nearest = named.clone().next().map(|start| start.at);
-        let covers = |s: &&Start| match s.size {
+        let named = || symbols.before(at).filter(|start| start.symbol.is_some());
+        let nearest = named().next().map(|start| start.at);
+        let covers = |s: &Start| match s.size {
             0 => Some(s.at) == nearest && self.code_at(s.at) == self.code_at(at),
-            size => at - s.at.0 < Va(u64::from(size)),
+            size => (at - s.at.0).0 < size,
         };
-        let names = named.filter(covers).filter_map(|s| {
-            let table = symbols.table?;
-            Some((table.name(&table.get(s.index)?)?, (at - s.at.0).0))
-        });
+        let names = named()
+            .filter(covers)
+            .filter_map(|s| Some((symbols.name(&s)?, (at - s.at.0).0)));
         let underscores = |name: &str| name.bytes().take_while(|&b| b == b'_').count();
         names
             .min_by_key(|&(name, offset)| (offset, underscores(name), name))
