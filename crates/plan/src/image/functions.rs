@@ -39,36 +39,57 @@ impl Image<'_> {
         })
     }
 
-    /// Whether a function begins at `at`, by any source: an FDE, Go's table, a symbol (of any size), the entry,
-    /// what the loader calls at start and exit, or an indirect function's resolver.
+    /// Whether a function begins at `at`, as an FDE, Go's table, a symbol (of any size), the entry, what the
+    /// loader calls at start and exit, or an indirect function's resolver says. What an FDE covers is one
+    /// function: further starts inside are not looked for.
     #[must_use]
     pub fn is_function_start(&self, at: Va) -> bool {
-        self.fde_at(at)
-            .is_some_and(|fde| self.span_of(&fde).start == at)
-            || self
-                .pclntab()
-                .and_then(|table| table.around(at))
-                .is_some_and(|span| span.start == at)
-            || self.symbols().contains(at)
+        if let Some(fde) = self.fde_at(at) {
+            return self.span_of(&fde).start == at;
+        }
+        let go = self.pclntab().and_then(|table| table.around(at));
+        go.is_some_and(|span| span.start == at) || self.symbols().contains(at)
     }
 
-    /// The first address after `after` where a function begins, by any source.
+    /// The first address after `after` where a function begins, in the sense of [`Image::is_function_start`].
     #[must_use]
     pub fn next_function_start(&self, after: Va) -> Option<Va> {
         let frames = self.frames();
         let next = frames.until(after);
-        // the one before too: a restorer begins one byte after what its FDE says
-        let fdes = [next.checked_sub(1), Some(next), next.checked_add(1)]
-            .into_iter()
-            .flatten();
-        let fdes =
-            fdes.filter_map(|index| Some(self.span_of(&self.fde(frames.get(index)?.1)?).start));
-        let symbol = self.symbols().next(after);
+        let fde = |index: usize| Some(self.span_of(&self.fde(frames.get(index)?.1)?));
+        let around = next.checked_sub(1).and_then(fde);
+        // a restorer may begin one byte after what the table says
+        let start = around
+            .filter(|span| span.start > after)
+            .or_else(|| fde(next))
+            .map(|span| span.start)
+            // the table and the FDE it leads to may disagree
+            .filter(|&start| start > after);
+        let uncovered = around.map_or(after + 1, |span| span.end.max(after + 1));
+        if start.is_some_and(|start| {
+            self.is_padding(Span {
+                start: uncovered,
+                end: start,
+            })
+        }) {
+            return start;
+        }
         let go = self.pclntab().and_then(|table| table.next(after));
-        fdes.filter(|&start| start > after)
-            .chain(symbol)
-            .chain(go)
-            .min()
+        let symbol = self.symbols().next(uncovered - 1);
+        [start, go, symbol].into_iter().flatten().min()
+    }
+
+    /// Whether `gap` is short and holds only bytes that padding is made of. No function fits into such a gap, so
+    /// symbols need not be gathered to know that none begins there.
+    fn is_padding(&self, gap: Span) -> bool {
+        const PADDING: [u8; 11] = [
+            0x00, 0x0f, 0x1f, 0x2e, 0x40, 0x44, 0x66, 0x80, 0x84, 0x90, 0xcc,
+        ];
+        gap.is_empty()
+            || gap.len() <= 64
+                && self
+                    .bytes(gap)
+                    .is_some_and(|bytes| bytes.iter().all(|b| PADDING.contains(b)))
     }
 
     fn span_of(&self, fde: &Fde) -> Span {
