@@ -3,6 +3,7 @@
 //! Too much here costs a tactic, too little breaks a program: what looks like a reference counts as one, and
 //! who wants to change it asks [`Ref::insn`] first.
 
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
@@ -13,6 +14,9 @@ use crate::tables::{self, Tables};
 
 /// How far a branch with a 1-byte displacement reaches, with its own length.
 const SHORT: u64 = 130;
+
+/// How far around windows references are gathered, because the tactics ask for more of it later.
+const NEIGHBOURHOOD: u64 = 1024;
 
 /// What kind of reference it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -91,35 +95,103 @@ impl Refs {
 }
 
 /// Finds every known reference into `windows` (ascending, disjoint).
+///
+/// All code is searched once, for references into a wider neighbourhood, and again only when asked for
+/// windows outside it.
 pub fn refs(image: &Image<'_>, search: &dyn Search, code: &mut Code<'_>, windows: &[Span]) -> Refs {
+    let far = match code.far_refs() {
+        Some(far) if windows.iter().all(|window| far.covers(*window)) => far,
+        far => {
+            let before = far.as_ref().map_or(&[][..], |far| &far.around);
+            let far = Rc::new(Far::gather(image, search, widened(windows, before)));
+            code.set_far_refs(Rc::clone(&far));
+            far
+        }
+    };
     let windows = Windows::new(windows);
     let mut found = Found {
         windows: &windows,
         all: Vec::new(),
     };
-    let mut tables = Tables::new(image);
-    for span in &image.code {
-        let Some(bytes) = usize::try_from(span.len())
-            .ok()
-            .and_then(|len| image.read(span.start, len))
-        else {
-            continue;
-        };
-        found.near(span.start, bytes, search, &mut tables);
-        if !image.relocatable {
-            found.absolute(span.start, bytes, search);
-        }
-    }
-    tables.entries(|from, to| found.push(to, from, RefKind::JumpTable));
-    found.pointers(image);
+    far.refs
+        .iter()
+        .for_each(|r| found.push(r.to, r.from, r.kind));
     let mut unknown = Vec::new();
-    found.regions(code, &tables, &mut unknown);
+    found.regions(code, &far.tables, &mut unknown);
     found.all.sort_unstable();
     found.all.dedup();
     Refs {
         all: found.all,
         unknown,
     }
+}
+
+/// What a search of the whole image finds, and no decoding is needed for.
+pub(crate) struct Far {
+    /// Where `refs` is complete; in order, disjoint.
+    around: Vec<Span>,
+    /// In no order.
+    refs: Vec<Ref>,
+    /// Where jump tables begin, ascending.
+    tables: Vec<Va>,
+}
+
+impl Far {
+    fn gather(image: &Image<'_>, search: &dyn Search, around: Vec<Span>) -> Self {
+        let windows = Windows::new(&around);
+        let mut found = Found {
+            windows: &windows,
+            all: Vec::new(),
+        };
+        let mut tables = Tables::new(image);
+        for span in &image.code {
+            if let Some(bytes) = image.bytes(*span) {
+                found.near(span.start, bytes, search, &mut tables);
+                if !image.relocatable {
+                    found.absolute(span.start, bytes, search);
+                }
+            }
+        }
+        tables.entries(|from, to| found.push(to, from, RefKind::JumpTable));
+        found.pointers(image);
+        let refs = found.all;
+        Self {
+            around,
+            refs,
+            tables: tables.into_bases(),
+        }
+    }
+
+    fn covers(&self, window: Span) -> bool {
+        let after = self
+            .around
+            .partition_point(|span| span.start <= window.start);
+        self.around[..after]
+            .last()
+            .is_some_and(|span| span.covers(window))
+    }
+}
+
+/// The neighbourhood of `windows`, and what was known `before`.
+fn widened(windows: &[Span], before: &[Span]) -> Vec<Span> {
+    let wide = |span: &Span| Span {
+        start: Va(span.start.0.saturating_sub(NEIGHBOURHOOD)),
+        end: Va(span.end.0.saturating_add(NEIGHBOURHOOD)),
+    };
+    let mut all: Vec<Span> = windows
+        .iter()
+        .map(wide)
+        .chain(before.iter().copied())
+        .collect();
+    all.sort_unstable();
+    all.dedup_by(|next, kept| {
+        let meets = next.start <= kept.end;
+        if meets {
+            kept.end = kept.end.max(next.end);
+        }
+        meets
+    });
+    all
 }
 
 struct Found<'w> {
@@ -201,7 +273,7 @@ impl Found<'_> {
     }
 
     /// Branches with a 1-byte displacement, and jumps that may go anywhere.
-    fn regions(&mut self, code: &mut Code<'_>, tables: &Tables<'_>, unknown: &mut Vec<(Span, Va)>) {
+    fn regions(&mut self, code: &mut Code<'_>, tables: &[Va], unknown: &mut Vec<(Span, Va)>) {
         let mut at = Va(0);
         for window in self.windows.spans {
             let end = window.end + SHORT;

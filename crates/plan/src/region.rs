@@ -12,6 +12,7 @@ use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind};
 use crate::decode::Reader;
 use crate::image::{Function, Image};
+use crate::refs::Far;
 use crate::vote;
 
 /// How far a window reaches to either side of what was asked, in bytes.
@@ -89,6 +90,7 @@ pub struct Code<'i> {
     sites: Vec<Va>,
     /// Starts of functions that hold bytes which are no instructions.
     mixed: BTreeSet<Va>,
+    far_refs: Option<Rc<Far>>,
 }
 
 impl<'i> Code<'i> {
@@ -100,6 +102,7 @@ impl<'i> Code<'i> {
             regions: BTreeMap::new(),
             sites: Vec::new(),
             mixed: BTreeSet::new(),
+            far_refs: None,
         }
     }
 
@@ -140,6 +143,14 @@ impl<'i> Code<'i> {
             return None;
         }
         Some(function)
+    }
+
+    pub(crate) fn far_refs(&self) -> Option<Rc<Far>> {
+        self.far_refs.clone()
+    }
+
+    pub(crate) fn set_far_refs(&mut self, far: Rc<Far>) {
+        self.far_refs = Some(far);
     }
 
     fn known(&self, at: Va) -> Option<Rc<Region>> {
@@ -308,30 +319,30 @@ impl<'i> Code<'i> {
 
     /// Keeps those of `insns` that no region holds yet.
     fn insert(&mut self, insns: Vec<Insn>, trust: Trust) {
-        let mut free = Vec::new();
-        for insn in insns {
-            let taken = self
-                .regions
-                .range(..insn.end())
-                .next_back()
-                .is_some_and(|(_, r)| r.span.overlaps(insn.span()));
-            if taken {
-                self.insert_free(core::mem::take(&mut free), trust);
-            } else {
-                free.push(insn);
-            }
+        let (Some(first), Some(last)) = (insns.first(), insns.last()) else {
+            return;
+        };
+        let span = Span {
+            start: first.at,
+            end: last.end(),
+        };
+        let before = self.regions.range(..span.end).next_back();
+        if before.is_none_or(|(_, region)| region.span.end <= span.start) {
+            let region = Region { span, insns, trust };
+            self.regions.insert(span.start, Rc::new(region));
+            return;
         }
-        self.insert_free(free, trust);
-    }
-
-    fn insert_free(&mut self, insns: Vec<Insn>, trust: Trust) {
-        if let (Some(first), Some(last)) = (insns.first(), insns.last()) {
-            let span = Span {
-                start: first.at,
-                end: last.end(),
-            };
-            self.regions
-                .insert(span.start, Rc::new(Region { span, insns, trust }));
+        let is_free = |insn: &Insn| {
+            let before = self.regions.range(..insn.end()).next_back();
+            before.is_none_or(|(_, region)| region.span.end <= insn.at)
+        };
+        let free: Vec<Vec<Insn>> = insns
+            .chunk_by(|a, b| is_free(a) == is_free(b))
+            .filter(|run| is_free(&run[0]))
+            .map(<[Insn]>::to_vec)
+            .collect();
+        for run in free {
+            self.insert(run, trust);
         }
     }
 }

@@ -2,7 +2,9 @@
 
 use alloc::vec::Vec;
 
-use iced_x86::{Code as Opcode, OpKind, Register};
+use iced_x86::{
+    Code as Opcode, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register, UsedRegister,
+};
 
 use crate::addr::{Span, Va};
 use crate::code::{Kind, Region};
@@ -66,13 +68,14 @@ impl<'i> Tables<'i> {
         self.code.iter().any(|span| span.contains(to)).then_some(to)
     }
 
-    fn has(&self, base: Va) -> bool {
-        self.bases.binary_search(&base).is_ok()
+    /// Where tables begin, ascending, once their entries have been read.
+    pub(crate) fn into_bases(self) -> Vec<Va> {
+        self.bases
     }
 }
 
 /// A jump through a register in `region` whose targets no table and no word of data gives.
-pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &Tables<'_>) -> Option<Va> {
+pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) -> Option<Va> {
     let jumps = region
         .insns
         .iter()
@@ -86,7 +89,7 @@ pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &Tables<'
     }
     let has_table = || {
         region.insns.iter().any(
-            |i| matches!(i.kind, Kind::RipRelative { target, lea: true, .. } if tables.has(target)),
+            |i| matches!(i.kind, Kind::RipRelative { target, lea: true, .. } if tables.binary_search(&target).is_ok()),
         )
     };
     found.filter(|_| !has_table())
@@ -94,16 +97,18 @@ pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &Tables<'
 
 /// Whether the jump at `index` takes its target unchanged from memory, an immediate or a `lea`. Such an address
 /// is a reference of its own, found where it is written down; only one that is computed is not.
+///
+/// A jump right after the frame was taken down is a tail call, wherever its register comes from.
 fn goes_where_a_word_says(image: &Image<'_>, region: &Region, index: usize) -> bool {
-    let Some(bytes) = usize::try_from(region.span.len())
-        .ok()
-        .and_then(|len| image.read(region.span.start, len))
-    else {
+    let Some(bytes) = image.bytes(region.span) else {
         return false;
     };
     let mut reader = Reader::new(bytes, region.span.start);
     let offset = |i: usize| {
-        usize::try_from(region.insns[i].at.0 - region.span.start.0).unwrap_or(usize::MAX)
+        region.insns[i]
+            .at
+            .distance_from(region.span.start)
+            .cast_unsigned() as usize
     };
     if reader.len_at(offset(index)).is_none() {
         return false;
@@ -112,43 +117,58 @@ fn goes_where_a_word_says(image: &Image<'_>, region: &Region, index: usize) -> b
         return true;
     }
     let mut register = reader.last().op0_register();
-    let mut factory = iced_x86::InstructionInfoFactory::new();
+    let mut tail_call = false;
+    let mut factory = InstructionInfoFactory::new();
     for i in (index.saturating_sub(BACK)..index).rev() {
-        let insn = &region.insns[i];
-        let joins = region
+        let (insn, next) = (&region.insns[i], region.insns[i + 1].at);
+        let calls = matches!(
+            insn.kind,
+            Kind::Call { .. } | Kind::CallIndirect { .. } | Kind::Syscall
+        );
+        let joined = region
             .insns
             .iter()
-            .any(|other| other.branch_target() == Some(region.insns[i + 1].at));
-        if joins || !insn.falls_through() || reader.len_at(offset(i)).is_none() {
-            return false;
-        }
-        let writes = factory
-            .info(reader.last())
-            .used_registers()
-            .iter()
-            .any(|used| {
-                used.register().full_register() == register
-                    && !matches!(
-                        used.access(),
-                        iced_x86::OpAccess::Read | iced_x86::OpAccess::CondRead
-                    )
-            });
-        if !writes {
-            continue;
+            .any(|other| other.branch_target() == Some(next));
+        if calls || joined || !insn.falls_through() || reader.len_at(offset(i)).is_none() {
+            break;
         }
         let last = reader.last();
+        let used = factory.info(last).used_registers();
+        let written = |used: &UsedRegister| {
+            !matches!(
+                used.access(),
+                OpAccess::Read | OpAccess::CondRead | OpAccess::None
+            )
+        };
+        if !used
+            .iter()
+            .any(|used| used.register().full_register() == register && written(used))
+        {
+            tail_call |= takes_down_frame(last);
+            continue;
+        }
         match last.code() {
             Opcode::Mov_r64_rm64 | Opcode::Mov_rm64_r64 if last.op1_kind() == OpKind::Register => {
-                register = last.op1_register()
+                register = last.op1_register();
             }
             Opcode::Mov_r64_rm64
             | Opcode::Mov_r32_imm32
             | Opcode::Mov_r64_imm64
             | Opcode::Mov_rm64_imm32
             | Opcode::Pop_r64 => return true,
+            // What `setjmp` keeps is mangled; below that is a return address.
+            Opcode::Xor_r64_rm64 => return last.segment_prefix() == Register::FS,
             Opcode::Lea_r64_m => return last.memory_base() == Register::RIP,
             _ => return false,
         }
     }
-    false
+    tail_call
+}
+
+fn takes_down_frame(insn: &Instruction) -> bool {
+    match insn.code() {
+        Opcode::Pop_r64 | Opcode::Leaveq => true,
+        Opcode::Add_rm64_imm8 | Opcode::Add_rm64_imm32 => insn.op0_register() == Register::RSP,
+        _ => false,
+    }
 }
