@@ -1,2 +1,18 @@
-//! What becomes `libhotpatch.so`.
+//! What becomes `libhotpatch.so`: patches the program it is loaded into, while that starts.
+//!
+//! Built for `x86_64-unknown-none` it is the library; on the host it is an ordinary crate, for its tests.
+//! `start.rs` numbers the steps; INVARIANTS.md says what the `unsafe` of the files that have some relies on.
 #![cfg_attr(target_os = "none", no_std)]
+
+extern crate alloc;
+
+pub mod arch;
+pub mod arena;
+pub mod config;
+pub mod environment;
+pub mod fnmatch;
+pub mod line;
+pub mod log;
+pub mod maps;
+pub mod rescue;
+pub mod sys;

@@ -1,0 +1,400 @@
+//! Every instruction that the runtime needs and Rust does not speak.
+//!
+//! # Safety
+//! The assembly here holds what INVARIANTS.md says in I1 (the constructor's frame) and I2 (vector registers).
+
+use core::arch::{asm, naked_asm};
+
+use hotpatch_plan::search::{Scalar, Search};
+
+/// The six arguments of a system call, and its number.
+pub type Arguments = [usize; 6];
+
+/// Executes `syscall`; answers what the kernel left in `rax`.
+///
+/// # Safety
+/// The call must do nothing to memory that Rust believes to know: the caller says why.
+#[inline]
+pub unsafe fn syscall(number: u32, a: Arguments) -> isize {
+    let result;
+    // SAFETY: the kernel changes rax, rcx and r11 alone; memory is the caller's promise.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as usize => result,
+            in("rdi") a[0],
+            in("rsi") a[1],
+            in("rdx") a[2],
+            in("r10") a[3],
+            in("r8") a[4],
+            in("r9") a[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// A place to come back to from [`guarded`] work that cannot go on.
+#[repr(C)]
+#[derive(Debug, Default)]
+pub struct Guard {
+    /// The stack pointer below the saved registers; 0 while no work is guarded.
+    rsp: usize,
+}
+
+/// How guarded work ended.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Ended {
+    /// It returned.
+    Returned,
+    /// It called [`give_up`].
+    GaveUp,
+}
+
+/// Calls `work(data)` on the stack that ends at `stack`, or on the present one where `stack` is 0.
+///
+/// If `work` calls [`give_up`] with this `guard`, its frames are forgotten without running destructors.
+///
+/// # Safety
+/// `stack` is 0 or the 16-aligned end of writable memory that nobody else uses; whatever `work` owns when
+/// it gives up may be leaked (I3); `guard` stays where it is until the call returns.
+pub unsafe fn guarded(
+    work: unsafe extern "C" fn(*mut u8),
+    data: *mut u8,
+    stack: usize,
+    guard: *mut Guard,
+) -> Ended {
+    // SAFETY: as the caller promises.
+    let gave_up = unsafe { call_on(data, work, stack, guard) };
+    if gave_up == 0 { Ended::Returned } else { Ended::GaveUp }
+}
+
+/// rdi = data, rsi = work, rdx = stack or 0, rcx = &Guard. Answers 0 when `work` returned.
+///
+/// ```text
+///   return address
+///   rbx rbp r12 r13 r14 r15      <- Guard.rsp; also in rbx while `work` runs
+/// ```
+#[unsafe(naked)]
+unsafe extern "C" fn call_on(
+    data: *mut u8,
+    work: unsafe extern "C" fn(*mut u8),
+    stack: usize,
+    guard: *mut Guard,
+) -> usize {
+    naked_asm!(
+        ".cfi_startproc",
+        "push rbx",
+        ".cfi_adjust_cfa_offset 8",
+        "push rbp",
+        ".cfi_adjust_cfa_offset 8",
+        "push r12",
+        ".cfi_adjust_cfa_offset 8",
+        "push r13",
+        ".cfi_adjust_cfa_offset 8",
+        "push r14",
+        ".cfi_adjust_cfa_offset 8",
+        "push r15",
+        ".cfi_adjust_cfa_offset 8",
+        "mov [rcx], rsp",
+        "mov rbx, rsp", // the way back when `work` returns: it keeps rbx
+        ".cfi_def_cfa rbx, 56",
+        "test rdx, rdx",
+        "cmovnz rsp, rdx",
+        "and rsp, -16",
+        "call rsi",
+        "xor eax, eax",
+        "mov rsp, rbx",
+        ".cfi_def_cfa rsp, 56",
+        "pop r15",
+        "pop r14",
+        "pop r13",
+        "pop r12",
+        "pop rbp",
+        "pop rbx",
+        "ret",
+        ".cfi_endproc",
+    )
+}
+
+/// Goes back to where `guard` was set.
+///
+/// # Safety
+/// The [`guarded`] call that set `guard` has not returned, and runs on this thread (I3).
+pub unsafe fn give_up(guard: &Guard) -> ! {
+    // SAFETY: rsp is what `call_on` saved, and its frame is still there; it pops what it pushed.
+    unsafe {
+        asm!(
+            "mov rsp, {rsp}",
+            "mov eax, 1",
+            "pop r15",
+            "pop r14",
+            "pop r13",
+            "pop r12",
+            "pop rbp",
+            "pop rbx",
+            "ret",
+            rsp = in(reg) guard.rsp,
+            options(noreturn),
+        )
+    }
+}
+
+/// The byte searches with SSE2, which every x86-64 processor has: sixteen offsets at a time.
+///
+/// Legacy-encoded instructions leave the upper parts of ymm and zmm registers alone, and the six xmm
+/// registers used are put back (I2): nothing of the program's vector state changes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sse2;
+
+/// Room for six xmm registers, and the constants the searches compare with.
+#[repr(C, align(16))]
+struct Saved([u128; 6]);
+
+const fn lanes(byte: u8) -> u128 {
+    u128::from_ne_bytes([byte; 16])
+}
+
+static SYSCALL: [u128; 2] = [lanes(0x0f), lanes(0x05)];
+
+/// Calls `block(p, mask)` semantics inline: bit i of the mask is set where `0f 05` begins at `p + i`.
+///
+/// Passes over 16-byte blocks from `from` while `from + 17 <= end`; stops at the first that holds a hit.
+/// Answers the block's offset (or where it stopped) and the mask (0 when it stopped).
+///
+/// # Safety
+/// `from..end` is readable.
+unsafe fn next_syscalls(mut from: *const u8, end: *const u8) -> (*const u8, u32) {
+    let mut mask: u32;
+    let mut saved = Saved([0; 6]);
+    // SAFETY: reads 17 bytes from each block below `end`; xmm0 to xmm3 are put back.
+    unsafe {
+        asm!(
+            "movaps [{saved}], xmm0",
+            "movaps [{saved} + 16], xmm1",
+            "movaps [{saved} + 32], xmm2",
+            "movaps [{saved} + 48], xmm3",
+            "movaps xmm2, [{constants}]",
+            "movaps xmm3, [{constants} + 16]",
+            "xor {mask:e}, {mask:e}",
+            "2:",
+            "lea {next}, [{from} + 17]",
+            "cmp {next}, {end}",
+            "ja 3f",
+            "movups xmm0, [{from}]",
+            "movups xmm1, [{from} + 1]",
+            "pcmpeqb xmm0, xmm2",
+            "pcmpeqb xmm1, xmm3",
+            "pand xmm0, xmm1",
+            "pmovmskb {mask:e}, xmm0",
+            "test {mask:e}, {mask:e}",
+            "jnz 3f",
+            "add {from}, 16",
+            "jmp 2b",
+            "3:",
+            "movaps xmm0, [{saved}]",
+            "movaps xmm1, [{saved} + 16]",
+            "movaps xmm2, [{saved} + 32]",
+            "movaps xmm3, [{saved} + 48]",
+            saved = in(reg) &raw mut saved,
+            constants = in(reg) &raw const SYSCALL,
+            from = inout(reg) from,
+            end = in(reg) end,
+            mask = out(reg) mask,
+            next = out(reg) _,
+            options(nostack),
+        );
+    }
+    (from, mask)
+}
+
+static DISPLACEMENTS: [u128; 8] = [
+    lanes(0xfe),
+    lanes(0xe8),
+    lanes(0x0f),
+    lanes(0xf0),
+    lanes(0x80),
+    lanes(0x8d),
+    lanes(0xc7),
+    lanes(0x05),
+];
+
+/// As [`next_syscalls`], for displacements: bit i of the mask is set where `from + i + 2` is one.
+/// Passes over blocks while `from + 21 <= end`, so that each has its four bytes.
+///
+/// # Safety
+/// `from..end` is readable.
+unsafe fn next_displacements(mut from: *const u8, end: *const u8) -> (*const u8, u32) {
+    let mut mask: u32;
+    let mut saved = Saved([0; 6]);
+    // SAFETY: reads 17 bytes from each block below `end`; xmm0 to xmm5 are put back.
+    unsafe {
+        asm!(
+            "movaps [{saved}], xmm0",
+            "movaps [{saved} + 16], xmm1",
+            "movaps [{saved} + 32], xmm2",
+            "movaps [{saved} + 48], xmm3",
+            "movaps [{saved} + 64], xmm4",
+            "movaps [{saved} + 80], xmm5",
+            "xor {mask:e}, {mask:e}",
+            "2:",
+            "lea {next}, [{from} + 21]",
+            "cmp {next}, {end}",
+            "ja 3f",
+            "movups xmm0, [{from}]",     // the byte two before
+            "movups xmm1, [{from} + 1]", // the byte before
+            // e8, e9
+            "movaps xmm2, xmm1",
+            "pand xmm2, [{constants}]",
+            "pcmpeqb xmm2, [{constants} + 16]",
+            // 0f 80 to 0f 8f
+            "movaps xmm3, xmm0",
+            "pcmpeqb xmm3, [{constants} + 32]",
+            "movaps xmm4, xmm1",
+            "pand xmm4, [{constants} + 48]",
+            "pcmpeqb xmm4, [{constants} + 64]",
+            "pand xmm3, xmm4",
+            // 8d, RIP-relative
+            "pcmpeqb xmm0, [{constants} + 80]",
+            "pand xmm1, [{constants} + 96]",
+            "pcmpeqb xmm1, [{constants} + 112]",
+            "pand xmm0, xmm1",
+            "por xmm0, xmm2",
+            "por xmm0, xmm3",
+            "pmovmskb {mask:e}, xmm0",
+            "test {mask:e}, {mask:e}",
+            "jnz 3f",
+            "add {from}, 16",
+            "jmp 2b",
+            "3:",
+            "movaps xmm0, [{saved}]",
+            "movaps xmm1, [{saved} + 16]",
+            "movaps xmm2, [{saved} + 32]",
+            "movaps xmm3, [{saved} + 48]",
+            "movaps xmm4, [{saved} + 64]",
+            "movaps xmm5, [{saved} + 80]",
+            saved = in(reg) &raw mut saved,
+            constants = in(reg) &raw const DISPLACEMENTS,
+            from = inout(reg) from,
+            end = in(reg) end,
+            mask = out(reg) mask,
+            next = out(reg) _,
+            options(nostack),
+        );
+    }
+    (from, mask)
+}
+
+impl Search for Sse2 {
+    fn syscalls(&self, hay: &[u8], found: &mut dyn FnMut(usize)) {
+        let (start, end) = (hay.as_ptr(), hay.as_ptr_range().end);
+        let mut from = start;
+        loop {
+            // SAFETY: `from` and `end` bound a part of `hay`.
+            let (block, mut mask) = unsafe { next_syscalls(from, end) };
+            let at = block.addr() - start.addr();
+            if mask == 0 {
+                return Scalar.syscalls(&hay[at..], &mut |i| found(at + i));
+            }
+            while mask != 0 {
+                found(at + mask.trailing_zeros() as usize);
+                mask &= mask - 1;
+            }
+            from = block.wrapping_add(16);
+        }
+    }
+
+    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(usize)) {
+        let (start, end) = (hay.as_ptr(), hay.as_ptr_range().end);
+        let mut from = start;
+        loop {
+            // SAFETY: `from` and `end` bound a part of `hay`.
+            let (block, mut mask) = unsafe { next_displacements(from, end) };
+            let at = block.addr() - start.addr();
+            if mask == 0 {
+                return Scalar.displacements(&hay[at..], &mut |i| found(at + i));
+            }
+            while mask != 0 {
+                found(at + 2 + mask.trailing_zeros() as usize);
+                mask &= mask - 1;
+            }
+            from = block.wrapping_add(16);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A small generator, so that every run sees the same bytes.
+    fn bytes(seed: u64, len: usize) -> Vec<u8> {
+        const LIKELY: [u8; 8] = [0x0f, 0x05, 0xe8, 0xe9, 0x84, 0x8d, 0x15, 0x48];
+        let mut x = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        (0..len)
+            .map(|_| {
+                x ^= x << 13;
+                x ^= x >> 7;
+                x ^= x << 17;
+                if x & 0x30 == 0 { (x >> 20) as u8 } else { LIKELY[(x >> 30) as usize & 7] }
+            })
+            .collect()
+    }
+
+    #[test]
+    fn agrees_with_plain_rust() {
+        for seed in 0..20_000 {
+            let all = bytes(seed, (seed % 97) as usize);
+            for hay in [&all[..], all.get(3..).unwrap_or(&[])] {
+                let (mut a, mut b) = (Vec::new(), Vec::new());
+                Scalar.syscalls(hay, &mut |i| a.push(i));
+                Sse2.syscalls(hay, &mut |i| b.push(i));
+                assert_eq!(a, b, "syscalls in {hay:02x?}");
+                a.clear();
+                b.clear();
+                Scalar.displacements(hay, &mut |i| a.push(i));
+                Sse2.displacements(hay, &mut |i| b.push(i));
+                a.sort_unstable();
+                b.sort_unstable();
+                assert_eq!(a, b, "displacements in {hay:02x?}");
+            }
+        }
+    }
+
+    unsafe extern "C" fn count_up(data: *mut u8) {
+        // SAFETY: the test passes a byte of its own.
+        unsafe { *data += 1 };
+    }
+
+    #[test]
+    fn guarded_work_returns_on_either_stack() {
+        let mut stack = vec![0u128; 4096];
+        let mut count = 0u8;
+        for end in [0, stack.as_mut_ptr_range().end.addr()] {
+            let mut guard = Guard::default();
+            // SAFETY: `stack` is nobody else's, and `count_up` owns nothing.
+            let ended = unsafe { guarded(count_up, &raw mut count, end, &raw mut guard) };
+            assert_eq!(ended, Ended::Returned);
+        }
+        assert_eq!(count, 2);
+    }
+
+    unsafe extern "C" fn stop(data: *mut u8) {
+        // SAFETY: the test passes its guard, whose call is under way.
+        unsafe { give_up(&*data.cast::<Guard>()) }
+    }
+
+    #[test]
+    fn guarded_work_may_give_up() {
+        let mut stack = vec![0u128; 4096];
+        for end in [0, stack.as_mut_ptr_range().end.addr()] {
+            let mut guard = Guard::default();
+            let data = (&raw mut guard).cast();
+            // SAFETY: `stack` is nobody else's, and `stop` owns nothing.
+            let ended = unsafe { guarded(stop, data, end, &raw mut guard) };
+            assert_eq!(ended, Ended::GaveUp);
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! The settings: environment variables whose names begin with `LIBHOTPATCH_`.
+
+use alloc::ffi::CString;
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use hotpatch_plan::plan::Tactics;
+
+use crate::environment::Environment;
+use crate::fnmatch;
+
+/// Where lines go.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum Target {
+    /// Nowhere.
+    Nowhere,
+    /// The program's own descriptor 2, as it is: its offset is shared, so that neither overwrites the other.
+    Stderr,
+    /// A file, appended to.
+    File(CString),
+}
+
+/// Which files are left alone.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Skip<'a> {
+    patterns: Vec<&'a [u8]>,
+    inverted: bool,
+}
+
+impl<'a> Skip<'a> {
+    /// Patterns between spaces, tabs, newlines and colons; a leading `!` inverts.
+    #[must_use]
+    pub fn parse(text: &'a [u8]) -> Self {
+        let blank = |b: &u8| matches!(b, b' ' | b'\t' | b'\n' | b':');
+        let start = text.iter().position(|b| !blank(b)).unwrap_or(text.len());
+        let (inverted, rest) = match text[start..].strip_prefix(b"!") {
+            Some(rest) => (true, rest),
+            None => (false, text),
+        };
+        Self { patterns: rest.split(blank).filter(|p| !p.is_empty()).collect(), inverted }
+    }
+
+    /// Whether the file at this absolute path is left alone.
+    #[must_use]
+    pub fn skips(&self, path: &[u8]) -> bool {
+        self.patterns.iter().any(|pattern| fnmatch::matches(pattern, path)) != self.inverted
+    }
+}
+
+/// All settings.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Config<'a> {
+    /// `LIBHOTPATCH_LOGPATH`
+    pub log: Target,
+    /// `LIBHOTPATCH_REPORT`
+    pub report: Target,
+    /// `LIBHOTPATCH_SKIP`
+    pub skip: Skip<'a>,
+    /// `LIBHOTPATCH_TACTICS`
+    pub tactics: Tactics,
+    /// `LIBHOTPATCH_STRICT`
+    pub strict: bool,
+    /// What is wrong with the settings: a line for each.
+    pub complaints: Vec<String>,
+}
+
+impl<'a> Config<'a> {
+    /// Reads the settings. What cannot be understood is complained about, and has its default.
+    #[must_use]
+    pub fn read(environment: &Environment<'a>) -> Self {
+        let mut config = Self {
+            log: Target::Stderr,
+            report: Target::Nowhere,
+            skip: Skip::default(),
+            tactics: Tactics::ALL,
+            strict: false,
+            complaints: Vec::new(),
+        };
+        if environment.secure {
+            // Somebody with fewer rights wrote this environment.
+            return config;
+        }
+        if let Some(path) = environment.get("LIBHOTPATCH_LOGPATH") {
+            config.log = target(path).unwrap_or(Target::Stderr);
+        }
+        if let Some(path) = environment.get("LIBHOTPATCH_REPORT") {
+            config.report = target(path).unwrap_or(Target::Nowhere);
+        }
+        if let Some(patterns) = environment.get("LIBHOTPATCH_SKIP") {
+            config.skip = Skip::parse(patterns);
+        }
+        config.read_words(environment);
+        config
+    }
+
+    fn read_words(&mut self, environment: &Environment<'a>) {
+        if let Some(value) = environment.get("LIBHOTPATCH_TACTICS").filter(|v| !v.trim_ascii().is_empty()) {
+            match str::from_utf8(value).map_err(|_| "bytes that are no text").and_then(Tactics::parse) {
+                Ok(tactics) => self.tactics = tactics,
+                Err(word) => self.complaints.push(format!("LIBHOTPATCH_TACTICS: no tactic is called `{word}`; using all")),
+            }
+        }
+        match environment.get("LIBHOTPATCH_STRICT") {
+            None | Some(b"" | b"0") => {}
+            Some(b"1") => self.strict = true,
+            Some(other) => self.complaints.push(format!(
+                "LIBHOTPATCH_STRICT: `{}` is neither 0 nor 1; using 0",
+                String::from_utf8_lossy(other)
+            )),
+        }
+        for variable in &environment.variables {
+            let name = variable.split(|&b| b == b'=').next().unwrap_or(variable);
+            if name.starts_with(b"LIBHOTPATCH_") && !KNOWN.iter().any(|known| known.as_bytes() == name) {
+                self.complaints.push(format!("{}: no such setting", String::from_utf8_lossy(name)));
+            }
+        }
+    }
+}
+
+const KNOWN: [&str; 5] = [
+    "LIBHOTPATCH_LOGPATH",
+    "LIBHOTPATCH_REPORT",
+    "LIBHOTPATCH_SKIP",
+    "LIBHOTPATCH_STRICT",
+    "LIBHOTPATCH_TACTICS",
+];
+
+/// `None` where `path` is empty.
+fn target(path: &[u8]) -> Option<Target> {
+    Some(match path {
+        b"" => return None,
+        b"/dev/null" => Target::Nowhere,
+        b"/proc/self/fd/2" | b"/dev/fd/2" | b"/dev/stderr" => Target::Stderr,
+        _ => Target::File(CString::new(path).ok()?),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hotpatch_plan::plan::Tactic;
+
+    fn read<'a>(variables: &[&'a str]) -> Config<'a> {
+        let variables = variables.iter().map(|v| v.as_bytes()).collect();
+        Config::read(&Environment { variables, ..Environment::default() })
+    }
+
+    #[test]
+    fn defaults() {
+        let config = read(&["PATH=/bin", "LIBHOTPATCH_LOGPATH=", "LIBHOTPATCH_TACTICS=", "LIBHOTPATCH_STRICT="]);
+        assert_eq!((&config.log, &config.report), (&Target::Stderr, &Target::Nowhere));
+        assert!(config.tactics == Tactics::ALL && !config.strict && config.complaints.is_empty());
+        assert!(!config.skip.skips(b"/lib/libc.so.6"));
+    }
+
+    #[test]
+    fn skips_what_matches_any_pattern() {
+        let skip = Skip::parse(b" */libc.so*\t/usr/bin/true:\n*ld-linux*");
+        assert!(skip.skips(b"/usr/lib/libc.so.6") && skip.skips(b"/usr/bin/true"));
+        assert!(skip.skips(b"/lib64/ld-linux-x86-64.so.2") && !skip.skips(b"/usr/bin/ls"));
+    }
+
+    #[test]
+    fn inverted_skips_all_the_rest() {
+        for text in [&b"!*/libc.so*:[vdso]"[..], b" ! */libc.so*"] {
+            let skip = Skip::parse(text);
+            assert!(!skip.skips(b"/usr/lib/libc.so.6") && skip.skips(b"/usr/bin/ls"));
+        }
+        assert!(Skip::parse(b"!").skips(b"/usr/bin/ls"));
+    }
+
+    #[test]
+    fn tactics_are_named() {
+        let config = read(&["LIBHOTPATCH_TACTICS=stone,before"]);
+        assert!(config.tactics.has(Tactic::Stone) && !config.tactics.has(Tactic::Clobber));
+        let config = read(&["LIBHOTPATCH_TACTICS=stone,stick"]);
+        assert_eq!(config.tactics, Tactics::ALL);
+        assert_eq!(config.complaints, ["LIBHOTPATCH_TACTICS: no tactic is called `stick`; using all"]);
+    }
+
+    #[test]
+    fn what_is_not_understood_is_said() {
+        let config = read(&["LIBHOTPATCH_STRICT=yes", "LIBHOTPATCH_SKIPS=x"]);
+        assert_eq!(config.complaints.len(), 2, "{:?}", config.complaints);
+        assert!(!config.strict && read(&["LIBHOTPATCH_STRICT=1"]).strict);
+    }
+
+    #[test]
+    fn the_environment_of_a_privileged_program_is_not_read() {
+        let variables = vec![&b"LIBHOTPATCH_LOGPATH=/etc/passwd"[..], b"LIBHOTPATCH_SKIP=*"];
+        let config = Config::read(&Environment { variables, secure: true, ..Environment::default() });
+        assert_eq!((config.log, config.skip), (Target::Stderr, Skip::default()));
+    }
+}

@@ -1,0 +1,107 @@
+//! Work that may fail anywhere without taking the program along.
+//!
+//! A panic (out of memory, a bug in the planner) ends the work that is guarded here, not the process.
+//!
+//! # Safety
+//! I3: guarded work owns nothing but arena memory and what its caller closes; only start-up's thread runs it.
+
+use core::cell::UnsafeCell;
+use core::fmt::{self, Write as _};
+use core::mem::MaybeUninit;
+use core::ptr;
+
+use crate::arch::{self, Ended, Guard};
+use crate::line::Line;
+
+/// What a panic said.
+pub type LastWords = Line<256>;
+
+struct State {
+    /// The innermost guard; null while nothing is guarded.
+    guard: *const Guard,
+    words: LastWords,
+}
+
+struct Shared(UnsafeCell<State>);
+
+// SAFETY: I3: one thread uses it.
+unsafe impl Sync for Shared {}
+
+static STATE: Shared = Shared(UnsafeCell::new(State { guard: ptr::null(), words: LastWords::new() }));
+
+/// Runs `work` on the stack that ends at `stack` (0: the present one).
+///
+/// # Errors
+/// What the panic said that ended it.
+///
+/// # Safety
+/// I3; `stack` is 0 or as for [`arch::guarded`].
+pub unsafe fn rescue<T, F: FnOnce() -> T>(stack: usize, work: F) -> Result<T, LastWords> {
+    struct Job<T, F> {
+        work: Option<F>,
+        result: MaybeUninit<T>,
+    }
+    unsafe extern "C" fn run<T, F: FnOnce() -> T>(job: *mut u8) {
+        // SAFETY: `rescue` passes its own `Job`, which outlives the call.
+        let job = unsafe { &mut *job.cast::<Job<T, F>>() };
+        if let Some(work) = job.work.take() {
+            job.result.write(work());
+        }
+    }
+    let mut job = Job { work: Some(work), result: MaybeUninit::uninit() };
+    let mut guard = Guard::default();
+    // SAFETY: I3.
+    let outer = unsafe { ptr::replace(&raw mut (*STATE.0.get()).guard, &raw const guard) };
+    // SAFETY: as the caller promises; `guard` and `job` live until it returns.
+    let ended = unsafe { arch::guarded(run::<T, F>, (&raw mut job).cast(), stack, &raw mut guard) };
+    // SAFETY: I3.
+    unsafe { (*STATE.0.get()).guard = outer };
+    match ended {
+        // SAFETY: `run` has written the result before it returned.
+        Ended::Returned => Ok(unsafe { job.result.assume_init() }),
+        // SAFETY: I3.
+        Ended::GaveUp => Err(unsafe { (*STATE.0.get()).words.clone() }),
+    }
+}
+
+/// Ends the innermost guarded work with these words.
+///
+/// Outside of it there is nobody to go back to. Nothing of ours runs there, so this is never seen.
+pub fn end_work(words: fmt::Arguments<'_>) -> ! {
+    let state = STATE.0.get();
+    // SAFETY: I3.
+    let state = unsafe { &mut *state };
+    state.words = LastWords::new();
+    let _ = state.words.write_fmt(words);
+    // SAFETY: a guard is there only while its call is under way.
+    if let Some(guard) = unsafe { state.guard.as_ref() } {
+        // SAFETY: as above.
+        unsafe { arch::give_up(guard) }
+    }
+    crate::sys::exit(127)
+}
+
+#[cfg(target_os = "none")]
+#[panic_handler]
+fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
+    end_work(format_args!("{info}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // One test: the state is the process's, as it is where it is used.
+    #[test]
+    fn the_innermost_guard_takes_it() {
+        // SAFETY: only this test uses `rescue`.
+        let outer = unsafe {
+            rescue(0, || {
+                let inner: Result<(), _> = rescue(0, || end_work(format_args!("no room at {:#x}", 64)));
+                assert_eq!(inner.unwrap_err().as_str(), "no room at 0x40");
+                5
+            })
+        };
+        assert_eq!(outer.unwrap(), 5);
+    }
+}

@@ -1,0 +1,366 @@
+//! The system calls that start-up makes, with types.
+//!
+//! # Safety
+//! Each wrapper passes the kernel memory that it borrows for the call, or whose validity its caller promises.
+
+use core::ffi::CStr;
+use core::fmt;
+
+use linux_raw_sys::general as k;
+use linux_raw_sys::{errno, prctl};
+
+use crate::arch::syscall;
+
+/// An error number of the kernel's.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Errno(pub u32);
+
+impl Errno {
+    /// Interrupted by a signal.
+    pub const INTR: Self = Self(errno::EINTR);
+    /// Would block.
+    pub const AGAIN: Self = Self(errno::EAGAIN);
+    /// The reader is gone.
+    pub const PIPE: Self = Self(errno::EPIPE);
+    /// Something is mapped there.
+    pub const EXIST: Self = Self(errno::EEXIST);
+}
+
+impl fmt::Display for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let words = match self.0 {
+            errno::EPERM => "not permitted",
+            errno::ENOENT => "no such file",
+            errno::EIO => "refused by the kernel",
+            errno::ENXIO => "nobody reads from it",
+            errno::ENOMEM => "no memory",
+            errno::EACCES => "access denied",
+            errno::EEXIST => "in use",
+            errno::ENOTDIR => "not a directory",
+            errno::EISDIR => "a directory",
+            errno::EINVAL => "not valid",
+            errno::EMFILE | errno::ENFILE => "too many open files",
+            errno::ENOSPC => "no space left",
+            errno::EROFS => "read-only file system",
+            errno::ENAMETOOLONG => "name too long",
+            errno::ELOOP => "too many symbolic links",
+            other => return write!(f, "error {other}"),
+        };
+        f.write_str(words)
+    }
+}
+
+type Result<T> = core::result::Result<T, Errno>;
+
+fn answer(result: isize) -> Result<usize> {
+    if (-4095..0).contains(&result) {
+        Err(Errno(result.unsigned_abs() as u32))
+    } else {
+        Ok(result.cast_unsigned())
+    }
+}
+
+/// A system call whose memory arguments are all borrowed by a wrapper of this file.
+///
+/// # Safety
+/// As [`syscall`].
+unsafe fn call<const N: usize>(number: u32, arguments: [usize; N]) -> Result<usize> {
+    let mut all = [0; 6];
+    all[..N].copy_from_slice(&arguments);
+    // SAFETY: as the caller promises.
+    answer(unsafe { syscall(number, all) })
+}
+
+/// An open descriptor, closed when dropped.
+#[derive(PartialEq, Eq, Debug)]
+pub struct Fd(u32);
+
+impl Drop for Fd {
+    fn drop(&mut self) {
+        // SAFETY: closes a descriptor that we opened.
+        let _ = unsafe { call(k::__NR_close, [self.0 as usize]) };
+    }
+}
+
+/// The program's own descriptor 2, borrowed.
+pub const STDERR: u32 = 2;
+
+/// How a file is opened. Each is closed on exec and never becomes the controlling terminal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Open {
+    /// To read.
+    Read,
+    /// To read and write.
+    ReadWrite,
+    /// To append to, made if missing; never waits for the reader of a pipe.
+    Append,
+}
+
+impl Fd {
+    /// Opens `path`.
+    pub fn open(path: &CStr, how: Open) -> Result<Self> {
+        let flags = k::O_CLOEXEC
+            | k::O_NOCTTY
+            | match how {
+                Open::Read => k::O_RDONLY | k::O_NONBLOCK,
+                Open::ReadWrite => k::O_RDWR,
+                Open::Append => k::O_WRONLY | k::O_APPEND | k::O_CREAT | k::O_NONBLOCK,
+            };
+        let at = k::AT_FDCWD as isize as usize;
+        let arguments = [at, path.as_ptr().addr(), flags as usize, 0o666];
+        // SAFETY: reads `path`.
+        unsafe { call(k::__NR_openat, arguments) }.map(|fd| Self(fd as u32))
+    }
+
+    /// The number.
+    #[must_use]
+    pub fn raw(&self) -> u32 {
+        self.0
+    }
+
+    /// Reads into `buffer` from the file's own offset; 0 at the end.
+    pub fn read(&self, buffer: &mut [u8]) -> Result<usize> {
+        let arguments = [self.0 as usize, buffer.as_mut_ptr().addr(), buffer.len()];
+        // SAFETY: writes to `buffer`.
+        retry(|| unsafe { call(k::__NR_read, arguments) })
+    }
+
+    /// Writes `bytes` at `offset`.
+    pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize> {
+        let arguments = [self.0 as usize, bytes.as_ptr().addr(), bytes.len(), offset as usize];
+        // SAFETY: reads `bytes`. That `self` may be /proc/self/mem is the business of patch.rs (I5).
+        retry(|| unsafe { call(k::__NR_pwrite64, arguments) })
+    }
+
+    /// What is known of the file.
+    pub fn status(&self) -> Result<k::stat> {
+        // SAFETY: all zeros is a `stat`.
+        let mut stat: k::stat = unsafe { core::mem::zeroed() };
+        // SAFETY: writes to `stat`.
+        unsafe { call(k::__NR_fstat, [self.0 as usize, (&raw mut stat).addr()]) }?;
+        Ok(stat)
+    }
+
+    /// Maps `len` bytes of the file to read, private; never written through.
+    pub fn map(&self, len: usize) -> Result<*const u8> {
+        let arguments =
+            [0, len, k::PROT_READ as usize, k::MAP_PRIVATE as usize, self.0 as usize, 0];
+        // SAFETY: makes a new mapping where none was.
+        unsafe { call(k::__NR_mmap, arguments) }.map(core::ptr::with_exposed_provenance)
+    }
+}
+
+fn retry(mut call: impl FnMut() -> Result<usize>) -> Result<usize> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            other => return other,
+        }
+    }
+}
+
+/// Writes `bytes` to descriptor `fd`, once.
+pub fn write(fd: u32, bytes: &[u8]) -> Result<usize> {
+    let arguments = [fd as usize, bytes.as_ptr().addr(), bytes.len()];
+    // SAFETY: reads `bytes`.
+    retry(|| unsafe { call(k::__NR_write, arguments) })
+}
+
+/// Whether `fd` takes bytes within `milliseconds`. Where it cannot be told, it is said to.
+pub fn wait_writable(fd: u32, milliseconds: u32) -> bool {
+    let mut poll = k::pollfd { fd: fd.cast_signed(), events: k::POLLOUT as i16, revents: 0 };
+    let arguments = [(&raw mut poll).addr(), 1, milliseconds as usize];
+    // SAFETY: writes to `poll`.
+    let ready = unsafe { call(k::__NR_poll, arguments) };
+    ready != Ok(0)
+}
+
+/// What memory may be used for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Protection {
+    /// Nothing.
+    None,
+    /// Reading.
+    Read,
+    /// Reading and writing.
+    ReadWrite,
+    /// Reading and executing.
+    ReadExecute,
+    /// Executing alone.
+    Execute,
+}
+
+impl Protection {
+    fn bits(self) -> usize {
+        (match self {
+            Self::None => 0,
+            Self::Read => k::PROT_READ,
+            Self::ReadWrite => k::PROT_READ | k::PROT_WRITE,
+            Self::ReadExecute => k::PROT_READ | k::PROT_EXEC,
+            Self::Execute => k::PROT_EXEC,
+        }) as usize
+    }
+}
+
+/// Maps `len` bytes of zeros near `hint`, without reserving memory for them.
+pub fn map_anywhere(hint: usize, len: usize) -> Result<usize> {
+    let flags = k::MAP_PRIVATE | k::MAP_ANONYMOUS | k::MAP_NORESERVE;
+    let arguments = [hint, len, Protection::ReadWrite.bits(), flags as usize, usize::MAX, 0];
+    // SAFETY: makes a new mapping where none was.
+    unsafe { call(k::__NR_mmap, arguments) }
+}
+
+/// Maps `len` bytes of zeros at `at` exactly, which must be free.
+pub fn map_at(at: usize, len: usize, protection: Protection) -> Result<()> {
+    let flags = k::MAP_PRIVATE | k::MAP_ANONYMOUS | k::MAP_FIXED_NOREPLACE;
+    let arguments = [at, len, protection.bits(), flags as usize, usize::MAX, 0];
+    // SAFETY: replaces nothing: MAP_FIXED_NOREPLACE, and kernels before 4.17 take `at` as a hint.
+    let got = unsafe { call(k::__NR_mmap, arguments) }?;
+    if got == at {
+        return Ok(());
+    }
+    // SAFETY: unmaps what was mapped just now.
+    let _ = unsafe { unmap(got, len) };
+    Err(Errno::EXIST)
+}
+
+/// Unmaps.
+///
+/// # Safety
+/// Nobody uses those bytes any more.
+pub unsafe fn unmap(at: usize, len: usize) -> Result<()> {
+    // SAFETY: as the caller promises.
+    unsafe { call(k::__NR_munmap, [at, len]) }.map(drop)
+}
+
+/// Changes what whole pages may be used for.
+///
+/// # Safety
+/// Nobody uses those bytes for what is no longer allowed.
+pub unsafe fn protect(at: usize, len: usize, protection: Protection) -> Result<()> {
+    // SAFETY: as the caller promises.
+    unsafe { call(k::__NR_mprotect, [at, len, protection.bits()]) }.map(drop)
+}
+
+/// Whether memory that was writable can never become executable (`PR_SET_MDWE`).
+#[must_use]
+pub fn denies_write_execute() -> bool {
+    // SAFETY: reads no memory.
+    matches!(unsafe { call(k::__NR_prctl, [prctl::PR_GET_MDWE as usize, 0, 0, 0, 0]) }, Ok(bits) if bits != 0)
+}
+
+/// Copies from an address that may not be mapped. `false` where it is not, or the kernel refuses.
+pub fn peek(from: usize, to: &mut [u8]) -> bool {
+    let local = k::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() as _ };
+    let remote = k::iovec {
+        iov_base: core::ptr::without_provenance_mut(from),
+        iov_len: to.len() as _,
+    };
+    let arguments =
+        [process_id() as usize, (&raw const local).addr(), 1, (&raw const remote).addr(), 1, 0];
+    // SAFETY: writes to `to`; the kernel answers EFAULT where `from` is not mapped.
+    let copied = unsafe { call(k::__NR_process_vm_readv, arguments) };
+    copied == Ok(to.len())
+}
+
+/// The process's id.
+#[must_use]
+pub fn process_id() -> u32 {
+    // SAFETY: reads no memory, as the two below.
+    unsafe { call(k::__NR_getpid, []) }.unwrap_or(0) as u32
+}
+
+/// Whether the process got privileges by exec: the environment is then somebody else's word.
+#[must_use]
+pub fn is_privileged() -> bool {
+    // SAFETY: as above.
+    let id = |number| unsafe { call(number, []) };
+    id(k::__NR_getuid) != id(k::__NR_geteuid) || id(k::__NR_getgid) != id(k::__NR_getegid)
+}
+
+/// Nanoseconds since boot. By a system call: the vDSO's own code may be about to change.
+#[must_use]
+pub fn now() -> u64 {
+    let mut time = k::__kernel_timespec { tv_sec: 0, tv_nsec: 0 };
+    let arguments = [k::CLOCK_MONOTONIC as usize, (&raw mut time).addr()];
+    // SAFETY: writes to `time`.
+    let _ = unsafe { call(k::__NR_clock_gettime, arguments) };
+    time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
+}
+
+/// How many threads the process has, 1 where it cannot be told.
+#[must_use]
+pub fn threads() -> u32 {
+    // SAFETY: all zeros is a `stat`.
+    let mut stat: k::stat = unsafe { core::mem::zeroed() };
+    let at = k::AT_FDCWD as isize as usize;
+    let arguments = [at, c"/proc/self/task".as_ptr().addr(), (&raw mut stat).addr(), 0];
+    // SAFETY: reads the path, writes to `stat`.
+    match unsafe { call(k::__NR_newfstatat, arguments) } {
+        // `.`, `..` and one directory for each thread
+        Ok(_) => (stat.st_nlink as u32).saturating_sub(2).max(1),
+        Err(_) => 1,
+    }
+}
+
+/// The soft limit of the stack's size in bytes.
+#[must_use]
+pub fn stack_limit() -> u64 {
+    let mut limit = k::rlimit64 { rlim_cur: 8 << 20, rlim_max: 0 };
+    let arguments = [0, k::RLIMIT_STACK as usize, 0, (&raw mut limit).addr()];
+    // SAFETY: writes to `limit`.
+    let _ = unsafe { call(k::__NR_prlimit64, arguments) };
+    limit.rlim_cur
+}
+
+/// Ends the process.
+pub fn exit(status: u8) -> ! {
+    loop {
+        // SAFETY: does not come back.
+        let _ = unsafe { call(k::__NR_exit_group, [status as usize]) };
+    }
+}
+
+const SIGPIPE: u64 = 1 << (k::SIGPIPE - 1);
+
+/// While it lives, a write to a pipe that nobody reads does not kill the program.
+#[derive(Debug)]
+pub struct WithoutSigpipe {
+    before: u64,
+    was_pending: bool,
+}
+
+impl WithoutSigpipe {
+    /// Blocks SIGPIPE in this thread.
+    #[must_use]
+    pub fn begin() -> Self {
+        let mut before = 0u64;
+        mask(k::SIG_BLOCK, SIGPIPE, &mut before);
+        Self { before, was_pending: before & SIGPIPE != 0 && pending() & SIGPIPE != 0 }
+    }
+}
+
+impl Drop for WithoutSigpipe {
+    fn drop(&mut self) {
+        if !self.was_pending {
+            let (set, zero) = (SIGPIPE, k::__kernel_timespec { tv_sec: 0, tv_nsec: 0 });
+            let arguments = [(&raw const set).addr(), 0, (&raw const zero).addr(), 8];
+            // SAFETY: reads `set` and `zero`; takes the signal that our own write raised.
+            let _ = unsafe { call(k::__NR_rt_sigtimedwait, arguments) };
+        }
+        mask(k::SIG_SETMASK, self.before, &mut 0);
+    }
+}
+
+fn mask(how: u32, set: u64, before: &mut u64) {
+    let arguments = [how as usize, (&raw const set).addr(), core::ptr::from_mut(before).addr(), 8];
+    // SAFETY: reads `set`, writes to `before`.
+    let _ = unsafe { call(k::__NR_rt_sigprocmask, arguments) };
+}
+
+fn pending() -> u64 {
+    let mut set = 0u64;
+    // SAFETY: writes to `set`.
+    let _ = unsafe { call(k::__NR_rt_sigpending, [(&raw mut set).addr(), 8]) };
+    set
+}
