@@ -1,11 +1,13 @@
 //! Bytes to [`Insn`]: what one instruction does to control flow, and what in it depends on its place.
 
-use iced_x86::{
-    Code as Opcode, Decoder, DecoderError, DecoderOptions, FlowControl, Instruction, Register,
-};
+mod form;
+mod tables;
 
 use crate::addr::Va;
 use crate::code::{Insn, Kind};
+
+use form::NoForm;
+pub(crate) use form::{Form, Map};
 
 /// Decodes the instruction at the start of `bytes`, which lies at `at`.
 ///
@@ -19,213 +21,188 @@ pub fn decode(bytes: &[u8], at: Va) -> Option<Insn> {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     base: Va,
-    decoder: Decoder<'a>,
-    instruction: Instruction,
+    cut_off: bool,
 }
 
 impl<'a> Reader<'a> {
     /// A reader of `bytes`, whose first byte lies at `base`.
     #[must_use]
-    pub fn new(bytes: &'a [u8], base: Va) -> Self {
-        let decoder = Decoder::with_ip(64, bytes, base.0, DecoderOptions::NONE);
+    pub const fn new(bytes: &'a [u8], base: Va) -> Self {
         Self {
             bytes,
             base,
-            decoder,
-            instruction: Instruction::default(),
+            cut_off: false,
         }
     }
 
     /// Length of the instruction at `offset`; `None` where there is no valid one.
     pub fn len_at(&mut self, offset: usize) -> Option<usize> {
-        if self.decoder.position() != offset {
-            self.decoder.set_position(offset).ok()?;
-        }
-        self.decoder.set_ip(self.base.0.wrapping_add(offset as u64));
-        self.decoder.decode_out(&mut self.instruction);
-        (!self.instruction.is_invalid()).then(|| self.instruction.len())
+        self.form_at(offset).map(|form| usize::from(form.len))
     }
 
     /// The instruction at `offset`; `None` where there is no valid one.
     pub fn next_at(&mut self, offset: usize) -> Option<Insn> {
-        let len = self.len_at(offset)?;
-        let bytes = self.bytes.get(offset..offset + len)?;
-        let kind = kind(&self.decoder, &self.instruction, bytes);
+        let form = self.form_at(offset)?;
+        let bytes = &self.bytes[offset..offset + usize::from(form.len)];
+        let at = self.base + offset as u64;
         Some(Insn {
-            at: self.base + offset as u64,
-            len: u8::try_from(len).ok()?,
-            kind,
+            at,
+            len: form.len,
+            kind: kind(&form, bytes, at),
         })
     }
 
     /// Whether the last attempt failed because the bytes end.
     #[must_use]
-    pub fn is_cut_off(&self) -> bool {
-        self.decoder.last_error() == DecoderError::NoMoreBytes
+    pub const fn is_cut_off(&self) -> bool {
+        self.cut_off
     }
 
-    /// The instruction decoded last, in the decoder's own words.
-    #[must_use]
-    pub fn last(&self) -> &Instruction {
-        &self.instruction
+    /// The form of the instruction at `offset`; `None` where there is no valid one.
+    pub(crate) fn form_at(&mut self, offset: usize) -> Option<Form> {
+        let form = Form::read(self.bytes.get(offset..)?);
+        self.cut_off = form == Err(NoForm::CutOff);
+        form.ok()
     }
 }
 
-fn kind(decoder: &Decoder<'_>, insn: &Instruction, bytes: &[u8]) -> Kind {
-    match insn.flow_control() {
-        FlowControl::Next => straight(decoder, insn),
-        FlowControl::UnconditionalBranch
-        | FlowControl::ConditionalBranch
-        | FlowControl::XbeginXabortXend => branch(insn, bytes),
-        FlowControl::IndirectBranch => match operand(decoder, insn) {
-            Operand::Eip => Kind::Interrupt,
-            Operand::Rip(target, disp_at) => Kind::JmpIndirect {
-                rip: Some((target, disp_at)),
-                table: false,
-            },
-            Operand::Other => Kind::JmpIndirect {
-                rip: None,
-                table: insn.memory_base() == Register::None
-                    || insn.memory_index() != Register::None,
-            },
-        },
-        FlowControl::IndirectCall => match operand(decoder, insn) {
-            _ if is_far_call(insn.code()) => Kind::Interrupt,
-            Operand::Eip => Kind::Interrupt,
-            Operand::Rip(target, disp_at) => Kind::CallIndirect {
-                rip: Some((target, disp_at)),
-            },
-            Operand::Other => Kind::CallIndirect { rip: None },
-        },
-        FlowControl::Call => match insn.code() {
-            // `48 0f 05` is a system call too, but what is written over it assumes two bytes.
-            Opcode::Syscall if insn.len() == 2 => Kind::Syscall,
-            Opcode::Call_rel32_64 if !is_16_bit(bytes) => Kind::Call {
-                target: Va(insn.near_branch_target()),
-            },
-            _ => Kind::Interrupt,
-        },
-        FlowControl::Return => Kind::Ret,
-        FlowControl::Interrupt if insn.code() == Opcode::Int3 && insn.len() == 1 => Kind::Int3,
-        FlowControl::Interrupt => Kind::Interrupt,
-        FlowControl::Exception => Kind::Stop,
+fn kind(form: &Form, bytes: &[u8], at: Va) -> Kind {
+    match form.map {
+        Map::One => one_byte(form, bytes, at),
+        Map::Two => two_byte(form, bytes, at),
+        _ => straight(form, bytes, at),
     }
 }
 
-fn straight(decoder: &Decoder<'_>, insn: &Instruction) -> Kind {
-    match insn.code() {
-        Opcode::Nopw
-        | Opcode::Nopd
-        | Opcode::Nopq
-        | Opcode::Nop_rm16
-        | Opcode::Nop_rm32
-        | Opcode::Nop_rm64 => {
-            return Kind::Nop;
-        }
-        Opcode::Endbr64 => return Kind::Endbr,
-        Opcode::Hlt => return Kind::Stop,
-        _ => {}
+/// Where the displacement that ends a branch leads.
+fn branch_target(bytes: &[u8], at: Va, disp_len: usize) -> Va {
+    let end = at + bytes.len() as u64;
+    let disp = match bytes[bytes.len() - disp_len..] {
+        [a] => i64::from(a.cast_signed()),
+        [a, b, c, d] => i32::from_le_bytes([a, b, c, d]).into(),
+        _ => 0,
+    };
+    end.offset(disp)
+}
+
+/// Where a RIP-relative operand leads, and the offset of its displacement.
+fn rip_operand(form: &Form, bytes: &[u8], at: Va) -> Option<(Va, u8)> {
+    let disp_at = form.disp_at.filter(|_| form.is_rip_relative())?;
+    let disp = bytes.get(usize::from(disp_at)..)?.first_chunk()?;
+    let end = at + bytes.len() as u64;
+    Some((end.offset(i32::from_le_bytes(*disp).into()), disp_at))
+}
+
+/// An address-size prefix cuts the address after the instruction to 32 bits: it cannot run elsewhere.
+fn is_eip_relative(form: &Form) -> bool {
+    form.short_address && form.is_rip_relative()
+}
+
+fn straight(form: &Form, bytes: &[u8], at: Va) -> Kind {
+    if is_eip_relative(form) {
+        return Kind::Interrupt;
     }
-    match operand(decoder, insn) {
-        Operand::Other => Kind::Plain,
-        Operand::Eip => Kind::Interrupt,
-        Operand::Rip(target, disp_at) => {
-            let lea = matches!(
-                insn.code(),
-                Opcode::Lea_r16_m | Opcode::Lea_r32_m | Opcode::Lea_r64_m
-            );
+    match rip_operand(form, bytes, at) {
+        Some((target, disp_at)) => {
+            let lea = form.map == Map::One && form.opcode == 0x8d;
             Kind::RipRelative {
                 target,
                 disp_at,
                 lea,
             }
         }
+        None => Kind::Plain,
     }
 }
 
-/// What a memory operand is relative to.
-enum Operand {
-    /// The 64-bit address after the instruction: the target, and the offset of the displacement.
-    Rip(Va, u8),
-    /// The same cut to 32 bits by an address-size prefix: it cannot follow the instruction elsewhere.
-    Eip,
-    Other,
-}
-
-fn operand(decoder: &Decoder<'_>, insn: &Instruction) -> Operand {
-    match insn.memory_base() {
-        Register::RIP => {
-            let at = decoder.get_constant_offsets(insn).displacement_offset();
-            u8::try_from(at).map_or(Operand::Eip, |at| {
-                Operand::Rip(Va(insn.ip_rel_memory_address()), at)
-            })
-        }
-        Register::EIP => Operand::Eip,
-        _ => Operand::Other,
-    }
-}
-
-fn branch(insn: &Instruction, bytes: &[u8]) -> Kind {
-    use FlowControl::{ConditionalBranch, UnconditionalBranch};
-    let flow = insn.flow_control();
-    if matches!(insn.code(), Opcode::Xend | Opcode::Xabort_imm8) {
-        return Kind::Plain;
-    }
+fn one_byte(form: &Form, bytes: &[u8], at: Va) -> Kind {
     // Intel ignores an operand-size prefix on a near branch, AMD cuts the target to 16 bits.
-    if is_16_bit(bytes) {
-        return Kind::Interrupt;
-    }
-    let target = Va(insn.near_branch_target());
-    let opcode = bytes
-        .iter()
-        .position(|b| !is_prefix(*b))
-        .map_or(0, |i| bytes[i]);
-    match (flow, opcode) {
-        (UnconditionalBranch, 0xeb) => Kind::Jmp {
-            target,
-            disp_len: 1,
+    let cut = form.small && form.rex & 8 == 0;
+    match form.opcode {
+        0x70..=0x7f | 0xe0..=0xe3 | 0xe8 | 0xe9 | 0xeb if cut => Kind::Interrupt,
+        0x70..=0x7f => {
+            let target = branch_target(bytes, at, 1);
+            Kind::Jcc {
+                target,
+                disp_len: 1,
+                cond: form.opcode & 15,
+            }
+        }
+        0xe0..=0xe3 => Kind::Loop {
+            target: branch_target(bytes, at, 1),
         },
-        (UnconditionalBranch, 0xe9) => Kind::Jmp {
-            target,
+        0xe8 => Kind::Call {
+            target: branch_target(bytes, at, 4),
+        },
+        0xe9 => Kind::Jmp {
+            target: branch_target(bytes, at, 4),
             disp_len: 4,
         },
-        (ConditionalBranch, 0x70..=0x7f) => Kind::Jcc {
-            target,
+        0xeb => Kind::Jmp {
+            target: branch_target(bytes, at, 1),
             disp_len: 1,
-            cond: opcode & 15,
         },
-        (ConditionalBranch, 0x0f) => Kind::Jcc {
-            target,
-            disp_len: 4,
-            cond: bytes[bytes.len() - 5] & 15,
+        0x90 if form.rex & 1 == 0 && form.rep != 0xf3 => Kind::Nop,
+        0xc2 | 0xc3 | 0xca | 0xcb | 0xcf => Kind::Ret,
+        0xcc if bytes.len() == 1 => Kind::Int3,
+        0xcc | 0xcd | 0xf1 => Kind::Interrupt,
+        0xc7 if form.reg() == 7 && cut => Kind::Interrupt,
+        0xc7 if form.reg() == 7 => Kind::Xbegin {
+            target: branch_target(bytes, at, 4),
         },
-        (ConditionalBranch, 0xe0..=0xe3) => Kind::Loop { target },
-        (_, 0xc7) => Kind::Xbegin { target },
-        _ => Kind::Interrupt,
+        0xf4 => Kind::Stop,
+        0xff => indirect(form, bytes, at),
+        _ => straight(form, bytes, at),
     }
 }
 
-/// Whether an operand-size prefix is in force (REX.W overrules it).
-fn is_16_bit(bytes: &[u8]) -> bool {
-    let prefixes = bytes.iter().take_while(|b| is_prefix(**b));
-    // REX counts only as the last prefix.
-    let (small, wide) = prefixes.fold((false, false), |(small, _), b| {
-        (small || *b == 0x66, b & 0xf8 == 0x48)
-    });
-    small && !wide
+fn indirect(form: &Form, bytes: &[u8], at: Va) -> Kind {
+    let rip = rip_operand(form, bytes, at);
+    match form.reg() {
+        2 | 4 | 5 if is_eip_relative(form) => Kind::Interrupt,
+        2 => Kind::CallIndirect { rip },
+        3 => Kind::Interrupt, // a far call
+        4 | 5 => {
+            let has_index = form
+                .sib
+                .is_some_and(|sib| sib & 0x38 != 0x20 || form.rex & 2 != 0);
+            Kind::JmpIndirect {
+                rip,
+                table: form.is_register() || has_index,
+            }
+        }
+        _ => straight(form, bytes, at),
+    }
 }
 
-/// Legacy prefixes and REX.
-fn is_prefix(byte: u8) -> bool {
-    matches!(byte, 0x26 | 0x2e | 0x36 | 0x3e | 0x40..=0x4f | 0x64..=0x67 | 0xf0 | 0xf2 | 0xf3)
+fn two_byte(form: &Form, bytes: &[u8], at: Va) -> Kind {
+    match form.opcode {
+        // A prefixed one is a system call too, but what is written over a site assumes two bytes.
+        0x05 if bytes.len() == 2 => Kind::Syscall,
+        0x05 | 0x34 => Kind::Interrupt,
+        0x07 | 0x35 | 0xaa => Kind::Ret,
+        0x0b | 0xb9 | 0xff => Kind::Stop,
+        0x80..=0x8f if form.small && form.rex & 8 == 0 => Kind::Interrupt,
+        0x80..=0x8f => {
+            let target = branch_target(bytes, at, 4);
+            Kind::Jcc {
+                target,
+                disp_len: 4,
+                cond: form.opcode & 15,
+            }
+        }
+        0x1f if form.reg() == 0 => Kind::Nop,
+        0x1e if form.rep == 0xf3 && form.modrm == Some(0xfa) => Kind::Endbr,
+        // vmcall and its relatives leave for a hypervisor; uiret returns.
+        0x01 if matches!(form.modrm, Some(0xc1..=0xc3 | 0xd8 | 0xd9)) => Kind::Interrupt,
+        0x01 if form.modrm == Some(0xec) && form.rep == 0xf3 => Kind::Ret,
+        _ => straight(form, bytes, at),
+    }
 }
 
-fn is_far_call(code: Opcode) -> bool {
-    matches!(
-        code,
-        Opcode::Call_m1616 | Opcode::Call_m1632 | Opcode::Call_m1664
-    )
-}
-
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod reference;
 #[cfg(test)]
 mod tests;

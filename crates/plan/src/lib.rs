@@ -8,14 +8,46 @@
 extern crate alloc;
 
 pub mod addr;
+#[cfg(feature = "check")]
 pub mod check;
+pub mod choose;
 pub mod code;
 pub mod decode;
+mod draft;
+pub mod emit;
+mod ground;
 pub mod image;
+mod pad;
 pub mod plan;
 pub mod refs;
 mod region;
 pub mod scan;
 pub mod search;
+mod space;
 mod tables;
+mod tactic;
 mod vote;
+
+use addr::Span;
+use code::Code;
+use image::Image;
+use plan::{Plan, Tactics};
+use search::Search;
+
+/// What decides how a plan is made, besides the image.
+pub struct Options<'o> {
+    /// The ladder.
+    pub tactics: Tactics,
+    /// How bytes are searched for.
+    pub search: &'o dyn Search,
+    /// Bytes that no plan may change, move or stand on.
+    pub forbidden: &'o [Span],
+}
+
+/// Finds the sites of `image` and decides how each is reached.
+#[must_use]
+pub fn plan<'i>(image: &'i Image<'i>, options: &Options<'_>) -> Plan {
+    let mut code = Code::new(image);
+    let sites = scan::scan(image, options.search, &mut code);
+    choose::choose(image, options, &mut code, &sites.at)
+}

@@ -2,13 +2,9 @@
 
 use alloc::vec::Vec;
 
-use iced_x86::{
-    Code as Opcode, Instruction, InstructionInfoFactory, OpAccess, OpKind, Register, UsedRegister,
-};
-
 use crate::addr::{Span, Va};
-use crate::code::{Kind, Region};
-use crate::decode::Reader;
+use crate::code::{Insn, Kind, Region};
+use crate::decode::{Form, Map, Reader};
 use crate::image::Image;
 
 /// How far back from an indirect jump its register is followed, in instructions.
@@ -104,21 +100,18 @@ fn goes_where_a_word_says(image: &Image<'_>, region: &Region, index: usize) -> b
         return false;
     };
     let mut reader = Reader::new(bytes, region.span.start);
-    let offset = |i: usize| {
-        region.insns[i]
-            .at
-            .distance_from(region.span.start)
-            .cast_unsigned() as usize
+    let mut form = |insn: &Insn| {
+        let offset = insn.at.distance_from(region.span.start);
+        reader.form_at(usize::try_from(offset).ok()?)
     };
-    if reader.len_at(offset(index)).is_none() {
+    let Some(jump) = form(&region.insns[index]) else {
         return false;
-    }
-    if reader.last().op0_kind() == OpKind::Memory {
+    };
+    if !jump.is_register() {
         return true;
     }
-    let mut register = reader.last().op0_register();
+    let mut register = jump.rm();
     let mut tail_call = false;
-    let mut factory = InstructionInfoFactory::new();
     for i in (index.saturating_sub(BACK)..index).rev() {
         let (insn, next) = (&region.insns[i], region.insns[i + 1].at);
         let calls = matches!(
@@ -129,46 +122,101 @@ fn goes_where_a_word_says(image: &Image<'_>, region: &Region, index: usize) -> b
             .insns
             .iter()
             .any(|other| other.branch_target() == Some(next));
-        if calls || joined || !insn.falls_through() || reader.len_at(offset(i)).is_none() {
+        if calls || joined || !insn.falls_through() {
             break;
         }
-        let last = reader.last();
-        let used = factory.info(last).used_registers();
-        let written = |used: &UsedRegister| {
-            !matches!(
-                used.access(),
-                OpAccess::Read | OpAccess::CondRead | OpAccess::None
-            )
-        };
-        if !used
-            .iter()
-            .any(|used| used.register().full_register() == register && written(used))
-        {
-            tail_call |= takes_down_frame(last);
-            continue;
-        }
-        match last.code() {
-            Opcode::Mov_r64_rm64 | Opcode::Mov_rm64_r64 if last.op1_kind() == OpKind::Register => {
-                register = last.op1_register();
-            }
-            Opcode::Mov_r64_rm64
-            | Opcode::Mov_r32_imm32
-            | Opcode::Mov_r64_imm64
-            | Opcode::Mov_rm64_imm32
-            | Opcode::Pop_r64 => return true,
-            // What `setjmp` keeps is mangled; below that is a return address.
-            Opcode::Xor_r64_rm64 => return last.segment_prefix() == Register::FS,
-            Opcode::Lea_r64_m => return last.memory_base() == Register::RIP,
-            _ => return false,
+        let Some(form) = form(insn) else { break };
+        match source(&form, register) {
+            Source::Other => tail_call |= takes_down_frame(&form),
+            Source::Register(from) => register = from,
+            Source::Word => return true,
+            Source::Unknown => return false,
         }
     }
     tail_call
 }
 
-fn takes_down_frame(insn: &Instruction) -> bool {
-    match insn.code() {
-        Opcode::Pop_r64 | Opcode::Leaveq => true,
-        Opcode::Add_rm64_imm8 | Opcode::Add_rm64_imm32 => insn.op0_register() == Register::RSP,
+/// `pop`, `leave` and `add $n,%rsp`.
+fn takes_down_frame(form: &Form) -> bool {
+    match (form.map, form.opcode) {
+        (Map::One, 0x58..=0x5f | 0xc9) => true,
+        (Map::One, 0x81 | 0x83) => form.modrm == Some(0xc4) && form.rex & 1 == 0,
         _ => false,
+    }
+}
+
+/// Where an instruction takes the value of a register from.
+enum Source {
+    /// It leaves the register alone.
+    Other,
+    /// From that register, unchanged.
+    Register(u8),
+    /// From memory, an immediate or the address of an operand.
+    Word,
+    /// Computed, or not known.
+    Unknown,
+}
+
+fn source(form: &Form, register: u8) -> Source {
+    let low = form.opcode & 7 | (form.rex & 1) << 3;
+    match (form.map, form.opcode) {
+        // mov %reg,%rm and mov %rm,%reg
+        (Map::One, 0x89) if form.is_register() && form.rm() == register => {
+            if form.rex & 8 != 0 {
+                Source::Register(form.reg_extended())
+            } else {
+                Source::Unknown
+            }
+        }
+        (Map::One, 0x8b) if form.reg_extended() == register => match form.is_register() {
+            true if form.rex & 8 != 0 => Source::Register(form.rm()),
+            true => Source::Unknown,
+            false => Source::Word,
+        },
+        (Map::One, 0x8d) if form.reg_extended() == register => {
+            if form.is_rip_relative() {
+                Source::Word
+            } else {
+                Source::Unknown
+            }
+        }
+        (Map::One, 0xc7) if form.is_register() && form.rm() == register => Source::Word,
+        (Map::One, 0xb8..=0xbf | 0x58..=0x5f) if low == register => Source::Word,
+        // Compares and tests, moves and pushes of other registers, stores.
+        (Map::One, 0x38..=0x3d | 0x84 | 0x85 | 0xa8 | 0xa9 | 0x50..=0x57 | 0x68 | 0x6a) => {
+            Source::Other
+        }
+        (Map::One, 0xb8..=0xbf | 0x58..=0x5f | 0x70..=0x7f | 0x90 | 0xc9) => Source::Other,
+        (Map::One, 0x88 | 0x89 | 0xc6 | 0xc7) if !form.is_register() || form.rm() != register => {
+            Source::Other
+        }
+        (Map::One, 0x8b | 0x8d | 0x63) if form.reg_extended() != register => Source::Other,
+        (Map::Two, 0x80..=0x8f | 0x1f) => Source::Other,
+        (Map::Two, 0xb6 | 0xb7 | 0xbe | 0xbf | 0x40..=0x4f) if form.reg_extended() != register => {
+            Source::Other
+        }
+        (Map::One, 0x80 | 0x81 | 0x83) if form.reg() == 7 => Source::Other,
+        // What `setjmp` keeps is mangled; below that is a return address.
+        (Map::One, 0x33) if form.fs && form.reg_extended() == register => Source::Word,
+        // Arithmetic on other registers.
+        (Map::One, 0x00..=0x37) if form.modrm.is_some() => {
+            let written = if form.opcode & 2 == 0 {
+                form.rm()
+            } else {
+                form.reg_extended()
+            };
+            let in_memory = form.opcode & 2 == 0 && !form.is_register();
+            if in_memory || written != register {
+                Source::Other
+            } else {
+                Source::Unknown
+            }
+        }
+        (Map::One, 0x80 | 0x81 | 0x83 | 0xc0 | 0xc1 | 0xd0 | 0xd1)
+            if !form.is_register() || form.rm() != register =>
+        {
+            Source::Other
+        }
+        _ => Source::Unknown,
     }
 }

@@ -1,0 +1,209 @@
+//! From sites to a plan: which tactic serves which site.
+
+use alloc::vec::Vec;
+
+use crate::Options;
+use crate::addr::{Span, Va};
+use crate::code::{Code, Insn};
+use crate::draft::{Draft, Proposal};
+use crate::ground::Ground;
+use crate::image::Image;
+use crate::plan::{Native, Outcome, Plan, Refusal, Site, Tactic};
+use crate::refs::RefKind;
+use crate::tactic::propose;
+
+/// How far a short jump and what it lands on can lie from a site.
+const NEAR: u64 = 144;
+
+/// How far a chain of stones can lead.
+const FAR: u64 = 560;
+
+/// How many branches may have to move one because of the other.
+const MAX_DEPTH: usize = 6;
+
+/// `mov $15,%rax` as the assembler writes it: with `syscall` behind it, what unwinders look for.
+const RESTORER: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00];
+
+/// Decides for each of `sites` (true `syscall` instructions, in order of address).
+#[must_use]
+pub fn choose<'i>(
+    image: &'i Image<'i>,
+    options: &Options<'_>,
+    code: &mut Code<'i>,
+    sites: &[Va],
+) -> Plan {
+    let near = |&at: &Va| Span {
+        start: at - NEAR,
+        end: at + NEAR,
+    };
+    let mut ground = Ground::new(image, options, code, sites.iter().map(near).collect());
+    let native = keep_native(image, &mut ground, sites);
+    let mut open: Vec<Open> = Vec::new();
+    for (&at, native) in sites.iter().zip(&native) {
+        if native.is_none() {
+            open.push(Open {
+                at,
+                refusals: Vec::new(),
+            });
+        }
+    }
+    let mut draft = Draft::default();
+    for tactic in Tactic::ALL {
+        climb(&mut ground, &mut draft, &mut open, tactic, options);
+        if tactic == Tactic::Stone && !open.is_empty() && options.tactics.has(tactic) {
+            ground.cover(open.iter().map(|o| Span {
+                start: o.at - FAR,
+                end: o.at + FAR,
+            }));
+            open.iter_mut()
+                .for_each(|o| o.refusals.retain(|r| r.0 != tactic));
+            climb(&mut ground, &mut draft, &mut open, tactic, options);
+        }
+    }
+    finish(draft, sites, &native, open)
+}
+
+/// A site that no tactic has taken yet.
+struct Open {
+    at: Va,
+    refusals: Vec<(Tactic, Refusal)>,
+}
+
+/// Tries `tactic` on every open site.
+fn climb(
+    ground: &mut Ground<'_, '_>,
+    draft: &mut Draft,
+    open: &mut Vec<Open>,
+    tactic: Tactic,
+    options: &Options<'_>,
+) {
+    open.retain_mut(|site| {
+        if draft.patched.contains_key(&site.at) {
+            return false; // moved along with a neighbour
+        }
+        let refusal = match ground.insn(site.at) {
+            None => Refusal::Untrusted,
+            Some(insn) => match settle(ground, draft, &insn, tactic, options, 0) {
+                Ok(()) => return false,
+                Err(refusal) => refusal,
+            },
+        };
+        site.refusals.push((tactic, refusal));
+        true
+    });
+}
+
+/// Has `insn` executed from a trampoline by `tactic`, along with whatever that makes necessary.
+fn settle(
+    ground: &mut Ground<'_, '_>,
+    draft: &mut Draft,
+    insn: &Insn,
+    tactic: Tactic,
+    options: &Options<'_>,
+    depth: usize,
+) -> Result<(), Refusal> {
+    if !options.tactics.has(tactic) {
+        return Err(Refusal::NotAllowed);
+    }
+    let mut refusal = Refusal::NoRoom;
+    for proposal in propose(tactic, ground, draft, insn)? {
+        match commit(ground, draft, proposal, tactic, options, depth) {
+            Ok(()) => return Ok(()),
+            Err(why) => refusal = why,
+        }
+    }
+    Err(refusal)
+}
+
+/// Applies `proposal` and settles the branches that must follow it; all of it or nothing.
+fn commit(
+    ground: &mut Ground<'_, '_>,
+    draft: &mut Draft,
+    proposal: Proposal,
+    tactic: Tactic,
+    options: &Options<'_>,
+    depth: usize,
+) -> Result<(), Refusal> {
+    let branches = proposal.branches.clone();
+    if branches.is_empty() {
+        draft.apply(proposal, tactic);
+        return Ok(());
+    }
+    if depth == MAX_DEPTH {
+        return Err(Refusal::NoRoom);
+    }
+    let mut trial = draft.clone();
+    trial.apply(proposal, tactic);
+    for branch in branches {
+        if trial.replaced(branch.at) {
+            continue; // moved meanwhile, and its copy goes to the copy
+        }
+        let mut refusal = Refusal::NotAllowed;
+        let settled = Tactic::ALL.into_iter().any(|tactic| {
+            settle(ground, &mut trial, &branch, tactic, options, depth + 1)
+                .map_err(|why| {
+                    if why != Refusal::NotAllowed {
+                        refusal = why;
+                    }
+                })
+                .is_ok()
+        });
+        if !settled {
+            return Err(refusal);
+        }
+    }
+    *draft = trial;
+    Ok(())
+}
+
+/// Finds the sites that must stay where they are, and keeps everybody off them.
+fn keep_native(
+    image: &Image<'_>,
+    ground: &mut Ground<'_, '_>,
+    sites: &[Va],
+) -> Vec<Option<Native>> {
+    let native = |&at: &Va| {
+        let before = at - RESTORER.len() as u64;
+        if image.read(before, RESTORER.len()) == Some(&RESTORER) {
+            ground.forbid(Span {
+                start: before,
+                end: at + 2,
+            });
+            return Some(Native::Restorer);
+        }
+        let after = at + 2;
+        let taken = ground
+            .refs_to(Span::new(after, 1))
+            .into_iter()
+            .find(|r| matches!(r.kind, RefKind::Lea | RefKind::Absolute | RefKind::Data))?;
+        if image.is_function_start(after) {
+            return None;
+        }
+        // It may test for a range that begins well before the instruction.
+        let start = image.function_at(at).map_or(at, |f| f.span.start);
+        ground.forbid(Span { start, end: after });
+        Some(Native::AddressTaken { from: taken.from })
+    };
+    sites.iter().map(native).collect()
+}
+
+fn finish(mut draft: Draft, sites: &[Va], native: &[Option<Native>], open: Vec<Open>) -> Plan {
+    draft.edits.sort_unstable_by_key(|e| e.at);
+    let mut open = open.into_iter().peekable();
+    let site = |(&at, native): (&Va, &Option<Native>)| {
+        let refused = open.next_if(|o| o.at == at);
+        let outcome = match (native, draft.patched.get(&at), refused) {
+            (Some(native), ..) => Outcome::Native(*native),
+            (_, Some(&(tactic, trampoline)), _) => Outcome::Patched { tactic, trampoline },
+            (.., Some(open)) => Outcome::Refused(open.refusals),
+            (.., None) => Outcome::Refused(Vec::new()),
+        };
+        Site { at, outcome }
+    };
+    let sites = sites.iter().zip(native).map(site).collect();
+    Plan {
+        sites,
+        trampolines: draft.trampolines,
+        edits: draft.edits,
+    }
+}

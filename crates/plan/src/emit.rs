@@ -1,0 +1,278 @@
+//! A plan as bytes: trampolines at a given place, and what to write over the image.
+//!
+//! Every byte sequence that is not a copy stands here, beside its assembly.
+
+use alloc::vec::Vec;
+
+use crate::addr::Va;
+use crate::code::{Insn, Kind};
+use crate::image::Image;
+use crate::plan::{Change, Emission, Moved, Patch, Plan, Trampoline};
+
+/// Trampolines start on a multiple of this, so that the first fetch sees as much as it can.
+const ALIGN: usize = 16;
+
+/// What fills the gaps between trampolines: never executed, and loud if it is.
+const FILL: u8 = 0xcc; // int3
+
+/// A jump or operand of the plan does not reach from where the trampolines are.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct OutOfReach {
+    /// The address that is too far.
+    pub to: Va,
+}
+
+fn rel32(end: Va, to: Va) -> Result<[u8; 4], OutOfReach> {
+    i32::try_from(to.distance_from(end))
+        .map(i32::to_le_bytes)
+        .map_err(|_| OutOfReach { to })
+}
+
+/// A short jump of 2 bytes, if `to` is within its reach.
+#[must_use]
+pub fn jmp_short(at: Va, to: Va) -> Option<[u8; 2]> {
+    let rel = i8::try_from(to.distance_from(at + 2)).ok()?;
+    Some([0xeb, rel.cast_unsigned()]) // jmp rel8
+}
+
+/// A near jump of 5 bytes.
+///
+/// # Errors
+/// `to` is not within 2 GB.
+pub fn jmp_near(at: Va, to: Va) -> Result<[u8; 5], OutOfReach> {
+    let [a, b, c, d] = rel32(at + 5, to)?;
+    Ok([0xe9, a, b, c, d]) // jmp rel32
+}
+
+/// How many bytes the copy of `insn` takes in a trampoline, or `None` if it cannot be moved.
+///
+/// A call is movable because its copy pushes the original return address; but then control comes
+/// back to the image, so it must be the last of its trampoline.
+#[must_use]
+pub fn copy_len(insn: &Insn) -> Option<u8> {
+    Some(match insn.kind {
+        Kind::Plain | Kind::RipRelative { .. } | Kind::JmpIndirect { .. } | Kind::Ret => insn.len,
+        Kind::Nop => 0,
+        Kind::Syscall => insn.len + 7,
+        Kind::Jcc { .. } => 6,
+        Kind::Jmp { .. } => 5,
+        Kind::Call { .. } => 18,
+        Kind::Loop { .. } => insn.len + 7,
+        _ => return None,
+    })
+}
+
+/// Where each moved instruction of a plan goes: the part of emission that needs no addresses.
+struct Layout {
+    starts: Vec<u32>,
+    moved: Vec<Moved>,
+    /// Indices into `moved`, by original address.
+    by_original: Vec<u32>,
+    len: usize,
+}
+
+impl Layout {
+    fn of(plan: &Plan) -> Self {
+        let mut layout = Self {
+            starts: Vec::new(),
+            moved: Vec::new(),
+            by_original: Vec::new(),
+            len: 0,
+        };
+        for trampoline in &plan.trampolines {
+            let mut at = layout.len.next_multiple_of(ALIGN);
+            layout.starts.push(at as u32);
+            for insn in &trampoline.insns {
+                let len = copy_len(insn).unwrap_or(0);
+                layout.moved.push(Moved {
+                    offset: at as u32,
+                    original: insn.at,
+                    len,
+                });
+                at += usize::from(len);
+            }
+            layout.len = at + if falls_off(trampoline) { 5 } else { 0 };
+        }
+        layout.by_original = (0..layout.moved.len() as u32).collect();
+        layout
+            .by_original
+            .sort_unstable_by_key(|&i| layout.moved[i as usize].original);
+        layout
+    }
+
+    /// Where control that is meant for `original` should go when it comes from a trampoline.
+    fn resolve(&self, base: Va, original: Va) -> Va {
+        self.by_original
+            .binary_search_by_key(&original, |&i| self.moved[i as usize].original)
+            .map_or(original, |i| {
+                base + u64::from(self.moved[self.by_original[i] as usize].offset)
+            })
+    }
+}
+
+fn falls_off(trampoline: &Trampoline) -> bool {
+    // A call's copy pushes its return address, which is the trampoline's end, and jumps.
+    trampoline
+        .insns
+        .last()
+        .is_some_and(|last| last.falls_through() && !matches!(last.kind, Kind::Call { .. }))
+}
+
+struct Writer<'w, 'i> {
+    code: Vec<u8>,
+    base: Va,
+    bias: u64,
+    image: &'w Image<'i>,
+    layout: &'w Layout,
+}
+
+impl Writer<'_, '_> {
+    fn here(&self) -> Va {
+        self.base + self.code.len() as u64
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.code.extend_from_slice(bytes);
+    }
+
+    /// The displacement that ends an instruction, or is followed by `tail` more bytes of it.
+    fn put_rel32(&mut self, to: Va, tail: u64) -> Result<(), OutOfReach> {
+        let rel = rel32(self.here() + 4 + tail, to)?;
+        self.put(&rel);
+        Ok(())
+    }
+
+    fn put_jmp(&mut self, to: Va) -> Result<(), OutOfReach> {
+        self.put(&[0xe9]); // jmp rel32
+        self.put_rel32(to, 0)
+    }
+
+    /// The original bytes, with the displacement at `disp_at` renewed so that it names `target` again.
+    fn put_copy(&mut self, insn: &Insn, rip: Option<(Va, u8)>) -> Result<(), OutOfReach> {
+        let bytes = self
+            .image
+            .read(insn.at, usize::from(insn.len))
+            .unwrap_or(&[]);
+        let Some((target, disp_at)) = rip else {
+            self.put(bytes);
+            return Ok(());
+        };
+        let (head, rest) = bytes.split_at(usize::from(disp_at).min(bytes.len()));
+        let tail = rest.get(4..).unwrap_or(&[]);
+        self.put(head);
+        self.put_rel32(target, tail.len() as u64)?;
+        self.put(tail);
+        Ok(())
+    }
+
+    fn put_insn(&mut self, insn: &Insn) -> Result<(), OutOfReach> {
+        match insn.kind {
+            Kind::RipRelative {
+                target, disp_at, ..
+            } => self.put_copy(insn, Some((target, disp_at))),
+            Kind::JmpIndirect { rip, .. } => self.put_copy(insn, rip),
+            Kind::Nop => Ok(()),
+            Kind::Syscall => {
+                self.put(&[0x0f, 0x05]); // syscall
+                // The kernel left the address after *this* instruction in rcx.
+                self.put(&[0x48, 0x8d, 0x0d]); // lea rel32(%rip),%rcx
+                self.put_rel32(insn.end(), 0)
+            }
+            Kind::Jcc { target, cond, .. } => {
+                self.put(&[0x0f, 0x80 | cond]); // jcc rel32
+                self.put_rel32(self.layout.resolve(self.base, target), 0)
+            }
+            Kind::Jmp { target, .. } => self.put_jmp(self.layout.resolve(self.base, target)),
+            Kind::Call { target } => {
+                let back = insn.end().0.wrapping_add(self.bias);
+                let [a, b, c, d, e, f, g, h] = back.to_le_bytes();
+                self.put(&[0x68, a, b, c, d]); // push $low, sign-extended to 8 bytes
+                self.put(&[0xc7, 0x44, 0x24, 0x04, e, f, g, h]); // movl $high,4(%rsp)
+                self.put_jmp(self.layout.resolve(self.base, target))
+            }
+            Kind::Loop { target } => {
+                // The opcode with its prefixes, its displacement leading over the next jump.
+                let bytes = self
+                    .image
+                    .read(insn.at, usize::from(insn.len))
+                    .unwrap_or(&[]);
+                let opcode = &bytes[..bytes.len().saturating_sub(1)];
+                self.put(opcode);
+                self.put(&[0x02]); // taken: over the jump that follows
+                self.put(&[0xeb, 0x05]); // jmp +5: not taken
+                self.put_jmp(self.layout.resolve(self.base, target))
+            }
+            _ => self.put_copy(insn, None),
+        }
+    }
+
+    fn put_trampoline(&mut self, trampoline: &Trampoline) -> Result<(), OutOfReach> {
+        self.code
+            .resize(self.code.len().next_multiple_of(ALIGN), FILL);
+        trampoline
+            .insns
+            .iter()
+            .try_for_each(|insn| self.put_insn(insn))?;
+        if falls_off(trampoline) {
+            self.put_jmp(self.layout.resolve(self.base, trampoline.span.end))?;
+        }
+        Ok(())
+    }
+}
+
+impl Plan {
+    /// Length in bytes of [`Emission::code`], wherever it is placed.
+    #[must_use]
+    pub fn code_len(&self) -> usize {
+        Layout::of(self).len
+    }
+
+    /// The plan as bytes, with the trampolines at `base` (in the image's own address space, where
+    /// the image itself is loaded `bias` higher).
+    ///
+    /// # Errors
+    /// The first address that a jump or operand cannot reach from `base`.
+    pub fn emit(&self, image: &Image<'_>, base: Va, bias: u64) -> Result<Emission, OutOfReach> {
+        let layout = Layout::of(self);
+        let mut writer = Writer {
+            code: Vec::with_capacity(layout.len),
+            base,
+            bias,
+            image,
+            layout: &layout,
+        };
+        self.trampolines
+            .iter()
+            .try_for_each(|t| writer.put_trampoline(t))?;
+        let code = writer.code;
+        let patches = self.edits.iter().map(|edit| {
+            let mut bytes = [0; 5];
+            let at = edit.at;
+            match edit.change {
+                Change::Hop { to } => {
+                    bytes[..2].copy_from_slice(&jmp_short(at, to).ok_or(OutOfReach { to })?);
+                }
+                Change::Leap { trampoline } => {
+                    bytes = jmp_near(at, base + u64::from(layout.starts[trampoline as usize]))?;
+                }
+                Change::Retarget { insn, .. } => {
+                    let to = layout.resolve(base, insn);
+                    bytes[..4].copy_from_slice(&rel32(at + 4, to)?);
+                }
+            }
+            Ok(Patch {
+                at,
+                len: edit.change.size() as u8,
+                bytes,
+            })
+        });
+        let patches = patches.collect::<Result<_, _>>()?;
+        Ok(Emission {
+            base,
+            code,
+            starts: layout.starts,
+            patches,
+            moved: layout.moved,
+        })
+    }
+}

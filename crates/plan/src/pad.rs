@@ -1,0 +1,122 @@
+//! Padding: the bytes that stepping stones may stand on.
+
+use alloc::vec::Vec;
+
+use crate::addr::{Span, Va};
+use crate::code::{Insn, Kind, Region, Trust};
+use crate::image::Image;
+use crate::refs::Refs;
+
+/// A run of padding with one entry at most: its start.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Pad {
+    /// Its bytes.
+    pub(crate) span: Span,
+    /// Control passes through it, so that it must still be a no-op when entered at its start.
+    pub(crate) live: bool,
+}
+
+/// The pads of a region, in order of address.
+pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: &Refs) -> Vec<Pad> {
+    let targets = inner_targets(region);
+    let mut found = Vec::new();
+    let mut at = 0;
+    while at < region.insns.len() {
+        let run = region.insns[at..]
+            .iter()
+            .take_while(|i| is_padding(image, i))
+            .count();
+        if run == 0 {
+            at += 1;
+            continue;
+        }
+        let before = at.checked_sub(1).map(|i| &region.insns[i]);
+        let run = &region.insns[at..at + run];
+        at += run.len();
+        let (Some(first), Some(last)) = (run.first(), run.last()) else {
+            continue;
+        };
+        let span = Span {
+            start: first.at,
+            end: last.end(),
+        };
+        if region.trust == Trust::Swept && !span.end.0.is_multiple_of(16) {
+            continue; // a sweep may have read data; what pads for alignment ends aligned
+        }
+        if let Some(before) = before
+            && matches!(before.kind, Kind::Jmp { target, .. } if target == span.end)
+        {
+            continue; // a jump over no-ops: an XRay sled, or another that is patched at run time
+        }
+        let mut dead = before.is_some_and(|b| never_returns(image, b, span.end));
+        // Whoever arrives inside divides the pad: from there on it is live.
+        let mut start = span.start;
+        let arrivals = targets
+            .iter()
+            .copied()
+            .chain(refs.to(span).iter().map(|r| r.to))
+            .filter(|&t| span.contains(t));
+        let mut cuts: Vec<Va> = arrivals.collect();
+        cuts.sort_unstable();
+        cuts.dedup();
+        for cut in cuts.into_iter().chain([span.end]) {
+            push(&mut found, run, Span { start, end: cut }, !dead);
+            dead = false;
+            start = cut;
+        }
+    }
+    found
+}
+
+/// Adds `span` as a pad; a live one ends where something in it is not a no-op.
+fn push(found: &mut Vec<Pad>, run: &[Insn], mut span: Span, live: bool) {
+    if live {
+        let first = run.partition_point(|i| i.at < span.start);
+        if run.get(first).is_none_or(|i| i.at != span.start) {
+            return; // entered in the middle of an instruction: not ours to judge
+        }
+        let stop = run[first..].iter().find(|i| i.kind != Kind::Nop);
+        span.end = stop.map_or(span.end, |i| i.at.min(span.end));
+    }
+    if !span.is_empty() {
+        found.push(Pad { span, live });
+    }
+}
+
+/// Where the region's own branches go, sorted.
+fn inner_targets(region: &Region) -> Vec<Va> {
+    let inside = |t: &Va| region.span.contains(*t);
+    let mut targets: Vec<Va> = region
+        .insns
+        .iter()
+        .filter_map(Insn::branch_target)
+        .filter(inside)
+        .collect();
+    targets.sort_unstable();
+    targets
+}
+
+/// Whether an instruction is there to fill room. A no-op with a displacement says something to
+/// somebody (XRay's exit sleds do), so it is not.
+fn is_padding(image: &Image<'_>, insn: &Insn) -> bool {
+    match insn.kind {
+        Kind::Int3 => true,
+        Kind::Nop => {
+            let bytes = image.read(insn.at, usize::from(insn.len)).unwrap_or(&[]);
+            let opcode = bytes.windows(2).position(|w| w == [0x0f, 0x1f]);
+            let operand = opcode.and_then(|i| bytes.get(i + 3..)).unwrap_or(&[]);
+            // After ModRM: a SIB byte (00 in all padding) and a displacement.
+            operand.iter().all(|&b| b == 0)
+        }
+        _ => false,
+    }
+}
+
+/// Whether nothing falls from `before` into the pad that ends at `end`.
+fn never_returns(image: &Image<'_>, before: &Insn, end: Va) -> bool {
+    match before.kind {
+        // A call that does not return ends its function, so the next one starts behind the pad.
+        Kind::Call { .. } | Kind::CallIndirect { .. } => image.is_function_start(end),
+        _ => !before.falls_through(),
+    }
+}

@@ -1,0 +1,7 @@
+# `endbr64` says that somebody arrives through a pointer.
+# tactics: clobber
+    fn f
+    syscall
+    endbr64
+    ret
+    end f

@@ -1,0 +1,15 @@
+# A jump table leads behind the site; nothing of the window before it may be entered.
+# tactics: clobber
+    fn f
+    lea 3f(%rip), %rdx
+    movslq (%rdx,%rdi,4), %rax
+    add %rdx, %rax
+    jmp *%rax
+1:  mov %edi, %eax
+    syscall
+2:  cmp $-4096, %rax
+    ret
+    end f
+    .section .rodata
+    .balign 4
+3:  .long 1b - 3b, 2b - 3b

@@ -1,0 +1,10 @@
+# An indirect jump that may go anywhere in the function.
+# tactics: clobber
+    fn f
+    mov %edi, %eax
+    syscall
+    cmp $-4096, %rax
+    ja 1f
+    ret
+1:  jmp *%rax
+    end f

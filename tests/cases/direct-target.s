@@ -1,0 +1,10 @@
+# Somebody jumps to the no-op behind the site: it must stay where it is.
+# tactics: direct
+    fn f
+    test %edi, %edi
+    jz 1f
+    mov $39, %eax
+    syscall
+1:  nopl 0(%rax)
+    ret
+    end f

@@ -1,0 +1,5 @@
+# Unwinders and debuggers know a signal frame by these bytes.
+    fn f
+    mov $15, %rax
+    syscall
+    end f
