@@ -51,6 +51,7 @@ impl Script {
 
     fn read(source: PathBuf) -> Result<Self, String> {
         let text = fs::read_to_string(&source).map_err(|e| e.to_string())?;
+        // The first line names the shell.
         let mut script = Self {
             name: source.file_stem().unwrap_or_default().display().to_string(),
             source,
@@ -60,7 +61,7 @@ impl Script {
             timeout: Duration::from_secs(60),
             native: OnceLock::new(),
         };
-        let head = text.lines().map_while(|l| l.strip_prefix("# "));
+        let head = text.lines().skip(1).map_while(|l| l.strip_prefix("# "));
         for (key, value) in head.filter_map(|l| l.split_once(": ")) {
             let words = || value.split_whitespace().map(str::to_owned);
             match key {
@@ -195,12 +196,27 @@ impl Script {
     }
 }
 
-/// With the path of the working directory taken out.
+/// With the path of the working directory taken out, and the number of a process that a shell names.
 fn normal(ran: Ran, dir: &Path) -> Ran {
-    let plain = |text: String| text.replace(&*dir.to_string_lossy(), "DIR");
+    let plain = |text: String| {
+        let text = text.replace(&*dir.to_string_lossy(), "DIR");
+        text.lines().map(without_process).collect::<String>()
+    };
     Ran {
         stdout: plain(ran.stdout),
         stderr: plain(ran.stderr),
         end: ran.end,
     }
+}
+
+/// `script: line 5: 123 Killed` without the 123.
+fn without_process(line: &str) -> String {
+    if let Some((before, after)) = line.split_once(": line ")
+        && let Some((number, after)) = after.split_once(": ")
+        && let Some((process, after)) = after.trim_start().split_once(' ')
+        && process.bytes().all(|b| b.is_ascii_digit())
+    {
+        return format!("{before}: line {number}: {}\n", after.trim_start());
+    }
+    format!("{line}\n")
 }

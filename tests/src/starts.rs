@@ -62,6 +62,11 @@ pub fn check(line: &str) -> Result<(), String> {
     };
     let timeout = Duration::from_secs(60);
     let native = run(&mut command(), &dir, timeout).map_err(|e| format!("{line}: {e}"))?;
+    if native.end == crate::process::End::Exit(127) {
+        return Err(format!(
+            "{line} is missing: run .ci/run once, it installs what the tests need"
+        ));
+    }
     let log = dir.join("log");
     for turn in 1..=count {
         let mut command = command();

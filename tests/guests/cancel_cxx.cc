@@ -1,0 +1,41 @@
+// build: g++ -O2 -pthread
+// Destructors run when a thread is cancelled in a blocking call.
+// patched: libc.so.6 400
+#include <pthread.h>
+#include <stdio.h>
+#include <unistd.h>
+
+static int destroyed;
+struct Guard {
+	int by;
+	~Guard() { destroyed += by; }
+};
+static int fds[2];
+
+static void __attribute__((noinline)) inner() {
+	Guard guard{10};
+	char byte;
+	(void)!read(fds[0], &byte, 1);
+}
+static void *outer(void *arg) {
+	Guard guard{1};
+	inner();
+	return arg;
+}
+
+int main() {
+	if (pipe(fds)) return 1;
+	int good = 0;
+	for (int i = 0; i < 50; i++) {
+		pthread_t thread;
+		void *result;
+		destroyed = 0;
+		pthread_create(&thread, nullptr, outer, nullptr);
+		usleep(1000);
+		pthread_cancel(thread);
+		pthread_join(thread, &result);
+		good += destroyed == 11 && result == PTHREAD_CANCELED;
+	}
+	printf("%d\n", good);
+	return 0;
+}
