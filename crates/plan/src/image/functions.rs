@@ -54,6 +54,9 @@ impl Image<'_> {
     /// The first address after `after` where a function begins, in the sense of [`Image::is_function_start`].
     #[must_use]
     pub fn next_function_start(&self, after: Va) -> Option<Va> {
+        if after >= self.span().end {
+            return None;
+        }
         let frames = self.frames();
         let next = frames.until(after);
         let fde = |index: usize| Some(self.span_of(&self.fde(frames.get(index)?.1)?));
