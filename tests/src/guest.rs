@@ -33,7 +33,7 @@ pub struct Guest {
     source: PathBuf,
     build: Vec<String>,
     sites: Vec<Expected>,
-    /// Files, by the end of their path, of which at least this many sites must be patched by the ladder.
+    /// Files, by a part of their path, of which at least this many sites must be patched by the ladder.
     files: Vec<(String, usize)>,
     modes: Vec<String>,
     args: Vec<String>,

@@ -44,6 +44,31 @@ pub fn scratch() -> PathBuf {
     dir
 }
 
+/// Removes what earlier runs left behind to be looked at: all that ends with the id of a process
+/// that is no more.
+pub fn sweep() {
+    let guests = scratch().join("guests");
+    for entry in [scratch(), guests]
+        .iter()
+        .filter_map(|dir| std::fs::read_dir(dir).ok())
+        .flatten()
+        .flatten()
+    {
+        let path = entry.path();
+        let name = path
+            .file_stem()
+            .unwrap_or_default()
+            .to_string_lossy()
+            .into_owned();
+        let Some((_, pid)) = name.rsplit_once('-') else {
+            continue;
+        };
+        if pid.parse::<u32>().is_ok() && !Path::new("/proc").join(pid).exists() {
+            let _ = std::fs::remove_dir_all(&path).or_else(|_| std::fs::remove_file(&path));
+        }
+    }
+}
+
 /// The set of tactics a trial allows: the whole ladder, or one of them alone.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Allowed {

@@ -36,7 +36,24 @@ pub fn remove_copy() {
 }
 
 fn build() -> PathBuf {
-    panic!("set HOTPATCH_LIB to the library under test")
+    let exe = std::env::current_exe().expect("the kernel knows what it runs");
+    // target/debug/deps/guests-0123: a directory of its own beside `debug`, as cargo locks the other.
+    let target = exe
+        .ancestors()
+        .nth(3)
+        .expect("cargo put it there")
+        .join("libhotpatch");
+    let workspace = crate::package()
+        .parent()
+        .expect("the package lies in the workspace")
+        .to_owned();
+    match hotpatch_link::build(&hotpatch_link::Options {
+        workspace,
+        target_dir: target,
+    }) {
+        Ok(built) => built,
+        Err(e) => panic!("{e}"),
+    }
 }
 
 /// Sets the environment under which `command` runs patched.

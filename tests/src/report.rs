@@ -5,13 +5,17 @@ use std::path::Path;
 
 use serde::Deserialize;
 
-/// One line of the report.
+/// One line of the report; of other events than `site` only the name counts here.
 #[derive(Clone, PartialEq, Eq, Debug, Deserialize)]
 struct Line {
-    file: String,
+    event: String,
+    #[serde(default)]
+    path: String,
     /// The address as the file states it, in hexadecimal.
+    #[serde(default)]
     at: String,
     /// A tactic's name, `native` or `refused`.
+    #[serde(default)]
     tactic: String,
     #[serde(default)]
     why: String,
@@ -54,10 +58,13 @@ pub fn read(path: &Path) -> Result<Report, String> {
     for line in text.lines() {
         let line: Line = serde_json::from_str(line)
             .map_err(|e| format!("bad line in the report: {e}: {line}"))?;
+        if line.event != "site" {
+            continue;
+        }
         let at = u64::from_str_radix(line.at.trim_start_matches("0x"), 16)
             .map_err(|_| format!("bad address in the report: {}", line.at))?;
         sites.push(Outcome {
-            file: line.file,
+            file: line.path,
             at,
             tactic: line.tactic,
             why: line.why,
@@ -75,13 +82,13 @@ impl Report {
             .find(|s| s.at == at && Path::new(&s.file) == file)
     }
 
-    /// How many different sites are patched of the files whose path ends with `name`.
+    /// How many different sites are patched of the files whose path contains `name`.
     #[must_use]
     pub fn patched_in(&self, name: &str) -> usize {
         let mut all: Vec<_> = self
             .sites
             .iter()
-            .filter(|s| s.is_patched() && s.file.ends_with(name))
+            .filter(|s| s.is_patched() && s.file.contains(name))
             .map(|s| (&s.file, s.at))
             .collect();
         all.sort_unstable();

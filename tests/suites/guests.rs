@@ -8,6 +8,7 @@ use hotpatch_tests::library;
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
+    hotpatch_tests::sweep();
     let mut trials = Vec::new();
     for guest in Guest::all().into_iter().map(Arc::new) {
         for allowed in guest.allowed() {

@@ -8,6 +8,7 @@ use hotpatch_tests::{library, starts};
 use libtest_mimic::{Arguments, Trial};
 
 fn main() -> ExitCode {
+    hotpatch_tests::sweep();
     let mut trials = Vec::new();
     for script in Script::all().into_iter().map(Arc::new) {
         for allowed in script.allowed() {
