@@ -1,19 +1,18 @@
 //! From sites to a plan: which tactic serves which site.
 
+use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::Options;
 use crate::addr::{Span, Va};
-use crate::code::{Code, Insn};
+use crate::code::{Code, Insn, Kind, Region};
 use crate::draft::{Draft, Proposal};
 use crate::ground::Ground;
 use crate::image::Image;
+use crate::pad::{Pad, pads as pads_of};
 use crate::plan::{Native, Outcome, Plan, Refusal, Site, Tactic};
 use crate::refs::RefKind;
-use crate::tactic::propose;
-
-/// How far a short jump and what it lands on can lie from a site.
-const NEAR: u64 = 144;
+use crate::tactic::{one_stone, propose};
 
 /// How far a chain of stones can lead.
 const FAR: u64 = 560;
@@ -25,6 +24,9 @@ const MAX_DEPTH: usize = 6;
 const RESTORER: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00];
 
 /// Decides for each of `sites` (true `syscall` instructions, in order of address).
+///
+/// Most sites find a stone in their own function. These are chosen first, as if nobody arrived in their
+/// pads; then one search of the image tells who does, and what the other sites may use.
 #[must_use]
 pub fn choose<'i>(
     image: &'i Image<'i>,
@@ -32,35 +34,78 @@ pub fn choose<'i>(
     code: &mut Code<'i>,
     sites: &[Va],
 ) -> Plan {
-    let near = |&at: &Va| Span {
-        start: at - NEAR,
-        end: at + NEAR,
+    let early = match options.tactics.has(Tactic::Stone) {
+        true => early_stones(image, options, code, sites),
+        false => Vec::new(),
     };
-    let mut ground = Ground::new(image, options, code, sites.iter().map(near).collect());
+    let mut windows: Vec<Span> = early.iter().map(|e| e.pad).collect();
+    let mut settled = early.iter().map(|e| e.site).peekable();
+    for &at in sites {
+        windows.push(match settled.next_if_eq(&at) {
+            Some(_) => Span::new(at + 2, 1),
+            None => Span { start: at - FAR, end: at + FAR },
+        });
+    }
+    let mut ground = Ground::new(image, options, code, windows);
     let native = keep_native(image, &mut ground, sites);
+    let mut draft = Draft::default();
+    for stone in early {
+        let is_free = ground.free_to_take(&draft, Span::new(stone.site, 2)).is_ok();
+        if is_free && ground.may_stand_on(stone.pad) {
+            draft.apply(stone.proposal, Tactic::Stone);
+        }
+    }
     let mut open: Vec<Open> = Vec::new();
     for (&at, native) in sites.iter().zip(&native) {
         if native.is_none() {
-            open.push(Open {
-                at,
-                refusals: Vec::new(),
-            });
+            open.push(Open { at, refusals: Vec::new() });
         }
     }
-    let mut draft = Draft::default();
     for tactic in Tactic::ALL {
         climb(&mut ground, &mut draft, &mut open, tactic, options);
-        if tactic == Tactic::Stone && !open.is_empty() && options.tactics.has(tactic) {
-            ground.cover(open.iter().map(|o| Span {
-                start: o.at - FAR,
-                end: o.at + FAR,
-            }));
-            open.iter_mut()
-                .for_each(|o| o.refusals.retain(|r| r.0 != tactic));
-            climb(&mut ground, &mut draft, &mut open, tactic, options);
-        }
     }
     finish(draft, sites, &native, open)
+}
+
+/// A site, the pad of its own function that holds its stone, and what that takes.
+struct Early {
+    site: Va,
+    pad: Span,
+    proposal: Proposal,
+}
+
+/// Stones on the pads of the sites' own functions, as if nobody arrived in them.
+fn early_stones<'i>(
+    image: &'i Image<'i>,
+    options: &Options<'_>,
+    code: &mut Code<'i>,
+    sites: &[Va],
+) -> Vec<Early> {
+    let mut draft = Draft::default();
+    let mut early = Vec::with_capacity(sites.len());
+    let mut pads: Option<(Rc<Region>, Vec<Pad>)> = None;
+    for &site in sites {
+        if !pads.as_ref().is_some_and(|(region, _)| region.span.contains(site)) {
+            pads = code.region(site).map(|region| {
+                let pads = pads_of(image, &region, None);
+                (region, pads)
+            });
+        }
+        let Some((region, pads)) = &pads else { continue };
+        let insns = region.from(site);
+        let Some(insn) = insns.first().filter(|i| i.kind == Kind::Syscall) else { continue };
+        if insns.get(1).is_some_and(|next| next.kind == Kind::Nop) {
+            continue; // perhaps no stone is needed
+        }
+        let dead = pads.iter().filter(|pad| !pad.live).map(|pad| pad.span);
+        let Some((pad, proposal)) = one_stone(&draft, insn, dead) else { continue };
+        if options.forbidden.iter().any(|span| span.overlaps(pad)) {
+            continue;
+        }
+        proposal.edits.iter().for_each(|e| draft.taken.take(e.span()));
+        early.push(Early { site, pad, proposal });
+    }
+    early
 }
 
 /// A site that no tactic has taken yet.

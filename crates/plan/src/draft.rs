@@ -3,7 +3,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
-use crate::addr::{Span, Va};
+use crate::addr::Va;
 use crate::code::{Insn, Kind};
 use crate::pad::Pad;
 use crate::plan::{Change, Edit, Tactic, Trampoline};
@@ -52,7 +52,7 @@ impl Draft {
     pub(crate) fn apply(&mut self, proposal: Proposal, tactic: Tactic) {
         let base = self.trampolines.len() as u32;
         for mut edit in proposal.edits {
-            self.taken.take(Span::new(edit.at, edit.change.size()));
+            self.taken.take(edit.span());
             match &mut edit.change {
                 Change::Hop { .. } => {}
                 Change::Leap { trampoline } | Change::Retarget { trampoline, .. } => {

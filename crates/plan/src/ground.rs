@@ -111,7 +111,7 @@ impl<'c, 'i> Ground<'c, 'i> {
 
     /// An indirect jump that may go anywhere in the function around `at`.
     pub(crate) fn unknown_jump(&mut self, at: Va) -> Option<Va> {
-        self.refs.unknown_jump(at)
+        self.refs.unknown_jump(self.code, at)
     }
 
     /// `span` may not be written, moved or stood on from now on.
@@ -166,7 +166,7 @@ impl<'c, 'i> Ground<'c, 'i> {
             let pads = match self.pads.get(&region.span.start) {
                 Some(pads) => Rc::clone(pads),
                 None => {
-                    let pads: Rc<[Pad]> = pad::pads(self.image, &region, &self.refs).into();
+                    let pads: Rc<[Pad]> = pad::pads(self.image, &region, Some(&self.refs)).into();
                     self.pads.insert(region.span.start, Rc::clone(&pads));
                     pads
                 }
@@ -208,6 +208,13 @@ impl<'c, 'i> Ground<'c, 'i> {
             self.forbidden.overlap(span).is_none() && self.image.text_relocated(span).is_none()
         });
         found
+    }
+
+    /// Whether `pad`, dead as far as its own function goes, is so for all others.
+    pub(crate) fn may_stand_on(&self, pad: Span) -> bool {
+        self.refs.to(pad).is_empty()
+            && self.forbidden.overlap(pad).is_none()
+            && self.image.text_relocated(pad).is_none()
     }
 
     /// Whether `span` is padding that nobody executes.

@@ -16,8 +16,8 @@ pub(crate) struct Pad {
     pub(crate) live: bool,
 }
 
-/// The pads of a region, in order of address.
-pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: &Refs) -> Vec<Pad> {
+/// The pads of a region, in order of address; without `refs`, as if nobody arrived from elsewhere.
+pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: Option<&Refs>) -> Vec<Pad> {
     let targets = inner_targets(region);
     let mut found = Vec::new();
     let mut at = 0;
@@ -54,7 +54,7 @@ pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: &Refs) -> Vec<Pad> 
         let arrivals = targets
             .iter()
             .copied()
-            .chain(refs.to(span).iter().map(|r| r.to))
+            .chain(refs.map_or(&[][..], |refs| refs.to(span)).iter().map(|r| r.to))
             .filter(|&t| span.contains(t));
         let mut cuts: Vec<Va> = arrivals.collect();
         cuts.sort_unstable();

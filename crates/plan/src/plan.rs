@@ -220,6 +220,14 @@ pub struct Edit {
     pub change: Change,
 }
 
+impl Edit {
+    /// The bytes written.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        Span::new(self.at, self.change.size())
+    }
+}
+
 /// Everything decided about one image.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Plan {

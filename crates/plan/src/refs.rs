@@ -7,7 +7,7 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
-use crate::code::{Code, Insn, Kind, Trust};
+use crate::code::{Code, Insn, Kind, Region, Trust};
 use crate::image::Image;
 use crate::search::Search;
 use crate::tables::{self, Tables};
@@ -16,7 +16,7 @@ use crate::tables::{self, Tables};
 const SHORT: u64 = 130;
 
 /// How far around windows references are gathered, because the tactics ask for more of it later.
-const NEIGHBOURHOOD: u64 = 1024;
+const NEIGHBOURHOOD: u64 = 64;
 
 /// What kind of reference it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -71,7 +71,8 @@ impl Ref {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Refs {
     all: Vec<Ref>,
-    unknown: Vec<(Span, Va)>,
+    /// Where jump tables begin, ascending.
+    tables: Rc<[Va]>,
 }
 
 impl Refs {
@@ -83,14 +84,18 @@ impl Refs {
         &self.all[from..from + len]
     }
 
-    /// An indirect jump that may go anywhere in the region around `at`.
-    #[must_use]
-    pub fn unknown_jump(&self, at: Va) -> Option<Va> {
-        let after = self.unknown.partition_point(|(span, _)| span.start <= at);
-        self.unknown[..after]
-            .last()
-            .filter(|(span, _)| span.contains(at))
-            .map(|(_, jump)| *jump)
+    /// What may go anywhere in the region around `at`: an indirect jump, or the start of a function
+    /// whose landing pads cannot be read.
+    pub fn unknown_jump(&self, code: &mut Code<'_>, at: Va) -> Option<Va> {
+        let region = code.region(at)?;
+        let image = code.image();
+        let function = match region.trust {
+            Trust::Function => image.function_at(at),
+            Trust::Swept => None,
+        };
+        let unreadable = function.filter(|f| !image.landing_pads(f.span, &mut |_| {}));
+        let jump = tables::unknown_jump(image, &region, &self.tables);
+        jump.or(unreadable.map(|f| f.span.start))
     }
 }
 
@@ -116,13 +121,13 @@ pub fn refs(image: &Image<'_>, search: &dyn Search, code: &mut Code<'_>, windows
     far.refs
         .iter()
         .for_each(|r| found.push(r.to, r.from, r.kind));
-    let mut unknown = Vec::new();
-    found.regions(code, &far.tables, &mut unknown);
+    found.landing_pads(code);
+    found.short(image, code);
     found.all.sort_unstable();
     found.all.dedup();
     Refs {
         all: found.all,
-        unknown,
+        tables: Rc::clone(&far.tables),
     }
 }
 
@@ -133,7 +138,7 @@ pub(crate) struct Far {
     /// In no order.
     refs: Vec<Ref>,
     /// Where jump tables begin, ascending.
-    tables: Vec<Va>,
+    tables: Rc<[Va]>,
 }
 
 impl Far {
@@ -158,7 +163,7 @@ impl Far {
         Self {
             around,
             refs,
-            tables: tables.into_bases(),
+            tables: tables.into_bases().into(),
         }
     }
 
@@ -272,50 +277,80 @@ impl Found<'_> {
         }
     }
 
-    /// Branches with a 1-byte displacement, and jumps that may go anywhere.
-    fn regions(&mut self, code: &mut Code<'_>, tables: &[Va], unknown: &mut Vec<(Span, Va)>) {
-        let mut at = Va(0);
+    /// Landing pads of the functions that windows lie in.
+    fn landing_pads(&mut self, code: &Code<'_>) {
+        let mut done = Va(0);
         for window in self.windows.spans {
-            let end = window.end + SHORT;
-            at = at.max(window.start - SHORT);
-            while at < end {
-                let Some(region) = code.region(at) else {
-                    // Bytes that are no code: their end is found in steps no longer than an instruction.
-                    at = at + 16;
-                    continue;
+            let mut at = done.max(window.start);
+            while at < window.end {
+                let Some(function) = code.image().function_at(at).map(|f| f.span) else {
+                    break;
                 };
-                if let Some(jump) = tables::unknown_jump(code.image(), &region, tables) {
-                    unknown.push((region.span, jump));
-                }
-                if let (Trust::Function, Some(function)) =
-                    (region.trust, code.image().function_at(at))
-                {
-                    let function = function.span;
-                    let pad = &mut |pad| self.push(pad, function.start, RefKind::LandingPad);
-                    if !code.image().landing_pads(function, pad) {
-                        unknown.push((region.span, function.start));
-                    }
-                }
-                for insn in &region.insns[region.index_around(at).unwrap_or(0)..] {
-                    if insn.at >= end {
-                        break;
-                    }
-                    let near = matches!(
-                        insn.kind,
-                        Kind::Jcc { disp_len: 1, .. }
-                            | Kind::Jmp { disp_len: 1, .. }
-                            | Kind::Loop { .. }
-                            | Kind::Xbegin { .. }
-                    );
-                    if let (true, Some(to)) = (near, insn.branch_target()) {
-                        self.push(to, insn.at, RefKind::Branch);
-                    }
-                }
-                at = region.span.end;
+                let pad = &mut |pad| self.push(pad, function.start, RefKind::LandingPad);
+                code.image().landing_pads(function, pad);
+                done = function.end;
+                at = function.end.max(at + 1);
             }
         }
-        unknown.sort_unstable();
-        unknown.dedup();
+    }
+
+    /// Branches with a 1-byte displacement. Regions that are decoded already are asked; elsewhere only
+    /// what looks like a branch into a window is worth decoding.
+    fn short(&mut self, image: &Image<'_>, code: &mut Code<'_>) {
+        for window in self.windows.spans {
+            let mut at = Va(window.start.0.saturating_sub(SHORT));
+            let end = window.end + SHORT;
+            while at < end {
+                at = match code.known(at) {
+                    Some(region) => {
+                        self.short_of(&region, Span { start: at, end });
+                        region.span.end
+                    }
+                    None => {
+                        let next = code.next_known(at).map_or(end, |next| next.min(end));
+                        let rest = Span { start: at, end: next };
+                        self.suspect(image, code, rest, *window).unwrap_or(next)
+                    }
+                };
+            }
+        }
+    }
+
+    /// The short branches of `region` that begin in `part`.
+    fn short_of(&mut self, region: &Region, part: Span) {
+        for insn in &region.insns[region.index_around(part.start).unwrap_or(0)..] {
+            if insn.at >= part.end {
+                break;
+            }
+            let near = matches!(
+                insn.kind,
+                Kind::Jcc { disp_len: 1, .. }
+                    | Kind::Jmp { disp_len: 1, .. }
+                    | Kind::Loop { .. }
+                    | Kind::Xbegin { .. }
+            );
+            if let (true, Some(to)) = (near, insn.branch_target()) {
+                self.push(to, insn.at, RefKind::Branch);
+            }
+        }
+    }
+
+    /// Looks through `rest`, which is not decoded, for bytes that read as a short branch into `window`; where
+    /// there are some, the code around the first is decoded, and asked from where this returns.
+    fn suspect(&mut self, image: &Image<'_>, code: &mut Code<'_>, rest: Span, window: Span) -> Option<Va> {
+        let bytes = image.tail(rest.start)?;
+        let bytes = &bytes[..bytes.len().min(usize::try_from(rest.len()).ok()? + 1)];
+        let (found, _) = bytes.windows(2).enumerate().find(|&(offset, pair)| {
+            matches!(pair[0], 0x70..=0x7f | 0xeb | 0xe0..=0xe3) && {
+                let end = rest.start + offset as u64 + 2;
+                window.contains(end.offset(pair[1].cast_signed().into()))
+            }
+        })?;
+        let at = rest.start + found as u64;
+        match code.region(at) {
+            Some(region) => Some(region.span.start.max(rest.start)),
+            None => Some(at + 1),
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::ops::Range;
+use core::ops::{Bound, Range};
 
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind};
@@ -153,7 +153,14 @@ impl<'i> Code<'i> {
         self.far_refs = Some(far);
     }
 
-    fn known(&self, at: Va) -> Option<Rc<Region>> {
+    /// Where the first region behind `at` that is decoded already begins.
+    pub(crate) fn next_known(&self, at: Va) -> Option<Va> {
+        let next = self.regions.range((Bound::Excluded(at), Bound::Unbounded)).next();
+        next.map(|(start, _)| *start)
+    }
+
+    /// The region that `at` is a byte of, if it is decoded already.
+    pub(crate) fn known(&self, at: Va) -> Option<Rc<Region>> {
         let (_, region) = self.regions.range(..=at).next_back()?;
         region.span.contains(at).then(|| Rc::clone(region))
     }

@@ -11,6 +11,8 @@ use crate::draft::{Draft, Proposal};
 use crate::ground::Ground;
 use crate::plan::{Refusal, Tactic};
 
+pub(crate) use stone::one_stone;
+
 /// What `tactic` could do to have `insn` executed from a trampoline, best first.
 ///
 /// # Errors

@@ -45,6 +45,23 @@ pub(super) fn stone(
     Ok([along(insn, &steps)].into())
 }
 
+/// One stone for `insn` on one of `pads`, which nobody executes; and that pad.
+pub(crate) fn one_stone(
+    draft: &Draft,
+    insn: &Insn,
+    pads: impl Iterator<Item = Span>,
+) -> Option<(Span, Proposal)> {
+    let window = reach(insn.at);
+    let near = pads.filter(|pad| pad.start < window.end && window.start < pad.end);
+    let free = near.flat_map(|pad| draft.taken.free_in(pad).map(move |span| (pad, span)));
+    let best = free.filter_map(|(pad, span)| {
+        let free = Free { span, opens: None };
+        Some((pad, Step { at: place(&free, window, LEAP)?, free }))
+    });
+    let (pad, step) = best.min_by_key(|(_, s)| (s.free.room(), s.at))?;
+    Some((pad, along(insn, &[step])))
+}
+
 /// Breadth first, so that the shortest chain is found.
 fn chain(ground: &mut Ground<'_, '_>, draft: &Draft, from: Va, live: bool) -> Option<Vec<Step>> {
     let mut seen = BTreeSet::new();
