@@ -70,7 +70,9 @@ pub enum Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Start { program, source } => write!(f, "cannot start {}: {source}", program.display()),
+            Self::Start { program, source } => {
+                write!(f, "cannot start {}: {source}", program.display())
+            }
             Self::Failed { step, said } => write!(f, "cannot {step}:\n{}", said.trim_end()),
             Self::File { path, source } => write!(f, "{}: {source}", path.display()),
             Self::NoTarget { said } => write!(
@@ -103,12 +105,22 @@ pub fn build(options: &Options) -> Result<PathBuf, Error> {
 /// Where the compiler keeps its libraries and its linker.
 fn sysroot() -> Result<PathBuf, Error> {
     let mut rustc = tool("RUSTC", "rustc");
-    let output = run("ask rustc for its sysroot", rustc.args(["--print", "sysroot"]))?;
-    Ok(PathBuf::from(String::from_utf8_lossy(&output.stdout).trim_end()))
+    let output = run(
+        "ask rustc for its sysroot",
+        rustc.args(["--print", "sysroot"]),
+    )?;
+    Ok(PathBuf::from(
+        String::from_utf8_lossy(&output.stdout).trim_end(),
+    ))
 }
 
 fn ensure_target(sysroot: &Path) -> Result<(), Error> {
-    if sysroot.join("lib/rustlib").join(TARGET).join("lib").is_dir() {
+    if sysroot
+        .join("lib/rustlib")
+        .join(TARGET)
+        .join("lib")
+        .is_dir()
+    {
         return Ok(());
     }
     // The toolchain rustup would pick here may be another one than the compiler in use.
@@ -117,8 +129,16 @@ fn ensure_target(sysroot: &Path) -> Result<(), Error> {
         .args(["target", "add", TARGET, "--toolchain"])
         .arg(toolchain)
         .output()
-        .map_err(|error| Error::NoTarget { said: format!("rustup: {error}") })?;
-    if output.status.success() { Ok(()) } else { Err(Error::NoTarget { said: said(&output) }) }
+        .map_err(|error| Error::NoTarget {
+            said: format!("rustup: {error}"),
+        })?;
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(Error::NoTarget {
+            said: said(&output),
+        })
+    }
 }
 
 fn compile(options: &Options) -> Result<PathBuf, Error> {
@@ -126,12 +146,23 @@ fn compile(options: &Options) -> Result<PathBuf, Error> {
     cargo
         .current_dir(&options.workspace)
         .args(["rustc", "--quiet", "--lib", "--crate-type", "staticlib"])
-        .args(["--package", "hotpatch-runtime", "--profile", "runtime", "--target", TARGET])
+        .args([
+            "--package",
+            "hotpatch-runtime",
+            "--profile",
+            "runtime",
+            "--target",
+            TARGET,
+        ])
         .arg("--target-dir")
         .arg(&options.target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&options.workspace));
     run("build the runtime", &mut cargo)?;
-    Ok(options.target_dir.join(TARGET).join("runtime").join("libhotpatch_runtime.a"))
+    Ok(options
+        .target_dir
+        .join(TARGET)
+        .join("runtime")
+        .join("libhotpatch_runtime.a"))
 }
 
 /// Paths of the building machine would make the object differ from one machine to the next.
@@ -156,20 +187,50 @@ fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Er
         return Err(Error::NoLinker { path: linker });
     }
     let script = target_dir.join("libhotpatch.map");
-    fs::write(&script, VERSION_SCRIPT)
-        .map_err(|source| Error::File { path: script.clone(), source })?;
+    fs::write(&script, VERSION_SCRIPT).map_err(|source| Error::File {
+        path: script.clone(),
+        source,
+    })?;
     let object = target_dir.join(OBJECT);
     let mut lld = clean(linker.into_os_string());
     lld.args(["-flavor", "gnu", "-shared", "-nostdlib", "--gc-sections"])
         // A name that is not defined here would be looked for in the program's own libraries.
         .args(["-z", "defs"])
         // No relocation may be left for later: the first call through it would enter the loader.
-        .args(["-z", "now", "-z", "relro", "-z", "text", "-z", "noexecstack"])
+        .args([
+            "-z",
+            "now",
+            "-z",
+            "relro",
+            "-z",
+            "text",
+            "-z",
+            "noexecstack",
+        ])
         // Before the constructors of the other libraries.
-        .args(["-z", "initfirst", "-soname", OBJECT, "-init", CONSTRUCTOR, "-u", CONSTRUCTOR])
+        .args([
+            "-z",
+            "initfirst",
+            "-soname",
+            OBJECT,
+            "-init",
+            CONSTRUCTOR,
+            "-u",
+            CONSTRUCTOR,
+        ])
         // One page of padding less for each segment; nothing is ever mapped on huge pages here.
-        .args(["-z", "max-page-size=4096", "--hash-style=gnu", "--build-id=none"])
-        .args(["--icf=all", "--strip-debug", "-O2", "--pack-dyn-relocs=none"])
+        .args([
+            "-z",
+            "max-page-size=4096",
+            "--hash-style=gnu",
+            "--build-id=none",
+        ])
+        .args([
+            "--icf=all",
+            "--strip-debug",
+            "-O2",
+            "--pack-dyn-relocs=none",
+        ])
         .arg("--version-script")
         .arg(&script)
         .arg("-o")
@@ -193,9 +254,21 @@ fn clean(program: OsString) -> Command {
     let mut command = Command::new(program);
     for (name, _) in env::vars_os() {
         let Some(text) = name.to_str() else { continue };
-        let kept = ["CARGO_HOME", "CARGO_NET_", "CARGO_HTTP_", "CARGO_REGISTR", "CARGO_SOURCE_"];
+        let kept = [
+            "CARGO_HOME",
+            "CARGO_NET_",
+            "CARGO_HTTP_",
+            "CARGO_REGISTR",
+            "CARGO_SOURCE_",
+        ];
         let cargo = text.starts_with("CARGO") && !kept.iter().any(|k| text.starts_with(k));
-        let rust = ["RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "RUSTDOCFLAGS", "TARGET"];
+        let rust = [
+            "RUSTFLAGS",
+            "RUSTC_WRAPPER",
+            "RUSTC_WORKSPACE_WRAPPER",
+            "RUSTDOCFLAGS",
+            "TARGET",
+        ];
         if cargo || rust.contains(&text) || text.starts_with("DEP_") {
             command.env_remove(&name);
         }
@@ -204,10 +277,18 @@ fn clean(program: OsString) -> Command {
 }
 
 fn run(step: &'static str, command: &mut Command) -> Result<Output, Error> {
-    let output = command
-        .output()
-        .map_err(|source| Error::Start { program: command.get_program().to_owned(), source })?;
-    if output.status.success() { Ok(output) } else { Err(Error::Failed { step, said: said(&output) }) }
+    let output = command.output().map_err(|source| Error::Start {
+        program: command.get_program().to_owned(),
+        source,
+    })?;
+    if output.status.success() {
+        Ok(output)
+    } else {
+        Err(Error::Failed {
+            step,
+            said: said(&output),
+        })
+    }
 }
 
 fn said(output: &Output) -> String {

@@ -68,7 +68,11 @@ pub unsafe fn guarded(
 ) -> Ended {
     // SAFETY: as the caller promises.
     let gave_up = unsafe { call_on(data, work, stack, guard) };
-    if gave_up == 0 { Ended::Returned } else { Ended::GaveUp }
+    if gave_up == 0 {
+        Ended::Returned
+    } else {
+        Ended::GaveUp
+    }
 }
 
 /// rdi = data, rsi = work, rdx = stack or 0, rcx = &Guard. Answers 0 when `work` returned.
@@ -338,7 +342,11 @@ mod tests {
                 x ^= x << 13;
                 x ^= x >> 7;
                 x ^= x << 17;
-                if x & 0x30 == 0 { (x >> 20) as u8 } else { LIKELY[(x >> 30) as usize & 7] }
+                if x & 0x30 == 0 {
+                    (x >> 20) as u8
+                } else {
+                    LIKELY[(x >> 30) as usize & 7]
+                }
             })
             .collect()
     }

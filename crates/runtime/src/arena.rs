@@ -53,7 +53,11 @@ impl Arena {
     /// An arena without memory.
     #[must_use]
     pub const fn new() -> Self {
-        Self(UnsafeCell::new(State { chunk: 0, next: 0, end: 0 }))
+        Self(UnsafeCell::new(State {
+            chunk: 0,
+            next: 0,
+            end: 0,
+        }))
     }
 
     fn state(&self) -> State {
@@ -68,17 +72,27 @@ impl Arena {
 
     /// Takes a chunk that has room for `len` bytes. `false` where there is none.
     fn grow(&self, len: usize) -> bool {
-        let Some(need) = len.checked_add(size_of::<Chunk>()).and_then(|n| n.checked_next_multiple_of(4096)) else {
+        let Some(need) = len
+            .checked_add(size_of::<Chunk>())
+            .and_then(|n| n.checked_next_multiple_of(4096))
+        else {
             return false;
         };
-        let mapped = [CHUNK, SMALL_CHUNK, need].into_iter().filter(|&len| len >= need).find_map(|len| {
-            sys::map_anywhere(HINT, len).ok().map(|at| (at, len))
-        });
-        let Some((at, len)) = mapped else { return false };
+        let mapped = [CHUNK, SMALL_CHUNK, need]
+            .into_iter()
+            .filter(|&len| len >= need)
+            .find_map(|len| sys::map_anywhere(HINT, len).ok().map(|at| (at, len)));
+        let Some((at, len)) = mapped else {
+            return false;
+        };
         let before = self.state().chunk;
         // SAFETY: a fresh mapping, page-aligned and large enough.
         unsafe { ptr::with_exposed_provenance_mut::<Chunk>(at).write(Chunk { before, len }) };
-        self.set(State { chunk: at, next: at + size_of::<Chunk>(), end: at + len });
+        self.set(State {
+            chunk: at,
+            next: at + size_of::<Chunk>(),
+            end: at + len,
+        });
         true
     }
 
@@ -127,7 +141,13 @@ impl Arena {
     /// Nothing allocated is used any more.
     pub unsafe fn destroy(&self) {
         // SAFETY: as the caller promises.
-        unsafe { self.release(Mark(State { chunk: 0, next: 0, end: 0 })) };
+        unsafe {
+            self.release(Mark(State {
+                chunk: 0,
+                next: 0,
+                end: 0,
+            }))
+        };
     }
 }
 
@@ -144,7 +164,10 @@ unsafe impl GlobalAlloc for Arena {
         // The last allocation comes back; the others wait for the end.
         let state = self.state();
         if at.addr() + layout.size() == state.next {
-            self.set(State { next: at.addr(), ..state });
+            self.set(State {
+                next: at.addr(),
+                ..state
+            });
         }
     }
 

@@ -38,13 +38,19 @@ impl<'a> Skip<'a> {
             Some(rest) => (true, rest),
             None => (false, text),
         };
-        Self { patterns: rest.split(blank).filter(|p| !p.is_empty()).collect(), inverted }
+        Self {
+            patterns: rest.split(blank).filter(|p| !p.is_empty()).collect(),
+            inverted,
+        }
     }
 
     /// Whether the file at this absolute path is left alone.
     #[must_use]
     pub fn skips(&self, path: &[u8]) -> bool {
-        self.patterns.iter().any(|pattern| fnmatch::matches(pattern, path)) != self.inverted
+        self.patterns
+            .iter()
+            .any(|pattern| fnmatch::matches(pattern, path))
+            != self.inverted
     }
 }
 
@@ -95,10 +101,18 @@ impl<'a> Config<'a> {
     }
 
     fn read_words(&mut self, environment: &Environment<'a>) {
-        if let Some(value) = environment.get("LIBHOTPATCH_TACTICS").filter(|v| !v.trim_ascii().is_empty()) {
-            match str::from_utf8(value).map_err(|_| "bytes that are no text").and_then(Tactics::parse) {
+        if let Some(value) = environment
+            .get("LIBHOTPATCH_TACTICS")
+            .filter(|v| !v.trim_ascii().is_empty())
+        {
+            match str::from_utf8(value)
+                .map_err(|_| "bytes that are no text")
+                .and_then(Tactics::parse)
+            {
                 Ok(tactics) => self.tactics = tactics,
-                Err(word) => self.complaints.push(format!("LIBHOTPATCH_TACTICS: no tactic is called `{word}`; using all")),
+                Err(word) => self.complaints.push(format!(
+                    "LIBHOTPATCH_TACTICS: no tactic is called `{word}`; using all"
+                )),
             }
         }
         match environment.get("LIBHOTPATCH_STRICT") {
@@ -111,8 +125,13 @@ impl<'a> Config<'a> {
         }
         for variable in &environment.variables {
             let name = variable.split(|&b| b == b'=').next().unwrap_or(variable);
-            if name.starts_with(b"LIBHOTPATCH_") && !KNOWN.iter().any(|known| known.as_bytes() == name) {
-                self.complaints.push(format!("{}: no such setting", String::from_utf8_lossy(name)));
+            if name.starts_with(b"LIBHOTPATCH_")
+                && !KNOWN.iter().any(|known| known.as_bytes() == name)
+            {
+                self.complaints.push(format!(
+                    "{}: no such setting",
+                    String::from_utf8_lossy(name)
+                ));
             }
         }
     }
@@ -143,13 +162,24 @@ mod tests {
 
     fn read<'a>(variables: &[&'a str]) -> Config<'a> {
         let variables = variables.iter().map(|v| v.as_bytes()).collect();
-        Config::read(&Environment { variables, ..Environment::default() })
+        Config::read(&Environment {
+            variables,
+            ..Environment::default()
+        })
     }
 
     #[test]
     fn defaults() {
-        let config = read(&["PATH=/bin", "LIBHOTPATCH_LOGPATH=", "LIBHOTPATCH_TACTICS=", "LIBHOTPATCH_STRICT="]);
-        assert_eq!((&config.log, &config.report), (&Target::Stderr, &Target::Nowhere));
+        let config = read(&[
+            "PATH=/bin",
+            "LIBHOTPATCH_LOGPATH=",
+            "LIBHOTPATCH_TACTICS=",
+            "LIBHOTPATCH_STRICT=",
+        ]);
+        assert_eq!(
+            (&config.log, &config.report),
+            (&Target::Stderr, &Target::Nowhere)
+        );
         assert!(config.tactics == Tactics::ALL && !config.strict && config.complaints.is_empty());
         assert!(!config.skip.skips(b"/lib/libc.so.6"));
     }
@@ -176,7 +206,10 @@ mod tests {
         assert!(config.tactics.has(Tactic::Stone) && !config.tactics.has(Tactic::Clobber));
         let config = read(&["LIBHOTPATCH_TACTICS=stone,stick"]);
         assert_eq!(config.tactics, Tactics::ALL);
-        assert_eq!(config.complaints, ["LIBHOTPATCH_TACTICS: no tactic is called `stick`; using all"]);
+        assert_eq!(
+            config.complaints,
+            ["LIBHOTPATCH_TACTICS: no tactic is called `stick`; using all"]
+        );
     }
 
     #[test]
@@ -188,8 +221,15 @@ mod tests {
 
     #[test]
     fn the_environment_of_a_privileged_program_is_not_read() {
-        let variables = vec![&b"LIBHOTPATCH_LOGPATH=/etc/passwd"[..], b"LIBHOTPATCH_SKIP=*"];
-        let config = Config::read(&Environment { variables, secure: true, ..Environment::default() });
+        let variables = vec![
+            &b"LIBHOTPATCH_LOGPATH=/etc/passwd"[..],
+            b"LIBHOTPATCH_SKIP=*",
+        ];
+        let config = Config::read(&Environment {
+            variables,
+            secure: true,
+            ..Environment::default()
+        });
         assert_eq!((config.log, config.skip), (Target::Stderr, Skip::default()));
     }
 }

@@ -36,7 +36,11 @@ impl Passed {
             .and_then(|n| n.checked_mul(word))
             .and_then(|len| argv.checked_add(len))
             == Some(envp);
-        argv > word && argv % word == 0 && follows && peek(argv - word) == Some(self.argc) && peek(envp - word) == Some(0)
+        argv > word
+            && argv % word == 0
+            && follows
+            && peek(argv - word) == Some(self.argc)
+            && peek(envp - word) == Some(0)
     }
 }
 
@@ -79,7 +83,11 @@ impl<'a> Environment<'a> {
             }
             entry = entry.wrapping_add(1);
         }
-        Self { arguments, variables: variables.0, secure }
+        Self {
+            arguments,
+            variables: variables.0,
+            secure,
+        }
     }
 
     /// Cuts the texts of `/proc/self/cmdline`, `environ` and `auxv`.
@@ -87,7 +95,11 @@ impl<'a> Environment<'a> {
     pub fn from_proc(cmdline: &'a [u8], environ: &'a [u8], auxv: &[u8]) -> Self {
         let words = |text: &'a [u8]| {
             let text = text.strip_suffix(b"\0").unwrap_or(text);
-            if text.is_empty() { Vec::new() } else { text.split(|&b| b == 0).collect() }
+            if text.is_empty() {
+                Vec::new()
+            } else {
+                text.split(|&b| b == 0).collect()
+            }
         };
         let secure = auxv.chunks_exact(16).any(|entry| {
             let (key, value) = entry.split_at(8);
@@ -130,7 +142,9 @@ unsafe fn strings<'a>(list: *const *const c_char) -> (Vec<&'a [u8]>, usize) {
 /// Reads a whole file of `/proc`; empty where it cannot be read.
 #[must_use]
 pub fn read_all(path: &CStr) -> Vec<u8> {
-    let Ok(file) = Fd::open(path, Open::Read) else { return Vec::new() };
+    let Ok(file) = Fd::open(path, Open::Read) else {
+        return Vec::new();
+    };
     let mut text = Vec::new();
     let mut len = 0;
     loop {
@@ -165,7 +179,12 @@ mod tests {
 
     #[test]
     fn what_musl_passes_is_not_taken_for_arguments() {
-        for (argc, argv, envp) in [(0, 0, 0), (1, 8, 24), (usize::MAX, 4096, 4096), (2, 0x1000, 0x1018)] {
+        for (argc, argv, envp) in [
+            (0, 0, 0),
+            (1, 8, 24),
+            (usize::MAX, 4096, 4096),
+            (2, 0x1000, 0x1018),
+        ] {
             let passed = Passed {
                 argc,
                 argv: core::ptr::without_provenance(argv),
@@ -182,10 +201,17 @@ mod tests {
         let auxv = [AT_SECURE as usize, 1, AT_NULL as usize, 0].map(core::ptr::without_provenance);
         let mut stack = vec![core::ptr::without_provenance(1), a, null, v, null];
         stack.extend(auxv);
-        let passed = Passed { argc: 1, argv: &raw const stack[1], envp: &raw const stack[3] };
+        let passed = Passed {
+            argc: 1,
+            argv: &raw const stack[1],
+            envp: &raw const stack[3],
+        };
         assert!(passed.is_genuine());
         // SAFETY: `stack` is what a genuine one is.
         let e = unsafe { Environment::from_stack(&passed) };
-        assert_eq!((e.arguments, e.variables, e.secure), (vec![&b"ls"[..]], vec![&b"A=1"[..]], true));
+        assert_eq!(
+            (e.arguments, e.variables, e.secure),
+            (vec![&b"ls"[..]], vec![&b"A=1"[..]], true)
+        );
     }
 }

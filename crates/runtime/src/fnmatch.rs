@@ -27,7 +27,9 @@ pub fn matches(pattern: &[u8], text: &[u8]) -> bool {
             rest = after;
             at += 1;
         } else {
-            let Some((after, tried)) = star else { return false };
+            let Some((after, tried)) = star else {
+                return false;
+            };
             if tried >= text.len() {
                 return false;
             }
@@ -82,7 +84,10 @@ fn bracket(mut rest: &[u8], byte: u8) -> Bracket<'_> {
         if let Some((b']', after)) = rest.split_first()
             && !first
         {
-            return Bracket::Closed { matched: matched != negated, after };
+            return Bracket::Closed {
+                matched: matched != negated,
+                after,
+            };
         }
         first = false;
         let (low, after) = match item(rest, byte, matched) {
@@ -139,8 +144,13 @@ fn item(rest: &[u8], byte: u8, matched: bool) -> Result<(Item, &[u8]), Bracket<'
 }
 
 enum Class<'a> {
-    Known { hit: bool, after: &'a [u8] },
-    Unknown { after: &'a [u8] },
+    Known {
+        hit: bool,
+        after: &'a [u8],
+    },
+    Unknown {
+        after: &'a [u8],
+    },
     /// Not even the form of one.
     None,
 }
@@ -148,8 +158,13 @@ enum Class<'a> {
 /// `rest` begins at the `:`.
 fn class(rest: &[u8], byte: u8) -> Class<'_> {
     let name = &rest[1..];
-    let len = name.iter().position(|b| !b.is_ascii_lowercase()).unwrap_or(name.len());
-    let Some(after) = name[len..].strip_prefix(b":]") else { return Class::None };
+    let len = name
+        .iter()
+        .position(|b| !b.is_ascii_lowercase())
+        .unwrap_or(name.len());
+    let Some(after) = name[len..].strip_prefix(b":]") else {
+        return Class::None;
+    };
     let hit = match &name[..len] {
         b"alpha" => byte.is_ascii_alphabetic(),
         b"digit" => byte.is_ascii_digit(),
@@ -181,7 +196,10 @@ mod tests {
 
     #[test]
     fn star_takes_slashes() {
-        assert!(matches(b"*/libc.so*", b"/usr/lib/x86_64-linux-gnu/libc.so.6"));
+        assert!(matches(
+            b"*/libc.so*",
+            b"/usr/lib/x86_64-linux-gnu/libc.so.6"
+        ));
         assert!(matches(b"/usr/*", b"/usr/lib/.hidden/x"));
         assert!(!matches(b"/usr/*", b"/opt/usr/x"));
         assert!(!matches(b"libc.so.6", b"/lib/libc.so.6"));
@@ -197,14 +215,28 @@ mod tests {
 
     /// Mostly bytes that mean something, so that random patterns are malformed in every way.
     fn random(next: &mut impl FnMut() -> u64, bytes: &[u8], longest: u64) -> Vec<u8> {
-        (0..next() % (longest + 1)).map(|_| bytes[(next() as usize) % bytes.len()]).collect()
+        (0..next() % (longest + 1))
+            .map(|_| bytes[(next() as usize) % bytes.len()])
+            .collect()
     }
 
     #[test]
     fn agrees_with_libc() {
         const WORDS: [&[u8]; 14] = [
-            b"[[:alpha:]]", b"[:digit:]", b"[[:nosuch:]]", b"[[=a=]]", b"[=b=]", b"[[.a.]-c]", b"[.-.]", b"[!", b"[^",
-            b"[]", b"a-c", b"[[:", b"[[=", b"[[.",
+            b"[[:alpha:]]",
+            b"[:digit:]",
+            b"[[:nosuch:]]",
+            b"[[=a=]]",
+            b"[=b=]",
+            b"[[.a.]-c]",
+            b"[.-.]",
+            b"[!",
+            b"[^",
+            b"[]",
+            b"a-c",
+            b"[[:",
+            b"[[=",
+            b"[[.",
         ];
         let mut x = 0x2545_f491_4f6c_dd1du64;
         let mut next = move || {
@@ -225,7 +257,11 @@ mod tests {
             if ours != theirs {
                 differ += 1;
                 if differ < 30 {
-                    eprintln!("{:?} {:?}: libc {theirs}", pattern.escape_ascii().to_string(), text.escape_ascii().to_string());
+                    eprintln!(
+                        "{:?} {:?}: libc {theirs}",
+                        pattern.escape_ascii().to_string(),
+                        text.escape_ascii().to_string()
+                    );
                 }
             }
         }

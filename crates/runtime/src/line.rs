@@ -23,7 +23,11 @@ impl<const N: usize> Line<N> {
     /// An empty line.
     #[must_use]
     pub const fn new() -> Self {
-        Self { bytes: [0; N], len: 0, cut: false }
+        Self {
+            bytes: [0; N],
+            len: 0,
+            cut: false,
+        }
     }
 
     /// The text so far.
@@ -59,7 +63,12 @@ impl<const N: usize> Line<N> {
                 b'\\' => self.push(b"\\\\"),
                 0..0x20 | 0x7f => {
                     const HEX: &[u8; 16] = b"0123456789abcdef";
-                    self.push(&[b'\\', b'x', HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+                    self.push(&[
+                        b'\\',
+                        b'x',
+                        HEX[usize::from(byte >> 4)],
+                        HEX[usize::from(byte & 15)],
+                    ]);
                 }
                 _ => self.push(&[byte]),
             }

@@ -1,5 +1,6 @@
 //! The log: one `write` for each line, so that many processes can share it.
 
+use core::ffi::CStr;
 use core::fmt::{self, Write as _};
 
 use crate::config::Target;
@@ -15,32 +16,46 @@ const PATIENCE_MS: u32 = 100;
 /// Where lines are written, one write each.
 ///
 /// A full disk, a reader that is gone or slow, a closed descriptor: the line is lost, nothing else happens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Sink {
     descriptor: Descriptor,
     _quiet: Option<WithoutSigpipe>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Descriptor {
+    #[default]
     None,
     Stderr,
     Own(Fd),
 }
 
 impl Sink {
+    /// Opens a file to append to.
+    ///
+    /// # Errors
+    /// The kernel's.
+    pub fn open_path(path: &CStr) -> Result<Self, Errno> {
+        let descriptor = Descriptor::Own(Fd::open(path, Open::Append)?);
+        Ok(Self {
+            descriptor,
+            _quiet: Some(WithoutSigpipe::begin()),
+        })
+    }
+
     /// Opens `target`.
     ///
     /// # Errors
     /// The kernel's, where a file cannot be opened.
     pub fn open(target: &Target) -> Result<Self, Errno> {
-        let descriptor = match target {
-            Target::Nowhere => Descriptor::None,
-            Target::Stderr => Descriptor::Stderr,
-            Target::File(path) => Descriptor::Own(Fd::open(path, Open::Append)?),
-        };
-        let writes = !matches!(descriptor, Descriptor::None);
-        Ok(Self { descriptor, _quiet: writes.then(WithoutSigpipe::begin) })
+        match target {
+            Target::Nowhere => Ok(Self::default()),
+            Target::Stderr => Ok(Self {
+                descriptor: Descriptor::Stderr,
+                _quiet: Some(WithoutSigpipe::begin()),
+            }),
+            Target::File(path) => Self::open_path(path),
+        }
     }
 
     /// Whether anybody could read what is written: if not, it need not be made.
@@ -96,22 +111,34 @@ mod tests {
         let path = std::env::temp_dir().join(format!("hotpatch-log-{}", std::process::id()));
         std::fs::write(&path, "before\n").unwrap();
         for n in 0..2 {
-            Sink::open(&file(path.to_str().unwrap())).unwrap().say(format_args!("line {n}"));
+            Sink::open(&file(path.to_str().unwrap()))
+                .unwrap()
+                .say(format_args!("line {n}"));
         }
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
         let pid = std::process::id();
-        assert_eq!(text, format!("before\nlibhotpatch[{pid}]: line 0\nlibhotpatch[{pid}]: line 1\n"));
+        assert_eq!(
+            text,
+            format!("before\nlibhotpatch[{pid}]: line 0\nlibhotpatch[{pid}]: line 1\n")
+        );
     }
 
     #[test]
     fn what_cannot_be_opened_is_an_error() {
-        assert_eq!(Sink::open(&file("/nonexistent/log")).unwrap_err().to_string(), "no such file");
+        assert_eq!(
+            Sink::open(&file("/nonexistent/log"))
+                .unwrap_err()
+                .to_string(),
+            "no such file"
+        );
     }
 
     #[test]
     fn a_full_disk_or_a_gone_reader_only_costs_the_line() {
-        Sink::open(&file("/dev/full")).unwrap().say(format_args!("x"));
+        Sink::open(&file("/dev/full"))
+            .unwrap()
+            .say(format_args!("x"));
         let (reader, writer) = std::io::pipe().unwrap();
         let path = format!("/proc/self/fd/{}", writer.as_raw_fd());
         let sink = Sink::open(&file(&path)).unwrap();
@@ -131,6 +158,11 @@ mod tests {
         drop((sink, writer));
         let mut text = String::new();
         reader.read_to_string(&mut text).unwrap();
-        assert!(text.lines().count() >= 15 && text.lines().all(|l| l.starts_with("libhotpatch[") && l.len() > 4000));
+        assert!(
+            text.lines().count() >= 15
+                && text
+                    .lines()
+                    .all(|l| l.starts_with("libhotpatch[") && l.len() > 4000)
+        );
     }
 }

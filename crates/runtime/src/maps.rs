@@ -62,7 +62,10 @@ fn line(text: &[u8]) -> Option<Mapping<'_>> {
     let inode_len = rest.iter().position(|&b| b == b' ').unwrap_or(rest.len());
     let (inode, padded) = rest.split_at(inode_len);
     // Only the padding is skipped by kind: a name begins with `/` or `[`, never with a space.
-    let name_at = padded.iter().position(|&b| b != b' ').unwrap_or(padded.len());
+    let name_at = padded
+        .iter()
+        .position(|&b| b != b' ')
+        .unwrap_or(padded.len());
     (start < end).then_some(Mapping {
         start,
         end,
@@ -87,16 +90,25 @@ fn field<'a>(rest: &mut &'a [u8], end: u8) -> Option<&'a [u8]> {
 fn digits(text: &[u8], radix: u32) -> Option<u64> {
     text.iter().try_fold(0u64, |n, &b| {
         let digit = char::from(b).to_digit(radix)?;
-        n.checked_mul(u64::from(radix))?.checked_add(u64::from(digit))
+        n.checked_mul(u64::from(radix))?
+            .checked_add(u64::from(digit))
     })
 }
 
 fn hex(text: &[u8]) -> Option<u64> {
-    if text.is_empty() { None } else { digits(text, 16) }
+    if text.is_empty() {
+        None
+    } else {
+        digits(text, 16)
+    }
 }
 
 fn decimal(text: &[u8]) -> Option<u64> {
-    if text.is_empty() { None } else { digits(text, 10) }
+    if text.is_empty() {
+        None
+    } else {
+        digits(text, 10)
+    }
 }
 
 /// The name with each `\012` read as the newline that the kernel wrote it for.
@@ -154,7 +166,15 @@ mod tests {
 
     #[test]
     fn broken_lines_are_passed_over() {
-        for text in ["", "-", "zz-2 r-xp 0 0:0 0", "2-1 r-xp 0 0:0 0", "1-2 r-x 0 0:0 0", "1-2 r-xp 0 0:0 x", "1-2"] {
+        for text in [
+            "",
+            "-",
+            "zz-2 r-xp 0 0:0 0",
+            "2-1 r-xp 0 0:0 0",
+            "1-2 r-x 0 0:0 0",
+            "1-2 r-xp 0 0:0 x",
+            "1-2",
+        ] {
             assert_eq!(parse(text.as_bytes()), [], "{text}");
         }
     }
@@ -165,6 +185,9 @@ mod tests {
         let maps = parse(&text);
         assert_eq!(maps.len(), text.iter().filter(|&&b| b == b'\n').count());
         let here = reads_its_own_process as fn() as usize as u64;
-        assert!(maps.iter().any(|m| m.executable && m.is_file() && m.start <= here && here < m.end));
+        assert!(
+            maps.iter()
+                .any(|m| m.executable && m.is_file() && m.start <= here && here < m.end)
+        );
     }
 }

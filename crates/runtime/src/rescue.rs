@@ -27,7 +27,10 @@ struct Shared(UnsafeCell<State>);
 // SAFETY: I3: one thread uses it.
 unsafe impl Sync for Shared {}
 
-static STATE: Shared = Shared(UnsafeCell::new(State { guard: ptr::null(), words: LastWords::new() }));
+static STATE: Shared = Shared(UnsafeCell::new(State {
+    guard: ptr::null(),
+    words: LastWords::new(),
+}));
 
 /// Runs `work` on the stack that ends at `stack` (0: the present one).
 ///
@@ -48,7 +51,10 @@ pub unsafe fn rescue<T, F: FnOnce() -> T>(stack: usize, work: F) -> Result<T, La
             job.result.write(work());
         }
     }
-    let mut job = Job { work: Some(work), result: MaybeUninit::uninit() };
+    let mut job = Job {
+        work: Some(work),
+        result: MaybeUninit::uninit(),
+    };
     let mut guard = Guard::default();
     // SAFETY: I3.
     let outer = unsafe { ptr::replace(&raw mut (*STATE.0.get()).guard, &raw const guard) };
@@ -97,7 +103,8 @@ mod tests {
         // SAFETY: only this test uses `rescue`.
         let outer = unsafe {
             rescue(0, || {
-                let inner: Result<(), _> = rescue(0, || end_work(format_args!("no room at {:#x}", 64)));
+                let inner: Result<(), _> =
+                    rescue(0, || end_work(format_args!("no room at {:#x}", 64)));
                 assert_eq!(inner.unwrap_err().as_str(), "no room at 0x40");
                 5
             })

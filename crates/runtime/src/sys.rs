@@ -22,6 +22,10 @@ impl Errno {
     pub const AGAIN: Self = Self(errno::EAGAIN);
     /// The reader is gone.
     pub const PIPE: Self = Self(errno::EPIPE);
+    /// Refused.
+    pub const PERM: Self = Self(errno::EPERM);
+    /// It did not arrive.
+    pub const IO: Self = Self(errno::EIO);
     /// Something is mapped there.
     pub const EXIST: Self = Self(errno::EEXIST);
 }
@@ -127,7 +131,12 @@ impl Fd {
 
     /// Writes `bytes` at `offset`.
     pub fn write_at(&self, bytes: &[u8], offset: u64) -> Result<usize> {
-        let arguments = [self.0 as usize, bytes.as_ptr().addr(), bytes.len(), offset as usize];
+        let arguments = [
+            self.0 as usize,
+            bytes.as_ptr().addr(),
+            bytes.len(),
+            offset as usize,
+        ];
         // SAFETY: reads `bytes`. That `self` may be /proc/self/mem is the business of patch.rs (I5).
         retry(|| unsafe { call(k::__NR_pwrite64, arguments) })
     }
@@ -143,8 +152,14 @@ impl Fd {
 
     /// Maps `len` bytes of the file to read, private; never written through.
     pub fn map(&self, len: usize) -> Result<*const u8> {
-        let arguments =
-            [0, len, k::PROT_READ as usize, k::MAP_PRIVATE as usize, self.0 as usize, 0];
+        let arguments = [
+            0,
+            len,
+            k::PROT_READ as usize,
+            k::MAP_PRIVATE as usize,
+            self.0 as usize,
+            0,
+        ];
         // SAFETY: makes a new mapping where none was.
         unsafe { call(k::__NR_mmap, arguments) }.map(core::ptr::with_exposed_provenance)
     }
@@ -166,9 +181,20 @@ pub fn write(fd: u32, bytes: &[u8]) -> Result<usize> {
     retry(|| unsafe { call(k::__NR_write, arguments) })
 }
 
+/// Whether `fd` is open.
+#[must_use]
+pub fn is_open(fd: u32) -> bool {
+    // SAFETY: touches no memory.
+    unsafe { call(k::__NR_fcntl, [fd as usize, k::F_GETFD as usize]) }.is_ok()
+}
+
 /// Whether `fd` takes bytes within `milliseconds`. Where it cannot be told, it is said to.
 pub fn wait_writable(fd: u32, milliseconds: u32) -> bool {
-    let mut poll = k::pollfd { fd: fd.cast_signed(), events: k::POLLOUT as i16, revents: 0 };
+    let mut poll = k::pollfd {
+        fd: fd.cast_signed(),
+        events: k::POLLOUT as i16,
+        revents: 0,
+    };
     let arguments = [(&raw mut poll).addr(), 1, milliseconds as usize];
     // SAFETY: writes to `poll`.
     let ready = unsafe { call(k::__NR_poll, arguments) };
@@ -205,7 +231,14 @@ impl Protection {
 /// Maps `len` bytes of zeros near `hint`, without reserving memory for them.
 pub fn map_anywhere(hint: usize, len: usize) -> Result<usize> {
     let flags = k::MAP_PRIVATE | k::MAP_ANONYMOUS | k::MAP_NORESERVE;
-    let arguments = [hint, len, Protection::ReadWrite.bits(), flags as usize, usize::MAX, 0];
+    let arguments = [
+        hint,
+        len,
+        Protection::ReadWrite.bits(),
+        flags as usize,
+        usize::MAX,
+        0,
+    ];
     // SAFETY: makes a new mapping where none was.
     unsafe { call(k::__NR_mmap, arguments) }
 }
@@ -251,13 +284,22 @@ pub fn denies_write_execute() -> bool {
 
 /// Copies from an address that may not be mapped. `false` where it is not, or the kernel refuses.
 pub fn peek(from: usize, to: &mut [u8]) -> bool {
-    let local = k::iovec { iov_base: to.as_mut_ptr().cast(), iov_len: to.len() as _ };
+    let local = k::iovec {
+        iov_base: to.as_mut_ptr().cast(),
+        iov_len: to.len() as _,
+    };
     let remote = k::iovec {
         iov_base: core::ptr::without_provenance_mut(from),
         iov_len: to.len() as _,
     };
-    let arguments =
-        [process_id() as usize, (&raw const local).addr(), 1, (&raw const remote).addr(), 1, 0];
+    let arguments = [
+        process_id() as usize,
+        (&raw const local).addr(),
+        1,
+        (&raw const remote).addr(),
+        1,
+        0,
+    ];
     // SAFETY: writes to `to`; the kernel answers EFAULT where `from` is not mapped.
     let copied = unsafe { call(k::__NR_process_vm_readv, arguments) };
     copied == Ok(to.len())
@@ -281,7 +323,10 @@ pub fn is_privileged() -> bool {
 /// Nanoseconds since boot. By a system call: the vDSO's own code may be about to change.
 #[must_use]
 pub fn now() -> u64 {
-    let mut time = k::__kernel_timespec { tv_sec: 0, tv_nsec: 0 };
+    let mut time = k::__kernel_timespec {
+        tv_sec: 0,
+        tv_nsec: 0,
+    };
     let arguments = [k::CLOCK_MONOTONIC as usize, (&raw mut time).addr()];
     // SAFETY: writes to `time`.
     let _ = unsafe { call(k::__NR_clock_gettime, arguments) };
@@ -294,7 +339,12 @@ pub fn threads() -> u32 {
     // SAFETY: all zeros is a `stat`.
     let mut stat: k::stat = unsafe { core::mem::zeroed() };
     let at = k::AT_FDCWD as isize as usize;
-    let arguments = [at, c"/proc/self/task".as_ptr().addr(), (&raw mut stat).addr(), 0];
+    let arguments = [
+        at,
+        c"/proc/self/task".as_ptr().addr(),
+        (&raw mut stat).addr(),
+        0,
+    ];
     // SAFETY: reads the path, writes to `stat`.
     match unsafe { call(k::__NR_newfstatat, arguments) } {
         // `.`, `..` and one directory for each thread
@@ -306,7 +356,10 @@ pub fn threads() -> u32 {
 /// The soft limit of the stack's size in bytes.
 #[must_use]
 pub fn stack_limit() -> u64 {
-    let mut limit = k::rlimit64 { rlim_cur: 8 << 20, rlim_max: 0 };
+    let mut limit = k::rlimit64 {
+        rlim_cur: 8 << 20,
+        rlim_max: 0,
+    };
     let arguments = [0, k::RLIMIT_STACK as usize, 0, (&raw mut limit).addr()];
     // SAFETY: writes to `limit`.
     let _ = unsafe { call(k::__NR_prlimit64, arguments) };
@@ -336,14 +389,23 @@ impl WithoutSigpipe {
     pub fn begin() -> Self {
         let mut before = 0u64;
         mask(k::SIG_BLOCK, SIGPIPE, &mut before);
-        Self { before, was_pending: before & SIGPIPE != 0 && pending() & SIGPIPE != 0 }
+        Self {
+            before,
+            was_pending: before & SIGPIPE != 0 && pending() & SIGPIPE != 0,
+        }
     }
 }
 
 impl Drop for WithoutSigpipe {
     fn drop(&mut self) {
         if !self.was_pending {
-            let (set, zero) = (SIGPIPE, k::__kernel_timespec { tv_sec: 0, tv_nsec: 0 });
+            let (set, zero) = (
+                SIGPIPE,
+                k::__kernel_timespec {
+                    tv_sec: 0,
+                    tv_nsec: 0,
+                },
+            );
             let arguments = [(&raw const set).addr(), 0, (&raw const zero).addr(), 8];
             // SAFETY: reads `set` and `zero`; takes the signal that our own write raised.
             let _ = unsafe { call(k::__NR_rt_sigtimedwait, arguments) };
@@ -353,7 +415,12 @@ impl Drop for WithoutSigpipe {
 }
 
 fn mask(how: u32, set: u64, before: &mut u64) {
-    let arguments = [how as usize, (&raw const set).addr(), core::ptr::from_mut(before).addr(), 8];
+    let arguments = [
+        how as usize,
+        (&raw const set).addr(),
+        core::ptr::from_mut(before).addr(),
+        8,
+    ];
     // SAFETY: reads `set`, writes to `before`.
     let _ = unsafe { call(k::__NR_rt_sigprocmask, arguments) };
 }

@@ -1,0 +1,385 @@
+//! The mapped files that hold code, each as an image with its place in the process.
+//!
+//! # Safety
+//! I5 for what is read from memory; I8 for files: nobody shortens a file while a program that runs it starts.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+
+use hotpatch_plan::addr::{Span, Va};
+use hotpatch_plan::image::{Image, Malformed, Segment, load_bias};
+use linux_raw_sys::general::{S_IFMT, S_IFREG};
+
+use crate::maps::{self, Mapping};
+use crate::memory;
+use crate::pages::{PAGE, Range};
+use crate::sys::{self, Fd, Open};
+
+/// A mapped file, or the vDSO, by the lines of the maps that speak of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Object<'m> {
+    /// The mapping of its first byte.
+    pub base: Mapping<'m>,
+    /// A mapping with code.
+    pub code: Mapping<'m>,
+}
+
+/// All objects with code that may be patched, in order of address.
+///
+/// Of the kernel's own mappings that is `[vdso]` alone. Code whose file's first byte is mapped nowhere below
+/// it is no image.
+#[must_use]
+pub fn objects<'m>(maps: &[Mapping<'m>]) -> Vec<Object<'m>> {
+    let mut found: Vec<Object<'m>> = Vec::new();
+    for (index, code) in maps
+        .iter()
+        .enumerate()
+        .filter(|(_, m)| m.executable && !m.shared)
+    {
+        if code.name == b"[vdso]" {
+            found.push(Object {
+                base: *code,
+                code: *code,
+            });
+            continue;
+        }
+        if !code.is_file() {
+            continue;
+        }
+        let base = maps[..=index]
+            .iter()
+            .rfind(|m| m.offset == 0 && m.same_file(code));
+        if let Some(base) = base.filter(|b| found.last().is_none_or(|last| last.base != **b)) {
+            found.push(Object {
+                base: *base,
+                code: *code,
+            });
+        }
+    }
+    found
+}
+
+impl<'m> Object<'m> {
+    /// The file's name as its owner wrote it, a newline as a newline.
+    #[must_use]
+    pub fn path(&self) -> Vec<u8> {
+        maps::unescape(self.base.name)
+    }
+
+    /// Opens the file that is mapped here: not one that has taken its name since.
+    #[must_use]
+    pub fn open(&self) -> Option<File> {
+        let plain = maps::unescape(self.base.name);
+        [plain, self.base.name.to_vec()]
+            .into_iter()
+            .find_map(|name| {
+                let fd = Fd::open(&CString::new(name).ok()?, Open::Read).ok()?;
+                let status = fd.status().ok()?;
+                let same =
+                    status.st_ino == self.base.inode && device(status.st_dev) == self.base.device;
+                let len = usize::try_from(status.st_size)
+                    .ok()
+                    .filter(|&len| len > 0)?;
+                if status.st_mode & S_IFMT != S_IFREG {
+                    return None;
+                }
+                let at = fd.map(len).ok()?;
+                Some(File { at, len, same })
+            })
+    }
+}
+
+/// Major and minor number, as the kernel packs them into `st_dev`.
+fn device(packed: u64) -> (u32, u32) {
+    let major = (packed >> 8 & 0xfff) | (packed >> 32 & 0xffff_f000);
+    let minor = (packed & 0xff) | (packed >> 12 & 0xffff_ff00);
+    (major as u32, minor as u32)
+}
+
+/// A file, mapped to be read; unmapped when dropped.
+#[derive(Debug)]
+pub struct File {
+    at: *const u8,
+    len: usize,
+    /// Device and inode are those of the maps. Where not (some file systems show two faces), its code must be
+    /// compared.
+    same: bool,
+}
+
+impl File {
+    fn bytes(&self) -> &[u8] {
+        // SAFETY: mapped until `self` is dropped; I8: nobody shortens it.
+        unsafe { core::slice::from_raw_parts(self.at, self.len) }
+    }
+}
+
+impl Drop for File {
+    fn drop(&mut self) {
+        // SAFETY: what borrowed it is gone.
+        let _ = unsafe { sys::unmap(self.at.addr(), self.len) };
+    }
+}
+
+/// An image and where it is.
+#[derive(Debug)]
+pub struct Loaded<'a> {
+    /// The image.
+    pub image: Image<'a>,
+    /// What to add to an address of the file for the address in the process.
+    pub bias: u64,
+    /// Code of the file that is not mapped as the file says: nothing there may change.
+    pub forbidden: Vec<Span>,
+    /// Read from memory, because its file cannot be had.
+    pub from_memory: bool,
+}
+
+impl Loaded<'_> {
+    /// The bytes of `span` in the process.
+    #[must_use]
+    pub fn range(&self, span: Span) -> Range {
+        Range {
+            start: span.start.0.wrapping_add(self.bias),
+            end: span.end.0.wrapping_add(self.bias),
+        }
+    }
+}
+
+/// Reads the image: from its file, else from memory.
+///
+/// # Errors
+/// What is wrong with it.
+pub fn load<'a>(
+    object: &Object<'_>,
+    file: Option<&'a File>,
+    maps: &[Mapping<'_>],
+) -> Result<Loaded<'a>, Malformed> {
+    if let Some(file) = file
+        && let Ok(image) = Image::from_file(file.bytes())
+        && let Ok(bias) = load_bias(file.bytes(), object.base.start)
+        && let Some(forbidden) = compare(object, &image, file, bias, maps)
+    {
+        return Ok(Loaded {
+            image,
+            bias,
+            forbidden,
+            from_memory: false,
+        });
+    }
+    from_memory(object, maps)
+}
+
+/// Where the executable segments of `image` are not mapped from this file. `None` where it is another file.
+fn compare(
+    object: &Object<'_>,
+    image: &Image<'_>,
+    file: &File,
+    bias: u64,
+    maps: &[Mapping<'_>],
+) -> Option<Vec<Span>> {
+    let mut missing = Vec::new();
+    let mut seen = false;
+    for segment in image.segments.iter().filter(|s| s.executable) {
+        let offset = (segment.bytes.as_ptr().addr() - file.at.addr()) as u64;
+        let mut at = segment.span.start;
+        let end = segment.span.start + segment.bytes.len() as u64;
+        while at < end {
+            let here = at.0.wrapping_add(bias);
+            let next = maps.iter().find(|m| m.end > here)?;
+            let stop = Va(next.end.wrapping_sub(bias)).min(end);
+            let as_stated = next.start <= here
+                && next.same_file(&object.base)
+                && next.executable
+                && !next.shared
+                && next.offset + (here - next.start) == offset + (at.0 - segment.span.start.0);
+            let covered = next.start > here;
+            let stop = if covered {
+                Va(next.start.wrapping_sub(bias)).min(end)
+            } else {
+                stop
+            };
+            if as_stated {
+                seen = true;
+                if !file.same
+                    && !is_equal(
+                        segment,
+                        Span {
+                            start: at,
+                            end: stop,
+                        },
+                        bias,
+                        maps,
+                    )
+                {
+                    return None;
+                }
+            } else {
+                missing.push(Span {
+                    start: at,
+                    end: stop,
+                });
+            }
+            at = stop;
+        }
+    }
+    seen.then_some(missing)
+}
+
+fn is_equal(segment: &Segment<'_>, span: Span, bias: u64, maps: &[Mapping<'_>]) -> bool {
+    let from = (span.start.0 - segment.span.start.0) as usize;
+    let there = Range {
+        start: span.start.0.wrapping_add(bias),
+        end: span.end.0.wrapping_add(bias),
+    };
+    memory::read(maps, there)
+        .is_some_and(|now| segment.bytes.get(from..from + now.len()) == Some(now))
+}
+
+fn from_memory<'a>(object: &Object<'_>, maps: &[Mapping<'_>]) -> Result<Loaded<'a>, Malformed> {
+    let base = Range {
+        start: object.base.start,
+        end: object.base.end,
+    };
+    let header: &[u8] = memory::read(maps, base).ok_or(Malformed::NotElf)?;
+    let bias = load_bias(header, base.start)?;
+    if object.base.name == b"[vdso]" {
+        let image = Image::from_file(header)?;
+        return Ok(Loaded {
+            image,
+            bias,
+            forbidden: Vec::new(),
+            from_memory: true,
+        });
+    }
+    let first = maps.partition_point(|m| m.start < base.start);
+    let mut segments: Vec<Segment<'a>> = Vec::new();
+    for m in maps[first..]
+        .iter()
+        .take_while(|m| m.start - base.start < 1 << 31)
+    {
+        if !m.same_file(&object.base) || (m.offset == 0 && m.start >= object.code.end) {
+            continue;
+        }
+        let range = Range {
+            start: m.start,
+            end: m.end,
+        };
+        let Some(bytes) = memory::read(maps, range) else {
+            continue;
+        };
+        // What other threads may write is copied: planning must see one state of it.
+        let bytes = if m.writable {
+            bytes.to_vec().leak()
+        } else {
+            bytes
+        };
+        let span = Span {
+            start: Va(m.start.wrapping_sub(bias)),
+            end: Va(m.end.wrapping_sub(bias)),
+        };
+        segments.push(Segment {
+            span,
+            bytes,
+            writable: m.writable,
+            executable: m.executable,
+        });
+    }
+    let image = Image::from_memory(segments, bias)?;
+    Ok(Loaded {
+        image,
+        bias,
+        forbidden: Vec::new(),
+        from_memory: true,
+    })
+}
+
+/// The file offset of an address of the process.
+#[must_use]
+pub fn file_offset(maps: &[Mapping<'_>], at: u64) -> Option<u64> {
+    let m = maps.get(maps.partition_point(|m| m.end <= at))?;
+    (m.start <= at).then(|| m.offset + (at - m.start))
+}
+
+/// The page that an address lies in.
+#[must_use]
+pub fn page(at: u64) -> u64 {
+    at & !(PAGE - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn own_maps() -> Vec<u8> {
+        std::fs::read("/proc/self/maps").unwrap()
+    }
+
+    #[test]
+    fn finds_libc_and_the_vdso_but_no_other_special_mapping() {
+        let text = own_maps();
+        let maps = maps::parse(&text);
+        let names: Vec<_> = objects(&maps)
+            .iter()
+            .map(|o| String::from_utf8(o.path()).unwrap())
+            .collect();
+        assert!(names.iter().any(|n| n.contains("libc.so")), "{names:?}");
+        assert_eq!(
+            names
+                .iter()
+                .filter(|n| n.starts_with('['))
+                .collect::<Vec<_>>(),
+            ["[vdso]"]
+        );
+    }
+
+    #[test]
+    fn a_file_and_its_memory_are_the_same_code() {
+        let text = own_maps();
+        let maps = maps::parse(&text);
+        let libc = objects(&maps)
+            .into_iter()
+            .find(|o| o.path().windows(7).any(|w| w == b"libc.so"))
+            .unwrap();
+        let file = libc.open().unwrap();
+        assert!(file.same);
+        let a = load(&libc, Some(&file), &maps).unwrap();
+        let b = load(&libc, None, &maps).unwrap();
+        assert!(!a.from_memory && b.from_memory && a.bias == b.bias);
+        assert_eq!(a.forbidden, []);
+        for code in &a.image.code {
+            assert_eq!(a.image.bytes(*code), b.image.bytes(*code));
+        }
+    }
+
+    #[test]
+    fn a_deleted_file_is_read_from_memory() {
+        let text = b"1000-2000 r-xp 00000000 fe:00 12 /nonexistent/x (deleted)\n";
+        let maps = maps::parse(text);
+        assert!(objects(&maps)[0].open().is_none());
+    }
+
+    #[test]
+    fn code_that_the_file_does_not_state_is_forbidden() {
+        let text = own_maps();
+        let text = String::from_utf8(text).unwrap();
+        let line = text
+            .lines()
+            .find(|l| l.contains("r-xp") && l.contains("libc.so"))
+            .unwrap();
+        let other = line.replace("r-xp", "r--p");
+        let changed = text.replace(line, &other);
+        // The same process, but its code is not executable: no file to be patched at all.
+        let (maps, real) = (
+            maps::parse(changed.as_bytes()),
+            maps::parse(text.as_bytes()),
+        );
+        let libc = objects(&real)
+            .into_iter()
+            .find(|o| o.path().windows(7).any(|w| w == b"libc.so"))
+            .unwrap();
+        let file = libc.open().unwrap();
+        let image = Image::from_file(file.bytes()).unwrap();
+        let bias = load_bias(file.bytes(), libc.base.start).unwrap();
+        assert_eq!(compare(&libc, &image, &file, bias, &maps), None);
+        assert_eq!(compare(&libc, &image, &file, bias, &real), Some(vec![]));
+    }
+}

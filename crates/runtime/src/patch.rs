@@ -1,0 +1,203 @@
+//! From an image in the process to the bytes to be written over it.
+
+use alloc::vec;
+use alloc::vec::Vec;
+
+use hotpatch_plan::addr::Span;
+use hotpatch_plan::choose::choose;
+use hotpatch_plan::code::Code;
+use hotpatch_plan::plan::{Patch, Plan, Tactic, Tactics};
+use hotpatch_plan::{Options, scan};
+
+use crate::arch::Sse2;
+use crate::maps::Mapping;
+use crate::memory::{self, Write};
+use crate::object::{Loaded, page};
+use crate::pages::{PAGE, Range};
+use crate::sys;
+
+/// Whether somebody may be executing the code that changes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Threads {
+    /// We alone: any bytes may change in any order.
+    One,
+    /// Others run: each change lies in one aligned word, and nobody can be inside of what becomes one instruction.
+    Many,
+}
+
+impl Threads {
+    /// The tactics that are safe. A thread may be about to return to the address after a site, or be between
+    /// two instructions of a window: only tactics under which both stay where they are remain.
+    #[must_use]
+    pub fn allow(self, tactics: Tactics) -> Tactics {
+        match self {
+            Self::One => tactics,
+            Self::Many => [Tactic::Stone, Tactic::Before]
+                .into_iter()
+                .filter(|&t| tactics.has(t))
+                .fold(Tactics::NONE, Tactics::with),
+        }
+    }
+}
+
+/// A plan that fits the memory as it is, and what it cost in nanoseconds.
+#[derive(Debug, Default)]
+pub struct Fitting {
+    /// The plan.
+    pub plan: Plan,
+    /// Finding sites.
+    pub find: u64,
+    /// Choosing tactics.
+    pub choose: u64,
+}
+
+/// More rounds than this mean that memory changes while we look.
+const ROUNDS: usize = 8;
+
+/// Plans until no byte that the plan relies on differs between image and memory: a difference may be a debugger's
+/// breakpoint, or another rewriter's work.
+#[must_use]
+pub fn plan<'a>(
+    loaded: &'a Loaded<'a>,
+    tactics: Tactics,
+    threads: Threads,
+    maps: &[Mapping<'_>],
+) -> Fitting {
+    let mut times = [sys::now(), 0, 0];
+    let mut code = Code::new(&loaded.image);
+    let sites = scan::scan(&loaded.image, &Sse2, &mut code);
+    times[1] = sys::now();
+    let mut forbidden = loaded.forbidden.clone();
+    let mut allowed = threads.allow(tactics);
+    let mut round = 0;
+    let plan = loop {
+        forbidden.sort_unstable();
+        let options = Options {
+            tactics: allowed,
+            search: &Sse2,
+            forbidden: &forbidden,
+        };
+        let plan = choose(&loaded.image, &options, &mut code, &sites.at);
+        let before = forbidden.len();
+        add_conflicts(loaded, &plan, threads, maps, &mut forbidden);
+        if forbidden.len() == before {
+            break plan;
+        }
+        round += 1;
+        if round == ROUNDS {
+            allowed = Tactics::NONE;
+        }
+    };
+    times[2] = sys::now();
+    Fitting {
+        plan,
+        find: times[1] - times[0],
+        choose: times[2] - times[1],
+    }
+}
+
+/// Adds what the plan may not touch after all.
+fn add_conflicts(
+    loaded: &Loaded<'_>,
+    plan: &Plan,
+    threads: Threads,
+    maps: &[Mapping<'_>],
+    forbidden: &mut Vec<Span>,
+) {
+    let edits = plan.edits.iter().map(|e| Span::new(e.at, e.change.size()));
+    let moved = plan.trampolines.iter().map(|t| t.span);
+    for span in edits.clone().chain(moved) {
+        let range = loaded.range(span);
+        match (memory::read(maps, range), loaded.image.bytes(span)) {
+            (Some(now), Some(file)) if now == file => {}
+            _ => forbidden.push(span),
+        }
+    }
+    if threads == Threads::Many {
+        forbidden.extend(edits.filter(|&span| crosses_word(loaded.range(span))));
+    }
+}
+
+fn crosses_word(range: Range) -> bool {
+    range.start / 8 != (range.end - 1) / 8
+}
+
+/// What to write, in the order to write it in. `None` where memory cannot be read (which `plan` has seen it can).
+#[must_use]
+pub fn writes(
+    loaded: &Loaded<'_>,
+    plan: &Plan,
+    patches: &[Patch],
+    threads: Threads,
+    maps: &[Mapping<'_>],
+) -> Option<Vec<Write>> {
+    match threads {
+        Threads::One => by_page(loaded, patches, maps),
+        Threads::Many => by_word(loaded, plan, patches, maps),
+    }
+}
+
+/// Neighbouring pages in one write: what lies between two patches is written as it is.
+fn by_page(loaded: &Loaded<'_>, patches: &[Patch], maps: &[Mapping<'_>]) -> Option<Vec<Write>> {
+    let range_of = |p: &Patch| loaded.range(Span::new(p.at, u64::from(p.len)));
+    patches
+        .chunk_by(|a, b| page(range_of(b).start) <= page(range_of(a).end - 1) + PAGE)
+        .map(|group| {
+            let (first, last) = (group.first()?, group.last()?);
+            let range = Range {
+                start: range_of(first).start,
+                end: range_of(last).end,
+            };
+            let old = memory::read(maps, range)?.to_vec();
+            let mut new = old.clone();
+            for patch in group {
+                let at = (range_of(patch).start - range.start) as usize;
+                put(&mut new[at..], patch);
+            }
+            Some(Write {
+                at: range.start,
+                old,
+                new,
+            })
+        })
+        .collect()
+}
+
+fn put(to: &mut [u8], patch: &Patch) {
+    let len = usize::from(patch.len);
+    to[..len].copy_from_slice(&patch.bytes[..len]);
+}
+
+/// One aligned word for each patch, sites last: nobody reaches a stone before it is complete (I7).
+fn by_word(
+    loaded: &Loaded<'_>,
+    plan: &Plan,
+    patches: &[Patch],
+    maps: &[Mapping<'_>],
+) -> Option<Vec<Write>> {
+    let is_site = |p: &&Patch| plan.sites.binary_search_by_key(&p.at, |s| s.at).is_ok();
+    let (sites, stones): (Vec<&Patch>, Vec<&Patch>) = patches.iter().partition(is_site);
+    let mut writes: Vec<Write> = Vec::new();
+    for patch in stones.into_iter().chain(sites) {
+        let at = loaded
+            .range(Span::new(patch.at, u64::from(patch.len)))
+            .start;
+        let word = at & !7;
+        let old = match writes.iter().rfind(|w| w.at == word) {
+            Some(earlier) => earlier.new.clone(),
+            None => memory::read(
+                maps,
+                Range {
+                    start: word,
+                    end: word + 8,
+                },
+            )?
+            .to_vec(),
+        };
+        let mut new = vec![0; 8];
+        new.copy_from_slice(&old);
+        put(&mut new[(at - word) as usize..], patch);
+        writes.push(Write { at: word, old, new });
+    }
+    Some(writes)
+}

@@ -1,0 +1,516 @@
+//! What the log and the report say: a line for each file, and in the report one for each site.
+
+use alloc::string::String;
+use core::fmt::{self, Write as _};
+
+use hotpatch_plan::plan::{Native, Outcome, Plan, Refusal, Site, Tactic};
+
+use crate::line::Line;
+use crate::log::{LogLine, Sink, begin};
+
+/// Microseconds that a file took, by step.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Times {
+    /// Opening it and finding its sites.
+    pub find: u64,
+    /// Choosing tactics.
+    pub plan: u64,
+    /// Making the bytes.
+    pub emit: u64,
+    /// Mapping trampolines and writing.
+    pub apply: u64,
+}
+
+impl Times {
+    /// All steps.
+    #[must_use]
+    pub fn sum(&self) -> u64 {
+        self.find + self.plan + self.emit + self.apply
+    }
+}
+
+/// What became of a file.
+///
+/// Of a fixed size: it outlives what was allocated for the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Counts {
+    /// All sites.
+    pub sites: u32,
+    /// Patched, by tactic.
+    pub tactics: [u32; Tactic::ALL.len()],
+    /// Left alone for good reason, by [`NATIVE`].
+    pub native: [u32; NATIVE.len()],
+    /// Refused, by [`REFUSED`]: the reason of the last tactic asked.
+    pub refused: [u32; REFUSED.len()],
+}
+
+impl Counts {
+    /// Counts a plan's sites.
+    #[must_use]
+    pub fn of(plan: &Plan) -> Self {
+        let mut counts = Self {
+            sites: plan.sites.len() as u32,
+            ..Self::default()
+        };
+        for site in &plan.sites {
+            match &site.outcome {
+                Outcome::Patched { tactic, .. } => counts.tactics[*tactic as usize] += 1,
+                Outcome::Native(native) => {
+                    counts.native[position(&NATIVE, native_name(native))] += 1
+                }
+                Outcome::Refused(reasons) => {
+                    counts.refused[position(&REFUSED, last_reason(reasons))] += 1
+                }
+            }
+        }
+        counts
+    }
+
+    /// Those of a file whose plan could not be applied: all of its sites are refused.
+    #[must_use]
+    pub fn not_applied(sites: u32) -> Self {
+        let mut counts = Self {
+            sites,
+            ..Self::default()
+        };
+        counts.refused[position(&REFUSED, NOT_APPLIED)] = sites;
+        counts
+    }
+
+    /// Adds those of another file.
+    pub fn add(&mut self, other: &Self) {
+        self.sites += other.sites;
+        let mine = self
+            .tactics
+            .iter_mut()
+            .chain(&mut self.native)
+            .chain(&mut self.refused);
+        let theirs = other
+            .tactics
+            .iter()
+            .chain(&other.native)
+            .chain(&other.refused);
+        for (sum, n) in mine.zip(theirs) {
+            *sum += n;
+        }
+    }
+
+    /// How many are refused.
+    #[must_use]
+    pub fn refusals(&self) -> u32 {
+        self.refused.iter().sum()
+    }
+}
+
+/// The words for reasons to stay native.
+pub const NATIVE: [&str; 2] = ["restorer", "address-taken"];
+
+/// The words for refusals.
+pub const REFUSED: [&str; 11] = [
+    "not-allowed",
+    "no-pad",
+    "taken",
+    "target-inside",
+    "unknown-jump",
+    "immovable",
+    "no-room",
+    "forbidden",
+    "untrusted",
+    NO_TACTIC,
+    NOT_APPLIED,
+];
+
+/// No tactic was asked.
+const NO_TACTIC: &str = "no-tactic";
+/// The kernel refused to map trampolines or to write.
+const NOT_APPLIED: &str = "not-applied";
+
+fn position(words: &[&str], word: &str) -> usize {
+    words.iter().position(|w| *w == word).unwrap_or(0)
+}
+
+/// `12 sites: 1 direct, 9 stone, 1 native (restorer 1), 1 refused (no-pad 1)`
+impl fmt::Display for Counts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} sites", self.sites)?;
+        let mut separator = ": ";
+        for (tactic, n) in Tactic::ALL
+            .iter()
+            .map(|&t| (t, self.tactics[t as usize]))
+            .filter(|&(_, n)| n > 0)
+        {
+            write!(f, "{separator}{n} {}", tactic.name())?;
+            separator = ", ";
+        }
+        let groups = [
+            ("native", &NATIVE[..], &self.native[..]),
+            ("refused", &REFUSED, &self.refused),
+        ];
+        for (word, names, counts) in groups {
+            let sum: u32 = counts.iter().sum();
+            if sum > 0 {
+                write!(f, "{separator}{sum} {word} (")?;
+                separator = "";
+                for (name, n) in names.iter().zip(counts).filter(|(_, n)| **n > 0) {
+                    write!(f, "{separator}{name} {n}")?;
+                    separator = ", ";
+                }
+                f.write_str(")")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The word for a reason to stay native.
+#[must_use]
+pub const fn native_name(native: &Native) -> &'static str {
+    match native {
+        Native::Restorer => "restorer",
+        Native::AddressTaken { .. } => "address-taken",
+    }
+}
+
+/// The word for a refusal.
+#[must_use]
+pub const fn refusal_name(refusal: &Refusal) -> &'static str {
+    match refusal {
+        Refusal::NotAllowed => "not-allowed",
+        Refusal::NoPad => "no-pad",
+        Refusal::Taken { .. } => "taken",
+        Refusal::TargetInside { .. } => "target-inside",
+        Refusal::UnknownJump { .. } => "unknown-jump",
+        Refusal::Immovable { .. } => "immovable",
+        Refusal::NoRoom => "no-room",
+        Refusal::Forbidden { .. } => "forbidden",
+        Refusal::Untrusted => "untrusted",
+    }
+}
+
+/// The reason that counts: of the last tactic that was allowed.
+fn last_reason(reasons: &[(Tactic, Refusal)]) -> &'static str {
+    let asked = reasons
+        .iter()
+        .rfind(|(_, r)| *r != Refusal::NotAllowed)
+        .or(reasons.last());
+    asked.map_or(NO_TACTIC, |(_, refusal)| refusal_name(refusal))
+}
+
+/// A file as both reports name it.
+#[derive(Clone, Copy, Debug)]
+pub struct Subject<'a> {
+    /// Its absolute path, or `[vdso]`.
+    pub path: &'a [u8],
+    /// What is special about it, empty where nothing is.
+    pub note: &'a str,
+}
+
+/// The log's line for a file.
+#[must_use]
+pub fn file_line(subject: Subject<'_>, counts: &Counts, times: &Times) -> LogLine {
+    let mut line = begin();
+    line.push_printable(subject.path);
+    let _ = write!(line, ": {counts}");
+    if !subject.note.is_empty() {
+        let _ = write!(line, "; {}", subject.note);
+    }
+    let Times {
+        find,
+        plan,
+        emit,
+        apply,
+    } = times;
+    let _ = write!(
+        line,
+        "; {} us (find {find}, plan {plan}, emit {emit}, apply {apply})",
+        times.sum()
+    );
+    line
+}
+
+/// The report: JSON lines, written some at a time.
+#[derive(Debug)]
+pub struct Report {
+    sink: Sink,
+    pid: u32,
+    lines: String,
+}
+
+/// Whole lines up to this many bytes go into one write.
+const BLOCK: usize = 32 << 10;
+
+impl Report {
+    /// Writes to `sink` from now on.
+    #[must_use]
+    pub fn new(sink: Sink, pid: u32) -> Self {
+        Self {
+            sink,
+            pid,
+            lines: String::new(),
+        }
+    }
+
+    fn open(&mut self, event: &str) -> bool {
+        if self.sink.is_open() {
+            let _ = write!(self.lines, r#"{{"event":"{event}","pid":{}"#, self.pid);
+        }
+        self.sink.is_open()
+    }
+
+    fn close(&mut self) {
+        self.lines.push_str("}\n");
+        if self.lines.len() >= BLOCK {
+            self.flush();
+        }
+    }
+
+    /// Writes what is held back.
+    pub fn flush(&mut self) {
+        if !self.lines.is_empty() {
+            self.sink.write(self.lines.as_bytes());
+            // Given back, not kept: its memory may belong to the file that is done.
+            self.lines = String::new();
+        }
+    }
+
+    /// Forgets what is held back: who was writing it has given up, perhaps inside a line.
+    pub fn discard(&mut self) {
+        core::mem::forget(core::mem::take(&mut self.lines));
+    }
+
+    /// The program and its arguments.
+    pub fn start(&mut self, arguments: &[&[u8]]) {
+        if self.open("start") {
+            self.lines.push_str(r#","command":["#);
+            for (n, argument) in arguments.iter().enumerate() {
+                self.lines.push_str(if n == 0 { "" } else { "," });
+                quote(&mut self.lines, argument);
+            }
+            self.lines.push(']');
+            self.close();
+        }
+    }
+
+    /// What became of a file.
+    pub fn file(&mut self, subject: Subject<'_>, bias: u64, counts: &Counts, times: &Times) {
+        if self.open("file") {
+            self.path(subject.path);
+            let _ = write!(self.lines, r#","bias":{bias},"sites":{}"#, counts.sites);
+            for tactic in Tactic::ALL {
+                let _ = write!(
+                    self.lines,
+                    r#","{}":{}"#,
+                    tactic.name(),
+                    counts.tactics[tactic as usize]
+                );
+            }
+            let (native, refused) = (counts.native.iter().sum::<u32>(), counts.refusals());
+            let _ = write!(
+                self.lines,
+                r#","native":{native},"refused":{refused},"us":{}"#,
+                times.sum()
+            );
+            let Times {
+                find,
+                plan,
+                emit,
+                apply,
+            } = times;
+            let _ = write!(
+                self.lines,
+                r#","find":{find},"plan":{plan},"emit":{emit},"apply":{apply}"#
+            );
+            if !subject.note.is_empty() {
+                self.lines.push_str(r#","note":"#);
+                quote(&mut self.lines, subject.note.as_bytes());
+            }
+            self.close();
+        }
+    }
+
+    /// What became of a site, at `offset` of the file.
+    pub fn site(&mut self, path: &[u8], site: &Site, offset: Option<u64>) {
+        if self.open("site") {
+            self.path(path);
+            let _ = write!(self.lines, r#","at":"{}""#, site.at);
+            if let Some(offset) = offset {
+                let _ = write!(self.lines, r#","offset":"{offset:#x}""#);
+            }
+            let _ = match &site.outcome {
+                Outcome::Patched { tactic, .. } => {
+                    write!(self.lines, r#","tactic":"{}""#, tactic.name())
+                }
+                Outcome::Native(native) => {
+                    write!(
+                        self.lines,
+                        r#","tactic":"native","why":"{}""#,
+                        native_name(native)
+                    )
+                }
+                Outcome::Refused(reasons) => self.refused(reasons),
+            };
+            self.close();
+        }
+    }
+
+    fn refused(&mut self, reasons: &[(Tactic, Refusal)]) -> fmt::Result {
+        write!(self.lines, r#","tactic":"refused","why":""#)?;
+        for (n, (tactic, refusal)) in reasons.iter().enumerate() {
+            let separator = if n == 0 { "" } else { ", " };
+            write!(
+                self.lines,
+                "{separator}{}: {}",
+                tactic.name(),
+                refusal_name(refusal)
+            )?;
+        }
+        self.lines.write_str("\"")
+    }
+
+    /// All files together.
+    pub fn total(&mut self, files: u32, counts: &Counts, us: u64) {
+        if self.open("total") {
+            let _ = write!(
+                self.lines,
+                r#","files":{files},"sites":{},"us":{us}"#,
+                counts.sites
+            );
+            self.close();
+        }
+        self.flush();
+    }
+
+    fn path(&mut self, path: &[u8]) {
+        self.lines.push_str(r#","path":"#);
+        quote(&mut self.lines, path);
+    }
+}
+
+/// A JSON string; bytes that are no UTF-8 become U+FFFD.
+fn quote(to: &mut String, text: &[u8]) {
+    to.push('"');
+    for chunk in text.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => to.push_str("\\\""),
+                '\\' => to.push_str("\\\\"),
+                c if u32::from(c) < 0x20 => {
+                    let mut escape = Line::<16>::new();
+                    let _ = write!(escape, "\\u{:04x}", u32::from(c));
+                    to.push_str(escape.as_str());
+                }
+                c => to.push(c),
+            }
+        }
+        if !chunk.invalid().is_empty() {
+            to.push('\u{fffd}');
+        }
+    }
+    to.push('"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Target;
+    use hotpatch_plan::addr::Va;
+
+    fn plan() -> Plan {
+        let site = |at, outcome| Site {
+            at: Va(at),
+            outcome,
+        };
+        let refused = vec![
+            (Tactic::Stone, Refusal::NoPad),
+            (Tactic::Evict, Refusal::NotAllowed),
+        ];
+        Plan {
+            sites: vec![
+                site(
+                    16,
+                    Outcome::Patched {
+                        tactic: Tactic::Stone,
+                        trampoline: 0,
+                    },
+                ),
+                site(32, Outcome::Native(Native::Restorer)),
+                site(48, Outcome::Refused(refused)),
+            ],
+            ..Plan::default()
+        }
+    }
+
+    #[test]
+    fn a_file_has_one_line() {
+        let counts = Counts::of(&plan());
+        let times = Times {
+            find: 1,
+            plan: 2,
+            emit: 3,
+            apply: 4,
+        };
+        let line = file_line(
+            Subject {
+                path: b"/a\nb",
+                note: "from memory",
+            },
+            &counts,
+            &times,
+        );
+        let expected = "/a\\nb: 3 sites: 1 stone, 1 native (restorer 1), 1 refused (no-pad 1); from memory; \
+                        10 us (find 1, plan 2, emit 3, apply 4)";
+        assert!(line.as_str().ends_with(expected), "{line:?}");
+    }
+
+    #[test]
+    fn counts_add_up() {
+        let mut counts = Counts::of(&plan());
+        counts.add(&Counts::of(&plan()));
+        assert_eq!(
+            (counts.sites, counts.refusals(), counts.native),
+            (6, 2, [2, 0])
+        );
+        assert_eq!(
+            Counts::not_applied(5).to_string(),
+            "5 sites: 5 refused (not-applied 5)"
+        );
+    }
+
+    #[test]
+    fn the_report_is_json_lines() {
+        let path = std::env::temp_dir().join(format!("hotpatch-report-{}", std::process::id()));
+        let target = Target::File(std::ffi::CString::new(path.to_str().unwrap()).unwrap());
+        let mut report = Report::new(Sink::open(&target).unwrap(), 7);
+        let plan = plan();
+        report.start(&[b"ls", b"a\"\x01\xff"]);
+        report.file(
+            Subject {
+                path: b"/x",
+                note: "",
+            },
+            4096,
+            &Counts::of(&plan),
+            &Times::default(),
+        );
+        for site in &plan.sites {
+            report.site(b"/x", site, Some(8));
+        }
+        report.total(1, &Counts::of(&plan), 5);
+        let text = std::fs::read_to_string(&path).unwrap();
+        std::fs::remove_file(&path).unwrap();
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines[0],
+            "{\"event\":\"start\",\"pid\":7,\"command\":[\"ls\",\"a\\\"\\u0001\u{fffd}\"]}"
+        );
+        assert_eq!(
+            lines[2],
+            r#"{"event":"site","pid":7,"path":"/x","at":"0x10","offset":"0x8","tactic":"stone"}"#
+        );
+        assert!(lines[3].ends_with(r#""tactic":"native","why":"restorer"}"#));
+        assert!(
+            lines[4].ends_with(r#""tactic":"refused","why":"stone: no-pad, evict: not-allowed"}"#)
+        );
+        assert_eq!(lines.len(), 6);
+    }
+}

@@ -1,0 +1,424 @@
+//! Start-up: what the loader calls before any constructor of the program.
+//!
+//! # Safety
+//! This file keeps I3 (what guarded work owns), I4 (the arena's life) and I6 (what was passed).
+
+use alloc::format;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::alloc::{GlobalAlloc as _, Layout};
+use core::ffi::{CStr, c_char};
+use core::fmt::Write as _;
+
+use hotpatch_plan::addr::Va;
+use hotpatch_plan::plan::Plan;
+
+use crate::arena::Arena;
+use crate::config::{Config, Target};
+use crate::environment::{Environment, Passed, read_all};
+use crate::log::Sink;
+use crate::maps::{self, Mapping};
+use crate::memory::{self, Writer};
+use crate::object::{self, Loaded, Object};
+use crate::pages::{PAGE, Range, Space};
+use crate::patch::{self, Threads};
+use crate::report::{self, Counts, Report, Subject, Times};
+use crate::rescue::{LastWords, rescue};
+use crate::sys::{self, Errno};
+
+#[cfg_attr(target_os = "none", global_allocator)]
+static ARENA: Arena = Arena::new();
+
+/// Start-up's own stack: the program's may be small (`ulimit -s`).
+const STACK: Layout = match Layout::from_size_align(1 << 20, PAGE as usize) {
+    Ok(layout) => layout,
+    Err(_) => unreachable!(),
+};
+
+/// The exit status of a program that must not run with a site unpatched.
+const STRICT_STATUS: u8 = 127;
+
+/// The constructor. glibc passes the three words, musl nothing.
+///
+/// # Safety
+/// Called once, by the loader.
+#[cfg_attr(target_os = "none", unsafe(no_mangle))]
+pub unsafe extern "C" fn hotpatch_start(
+    argc: usize,
+    argv: *const *const c_char,
+    envp: *const *const c_char,
+) {
+    let passed = Passed { argc, argv, envp };
+    // SAFETY: the layout is not empty; I4.
+    let stack = unsafe { ARENA.alloc(STACK) };
+    let ended = if stack.is_null() {
+        let mut words = LastWords::new();
+        words.push(b"no memory");
+        Err(words)
+    } else {
+        // SAFETY: I3, and the stack is ours alone.
+        unsafe { rescue(stack.addr() + STACK.size(), || run(passed)) }
+    };
+    // SAFETY: I4: what `run` allocated is gone with it.
+    unsafe { ARENA.destroy() };
+    match ended {
+        Ok(Verdict::Run) => {}
+        Ok(Verdict::Refuse) => sys::exit(STRICT_STATUS),
+        Err(words) => last_line(&passed, words.as_str()),
+    }
+}
+
+/// Whether the program may go on.
+enum Verdict {
+    Run,
+    Refuse,
+}
+
+/// Says without memory that start-up came to nothing.
+fn last_line(passed: &Passed, words: &str) {
+    const NAME: &[u8] = b"LIBHOTPATCH_LOGPATH=";
+    let mut target = Sink::open(&Target::Stderr);
+    if passed.is_genuine() && !sys::is_privileged() {
+        let mut variable = passed.envp;
+        // SAFETY: I6: a null pointer ends the list of strings.
+        while let Some(text) = unsafe { (*variable).as_ref() } {
+            // SAFETY: I6.
+            let text = unsafe { CStr::from_ptr(text) };
+            if let Some(path) = text.to_bytes_with_nul().strip_prefix(NAME)
+                && let Ok(path) = CStr::from_bytes_with_nul(path)
+                && path.to_bytes() != b"/proc/self/fd/2"
+                && !path.is_empty()
+            {
+                target = Sink::open_path(path);
+            }
+            variable = variable.wrapping_add(1);
+        }
+    }
+    if let Ok(log) = target {
+        log.say(format_args!(
+            "the program runs unpatched from here on: {words}"
+        ));
+    }
+}
+
+/// The whole of start-up.
+fn run(passed: Passed) -> Verdict {
+    let begin = sys::now();
+    // 1. What is mapped. First of all, so that nothing of ours is among it but the arena.
+    let stderr = sys::is_open(sys::STDERR);
+    let text = read_all(c"/proc/self/maps");
+    let maps = maps::parse(&text);
+    // 2. How we were called, and the settings.
+    let proc = if passed.is_genuine() {
+        None
+    } else {
+        Some(
+            [
+                c"/proc/self/cmdline",
+                c"/proc/self/environ",
+                c"/proc/self/auxv",
+            ]
+            .map(read_all),
+        )
+    };
+    let environment = match &proc {
+        // SAFETY: I6: genuine, and the program has not run yet.
+        None => unsafe { Environment::from_stack(&passed) },
+        Some([cmdline, environ, auxv]) => Environment::from_proc(cmdline, environ, auxv),
+    };
+    let config = Config::read(&environment);
+    // 3. The log and the report.
+    let (log, mut report) = open(&config, stderr);
+    log_header(&log, &environment);
+    for complaint in &config.complaints {
+        log.say(format_args!("{complaint}"));
+    }
+    report.start(&environment.arguments);
+    if maps.is_empty() {
+        log.say(format_args!(
+            "/proc/self/maps cannot be read: the program runs unpatched"
+        ));
+        return if config.strict {
+            Verdict::Refuse
+        } else {
+            Verdict::Run
+        };
+    }
+    // 4. Each file with code: plan it, make its trampolines, write.
+    let threads = if sys::threads() > 1 {
+        Threads::Many
+    } else {
+        Threads::One
+    };
+    let mut process = Process {
+        config: &config,
+        space: Space::new(&maps, sys::stack_limit()),
+        maps: &maps,
+        writer: Writer::choose(),
+        threads,
+    };
+    if threads == Threads::Many {
+        log.say(format_args!(
+            "other threads run already: only stone and before are used"
+        ));
+    }
+    let own = hotpatch_start as *const () as u64;
+    let mut sum = Sum::default();
+    for object in object::objects(&maps) {
+        let span = object.base.start..object.code.end;
+        if !span.contains(&own) {
+            let done = process.file(&object, &log, &mut report);
+            sum.files += 1;
+            sum.failed += u32::from(done.failed);
+            sum.counts.add(&done.counts);
+            if let Some(range) = done.trampolines {
+                process.space.take(range);
+            }
+        }
+    }
+    // 5. The total.
+    let us = (sys::now() - begin) / 1000;
+    if log.is_open() {
+        log.say(format_args!("{} files, {}; {us} us", sum.files, sum.counts));
+    }
+    report.total(sum.files, &sum.counts, us);
+    if config.strict && (sum.counts.refusals() > 0 || sum.failed > 0) {
+        log.say(format_args!(
+            "LIBHOTPATCH_STRICT: {} sites refused, {} files left native: the program does not run",
+            sum.counts.refusals(),
+            sum.failed
+        ));
+        return Verdict::Refuse;
+    }
+    Verdict::Run
+}
+
+fn open(config: &Config<'_>, stderr: bool) -> (Sink, Report) {
+    let open = |target: &Target| match target {
+        // One of our own descriptors may get its number.
+        Target::Stderr if !stderr => Ok(Sink::default()),
+        target => Sink::open(target),
+    };
+    let mut complaints: Vec<String> = Vec::new();
+    let mut try_open = |name: &str, target: &Target| match (open(target), target) {
+        (Ok(sink), _) => sink,
+        (Err(error), Target::File(path)) => {
+            complaints.push(format!(
+                "{name}: {}: {error}",
+                String::from_utf8_lossy(path.as_bytes())
+            ));
+            Sink::default()
+        }
+        (Err(_), _) => Sink::default(),
+    };
+    let log = try_open("LIBHOTPATCH_LOGPATH", &config.log);
+    let report = try_open("LIBHOTPATCH_REPORT", &config.report);
+    for complaint in complaints {
+        // The log may be what cannot be opened.
+        if let Ok(sink) = open(if log.is_open() {
+            &config.log
+        } else {
+            &Target::Stderr
+        }) {
+            sink.say(format_args!("{complaint}"));
+        }
+    }
+    (log, Report::new(report, sys::process_id()))
+}
+
+fn log_header(log: &Sink, environment: &Environment<'_>) {
+    if log.is_open() {
+        let mut line = crate::log::begin();
+        for (n, argument) in environment.arguments.iter().enumerate() {
+            line.push(if n == 0 { b"" } else { b" " });
+            line.push_printable(argument);
+        }
+        log.write(line.end());
+    }
+}
+
+#[derive(Default)]
+struct Sum {
+    files: u32,
+    failed: u32,
+    counts: Counts,
+}
+
+/// What is the same for all files.
+struct Process<'a> {
+    config: &'a Config<'a>,
+    maps: &'a [Mapping<'a>],
+    space: Space,
+    writer: Writer,
+    threads: Threads,
+}
+
+/// What was done with a file. Nothing in it is allocated: it outlives the arena's memory for the file.
+#[derive(Debug, Default)]
+struct Done {
+    counts: Counts,
+    times: Times,
+    bias: u64,
+    note: LastWords,
+    failed: bool,
+    /// Its trampolines.
+    trampolines: Option<Range>,
+}
+
+impl Done {
+    fn left_native(self, why: core::fmt::Arguments<'_>) -> Self {
+        let mut note = LastWords::new();
+        let _ = write!(note, "left native: {why}");
+        Self {
+            counts: Counts::not_applied(self.counts.sites),
+            note,
+            failed: true,
+            ..self
+        }
+    }
+}
+
+impl Process<'_> {
+    /// Patches one file. Whatever goes wrong stays with it.
+    fn file(&mut self, object: &Object<'_>, log: &Sink, report: &mut Report) -> Done {
+        let mark = ARENA.mark();
+        let done = self.file_in_arena(object, log, report);
+        // SAFETY: I4: `Done` holds no allocation, and the report has been flushed.
+        unsafe { ARENA.release(mark) };
+        done
+    }
+
+    fn file_in_arena(&mut self, object: &Object<'_>, log: &Sink, report: &mut Report) -> Done {
+        let path = object.path();
+        let begin = sys::now();
+        let mut done = Done::default();
+        if self.config.skip.skips(&path) {
+            done.note.push(b"skipped");
+        } else {
+            // Opened here, so that it is unmapped whatever happens.
+            let file = object.open();
+            // SAFETY: I3: the work owns arena memory alone. Trampolines that it has mapped are not reached from
+            // anywhere if it gives up before it writes, and writing does not give up.
+            let patched = unsafe { rescue(0, || self.patch(object, file.as_ref(), &path, report)) };
+            done = patched.unwrap_or_else(|words| {
+                report.discard();
+                Done::default().left_native(format_args!("{}", words.as_str()))
+            });
+            let all = (sys::now() - begin) / 1000;
+            done.times.find += all.saturating_sub(done.times.sum());
+        }
+        let subject = Subject {
+            path: &path,
+            note: done.note.as_str(),
+        };
+        if log.is_open() {
+            log.write(report::file_line(subject, &done.counts, &done.times).end());
+        }
+        report.file(subject, done.bias, &done.counts, &done.times);
+        report.flush();
+        done
+    }
+
+    fn patch(
+        &self,
+        object: &Object<'_>,
+        file: Option<&object::File>,
+        path: &[u8],
+        report: &mut Report,
+    ) -> Done {
+        let loaded = match object::load(object, file, self.maps) {
+            Ok(loaded) => loaded,
+            Err(malformed) => return Done::default().left_native(format_args!("{malformed}")),
+        };
+        let fitting = patch::plan(&loaded, self.config.tactics, self.threads, self.maps);
+        let mut done = Done {
+            counts: Counts::of(&fitting.plan),
+            times: Times {
+                find: fitting.find / 1000,
+                plan: fitting.choose / 1000,
+                emit: 0,
+                apply: 0,
+            },
+            bias: loaded.bias,
+            ..Done::default()
+        };
+        if loaded.from_memory && object.base.is_file() {
+            done.note.push(b"read from memory");
+        }
+        if !fitting.plan.edits.is_empty() {
+            match self.apply(&loaded, &fitting.plan, &mut done.times) {
+                Ok(trampolines) => done.trampolines = Some(trampolines),
+                Err(failure) => return done.left_native(format_args!("{failure}")),
+            }
+        }
+        for site in &fitting.plan.sites {
+            let offset = object::file_offset(self.maps, site.at.0.wrapping_add(loaded.bias));
+            report.site(path, site, offset);
+        }
+        done
+    }
+
+    fn apply(&self, loaded: &Loaded<'_>, plan: &Plan, times: &mut Times) -> Result<Range, Failure> {
+        if self.threads == Threads::Many && !matches!(self.writer, Writer::Mem(_)) {
+            return Err(Failure::Threads);
+        }
+        let image = loaded.range(loaded.image.span()).pages();
+        let len = (plan.code_len() as u64).next_multiple_of(PAGE);
+        let mut failure = Failure::NoPlace;
+        for at in self.space.places(image, len) {
+            let begin = sys::now();
+            let Ok(emission) =
+                plan.emit(&loaded.image, Va(at.wrapping_sub(loaded.bias)), loaded.bias)
+            else {
+                continue;
+            };
+            let writes = patch::writes(loaded, plan, &emission.patches, self.threads, self.maps)
+                .ok_or(Failure::Unreadable)?;
+            let emitted = sys::now();
+            times.emit += (emitted - begin) / 1000;
+            match memory::map_code(&self.writer, at, &emission.code) {
+                Ok(()) => {}
+                Err(Errno::EXIST) => continue,
+                Err(error) => {
+                    failure = Failure::Trampolines(error);
+                    break;
+                }
+            }
+            let range = Range {
+                start: at,
+                end: at + (emission.code.len() as u64).next_multiple_of(PAGE),
+            };
+            // SAFETY: I5: in order, in code of the image; alone, or by words.
+            let applied = unsafe { memory::apply(&self.writer, self.maps, &writes) };
+            times.apply += (sys::now() - emitted) / 1000;
+            if applied.is_err() {
+                // SAFETY: no jump to them has been left.
+                let _ = unsafe { sys::unmap(at as usize, (range.end - range.start) as usize) };
+            }
+            return applied.map(|()| range).map_err(Failure::Code);
+        }
+        Err(failure)
+    }
+}
+
+/// Why a plan could not be applied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Failure {
+    NoPlace,
+    Threads,
+    Unreadable,
+    Trampolines(Errno),
+    Code(Errno),
+}
+
+impl core::fmt::Display for Failure {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        match self {
+            Self::NoPlace => f.write_str("no free range for trampolines in reach"),
+            Self::Threads => f.write_str("other threads run, and /proc/self/mem cannot be written"),
+            Self::Unreadable => f.write_str("its code cannot be read"),
+            Self::Trampolines(error) => write!(f, "mapping trampolines: {error}"),
+            Self::Code(error) => write!(f, "writing to its code: {error}"),
+        }
+    }
+}
