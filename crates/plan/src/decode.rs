@@ -1,9 +1,10 @@
 //! Bytes to [`Insn`]: what one instruction does to control flow, and what in it depends on its place.
 
 mod form;
+mod likely;
 mod tables;
 
-use crate::addr::Va;
+use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind};
 
 use form::NoForm;
@@ -21,6 +22,7 @@ pub fn decode(bytes: &[u8], at: Va) -> Option<Insn> {
 pub struct Reader<'a> {
     bytes: &'a [u8],
     base: Va,
+    bounds: Span,
     cut_off: bool,
 }
 
@@ -31,8 +33,27 @@ impl<'a> Reader<'a> {
         Self {
             bytes,
             base,
+            bounds: Span {
+                start: Va(0),
+                end: Va(u64::MAX),
+            },
             cut_off: false,
         }
+    }
+
+    /// The same reader, to which no instruction is likely that refers to a place outside `bounds`.
+    #[must_use]
+    pub const fn within(self, bounds: Span) -> Self {
+        Self { bounds, ..self }
+    }
+
+    /// Length of the instruction at `offset`, if programs contain such. Data often decodes, but seldom to
+    /// instructions that are allowed, in use, and refer to places that exist.
+    pub fn likely_len_at(&mut self, offset: usize) -> Option<usize> {
+        let form = self.form_at(offset)?;
+        let len = usize::from(form.len);
+        let bytes = &self.bytes[offset..offset + len];
+        likely::is_likely(&form, bytes, self.base + offset as u64, self.bounds).then_some(len)
     }
 
     /// Length of the instruction at `offset`; `None` where there is no valid one.
@@ -50,6 +71,13 @@ impl<'a> Reader<'a> {
             len: form.len,
             kind: kind(&form, bytes, at),
         })
+    }
+
+    /// The offset of the byte at `at`, if it is one of these.
+    #[must_use]
+    pub fn offset_of(&self, at: Va) -> Option<usize> {
+        let offset = usize::try_from(at.0.checked_sub(self.base.0)?).ok()?;
+        (offset < self.bytes.len()).then_some(offset)
     }
 
     /// Whether the last attempt failed because the bytes end.

@@ -171,7 +171,11 @@ impl<'i> Code<'i> {
         let bytes = self
             .image
             .read(span.start, usize::try_from(span.len()).ok()?)?;
-        Some(Section { span, bytes })
+        Some(Section {
+            span,
+            bytes,
+            image: self.image.span(),
+        })
     }
 
     /// Decodes the function around `at` from its start, and the padding behind it.
@@ -212,44 +216,49 @@ impl<'i> Code<'i> {
         let (start, settled) = self.last_known_boundary(window.start, at, section.span);
         let mut reader = section.reader();
         let last = section.offset(window.end);
-        let mut from = section.offset(start);
-        if !settled {
-            from = match vote::settle(&mut reader, from, section.offset(at)) {
+        let mut from = if settled {
+            section.offset(start)
+        } else {
+            let near = section.offset(at);
+            let begin = vote::settle(&mut reader, section.offset(start), near);
+            match begin.or_else(|| vote::lead_in(&mut reader, near)) {
                 Some(offset) => offset,
-                None => vote::lead_in(&mut reader, section.offset(at)),
-            };
-        }
+                None => return,
+            }
+        };
         let mut runs: Vec<Vec<Insn>> = Vec::new();
         while from < last {
             let mut run = Vec::new();
-            let expected =
-                self.sites[self.sites.partition_point(|s| *s < section.va(from))..].to_vec();
-            let mut expected = expected.iter().peekable();
+            let mut next = self.sites.partition_point(|s| *s < section.va(from));
             let mut missed = None;
             let end = decode_run(&mut reader, from..last, &mut run, |insn| {
-                while expected.next_if(|site| **site <= insn.at).is_some() {}
-                missed = expected
-                    .peek()
-                    .copied()
-                    .filter(|site| insn.span().contains_inside(**site))
-                    .copied();
+                while self.sites.get(next).is_some_and(|site| *site <= insn.at) {
+                    next += 1;
+                }
+                missed = self.sites.get(next).copied();
+                missed = missed.filter(|site| insn.span().contains_inside(*site));
                 missed.is_none()
             });
-            from = match missed {
-                // The sweep reads data as code here: begin again where the chains that reach the site agree.
-                Some(site) => {
-                    let lead = vote::lead_in(&mut reader, section.offset(site));
-                    while run
-                        .last()
-                        .is_some_and(|insn| section.offset(insn.end()) > lead)
-                    {
-                        run.pop();
-                    }
-                    lead
+            // Bytes that are no code end a run: the next begins where chains agree, at the next site at the latest.
+            let settled = vote::settle(&mut reader, end + 1, last);
+            let site = self.sites.get(next).map(|site| section.offset(*site));
+            let lead = site.filter(|site| *site < last && settled.is_none_or(|s| s > *site));
+            let lead = lead.filter(|_| end < last);
+            from = match (missed, lead) {
+                (Some(_), _) | (None, Some(_)) => {
+                    let site = site.unwrap_or(last);
+                    let lead = vote::lead_in(&mut reader, site);
+                    // Sites in data can contradict each other: every run begins behind the one before.
+                    lead.filter(|lead| *lead > from).unwrap_or(site)
                 }
-                None if end >= last => last,
-                None => vote::settle(&mut reader, end + 1, last).unwrap_or(last),
+                (None, None) => settled.unwrap_or(last),
             };
+            while run
+                .last()
+                .is_some_and(|insn| section.offset(insn.end()) > from)
+            {
+                run.pop();
+            }
             runs.push(run);
         }
         for run in runs {
@@ -359,11 +368,13 @@ impl<'i> Code<'i> {
 struct Section<'i> {
     span: Span,
     bytes: &'i [u8],
+    /// All of the image, code and data.
+    image: Span,
 }
 
 impl<'i> Section<'i> {
     fn reader(&self) -> Reader<'i> {
-        Reader::new(self.bytes, self.span.start)
+        Reader::new(self.bytes, self.span.start).within(self.image)
     }
 
     /// Offset of an address at or after the section's start.

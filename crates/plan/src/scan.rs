@@ -31,7 +31,7 @@ pub fn scan<'i>(image: &'i Image<'i>, search: &dyn Search, code: &mut Code<'i>) 
         else {
             continue;
         };
-        let mut reader = Reader::new(bytes, span.start);
+        let mut reader = Reader::new(bytes, span.start).within(image.span());
         search.syscalls(bytes, &mut |offset| {
             let at = span.start + offset as u64;
             let true_site = match in_function(code, at) {

@@ -170,8 +170,9 @@ fn source(form: &Form, register: u8) -> Source {
         }
         (Map::One, 0x8b) if form.reg_extended() == register => match form.is_register() {
             true if form.rex & 8 != 0 => Source::Register(form.rm()),
-            true => Source::Unknown,
-            false => Source::Word,
+            // A 4-byte word may be an entry of a table that nobody knows of.
+            false if form.rex & 8 != 0 => Source::Word,
+            _ => Source::Unknown,
         },
         (Map::One, 0x8d) if form.reg_extended() == register => {
             if form.is_rip_relative() {
