@@ -230,78 +230,102 @@ fn arrivals(patched: &Patched<'_, '_>, windows: &[Window]) -> Vec<Fault> {
     let mut forbidden: Vec<Va> = patched.forbidden().collect();
     forbidden.sort_unstable();
     forbidden.dedup();
-    let dead_unless_known = |s: &&Step| s.pad || patched.copies.moves(s.at);
-    let mut wanted: Vec<Va> = windows
-        .iter()
-        .flat_map(|w| &w.steps)
-        .filter(dead_unless_known)
+    let steps = || windows.iter().flat_map(|w| &w.steps);
+    let mut wanted: Vec<Va> = steps()
+        .filter(|s| may_be_dead(patched, s))
         .map(|s| s.at)
         .collect();
     wanted.extend(&forbidden);
     wanted.sort_unstable();
     let mut known = known::known(patched.image, &Wanted(&wanted), windows);
+    known.retain(|k| !is_retargeted(patched, k));
     // What a trampoline comes back to is alive, whatever stands before it.
-    known.extend(patched.copies.exits.iter().map(|e| Known {
-        to: e.to,
-        from: e.original,
-    }));
+    let exits = patched.copies.exits.iter();
+    known.extend(exits.map(|e| Known::pointer(e.to, patched.copies.of[&e.original])));
     known.sort_unstable();
 
-    let mut faults = Vec::new();
-    let mut dead: Vec<Va> = Vec::new();
-    for window in windows {
-        let alive = alive(patched, window, &known);
-        for (step, alive) in window.steps.iter().zip(alive) {
-            if !alive || patched.changed(step.span()) {
-                dead.push(step.at);
-            } else if falls(patched.image, window, step) && !patched.means_the_same(step.end()) {
-                faults.push(Fault::FallsInto {
-                    from: step.at,
-                    at: step.end(),
-                });
-            }
-        }
-    }
+    let mut dead: Vec<Va> = steps()
+        .filter(|s| may_be_dead(patched, s))
+        .map(|s| s.at)
+        .collect();
     dead.sort_unstable();
-    let leads_astray = |k: &&Known| {
-        forbidden.binary_search(&k.to).is_ok()
-            && dead.binary_search(&k.from).is_err()
-            && !patched
-                .over(Span::new(k.from, 6))
-                .any(|(e, _)| is_own_retarget(patched, e.at, k))
-    };
+    // Whoever is found to be alive may bring others to life.
+    loop {
+        let mut still = Vec::with_capacity(dead.len());
+        for window in windows {
+            let alive = alive(patched, window, &known, &dead);
+            let steps = window.steps.iter().zip(alive);
+            still.extend(steps.filter(|(_, alive)| !alive).map(|(step, _)| step.at));
+        }
+        still.sort_unstable();
+        if still == dead {
+            break;
+        }
+        dead = still;
+    }
+    let mut faults: Vec<Fault> = windows
+        .iter()
+        .flat_map(|window| {
+            let falls = |step: &&Step| falls(patched.image, window, step);
+            window.steps.iter().filter(falls)
+        })
+        .filter(|step| dead.binary_search(&step.at).is_err())
+        .filter(|step| !patched.means_the_same(step.end()))
+        .map(|step| Fault::FallsInto {
+            from: step.at,
+            at: step.end(),
+        })
+        .collect();
+    let astray = known
+        .iter()
+        .filter(|k| forbidden.binary_search(&k.to).is_ok() && k.counts(&dead));
+    faults.extend(astray.map(|k| Fault::ArrivesInside {
+        from: k.from,
+        at: k.to,
+    }));
+    let patched_sites = patched
+        .plan
+        .sites
+        .iter()
+        .map(|s| s.at)
+        .filter(|&site| patched.copies.moves(site) && !patched.changed(Span::new(site, 2)));
     faults.extend(
-        known
-            .iter()
-            .filter(leads_astray)
-            .map(|k| Fault::ArrivesInside {
-                from: k.from,
-                at: k.to,
-            }),
+        patched_sites
+            .filter(|site| dead.binary_search(site).is_err())
+            .map(|site| Fault::Bypassed { site }),
     );
     faults
 }
 
-/// Whether the edit at `at` is the displacement of the branch at `known.from`.
-fn is_own_retarget(patched: &Patched<'_, '_>, at: Va, known: &Known) -> bool {
-    let branch = Step::read(patched.image, known.from);
-    branch.is_some_and(|b| b.end() == at + 4 && b.branch == Some(known.to))
+/// Whether the branch `known` is one whose displacement an edit changes.
+fn is_retargeted(patched: &Patched<'_, '_>, known: &Known) -> bool {
+    let Some(branch) = Step::read(patched.image, known.from) else {
+        return false;
+    };
+    let mut edits = patched.over(branch.span());
+    branch.branch == Some(known.to)
+        && edits.any(|(e, _)| is_retarget(e) && edit_span(e).end == branch.end())
 }
 
-/// For each step of `window`, whether it may be executed where it is. Only no-ops and moved
-/// instructions are ever thought not to be.
-fn alive(patched: &Patched<'_, '_>, window: &Window, known: &[Known]) -> Vec<bool> {
+/// Whether `step` could be one that nobody executes where it is: only no-ops and moved instructions
+/// are ever thought to be.
+fn may_be_dead(patched: &Patched<'_, '_>, step: &Step) -> bool {
+    step.pad || patched.copies.moves(step.at)
+}
+
+/// For each step of `window`, whether it may be executed where it is and as it was, if those at `dead` are not.
+fn alive(patched: &Patched<'_, '_>, window: &Window, known: &[Known], dead: &[Va]) -> Vec<bool> {
     let mut alive = Vec::with_capacity(window.steps.len());
-    let mut flows = (true, Va(0));
-    for (i, step) in window.steps.iter().enumerate() {
-        let arrives = flows.0 && (i == 0 || flows.1 == step.at);
-        let known_to = known.partition_point(|k| k.to < step.at);
-        let is_known = known.get(known_to).is_some_and(|k| k.to == step.at);
-        let may_be_dead = step.pad || patched.copies.moves(step.at);
-        let lives = !may_be_dead || arrives || is_known;
+    let mut flows = (true, window.steps.first().map(|s| s.at));
+    for step in &window.steps {
+        let falls_here = flows == (true, Some(step.at));
+        let first = known.partition_point(|k| k.to < step.at);
+        let mut here = known[first..].iter().take_while(|k| k.to == step.at);
+        let arrives = falls_here || here.any(|k| k.counts(dead));
+        let lives = !patched.changed(step.span()) && (!may_be_dead(patched, step) || arrives);
         alive.push(lives);
-        let goes_on = lives && !patched.changed(step.span()) && falls(patched.image, window, step);
-        flows = (goes_on, step.end());
+        let goes_on = lives && falls(patched.image, window, step);
+        flows = (goes_on, Some(step.end()));
     }
     alive
 }

@@ -43,14 +43,19 @@ pub fn choose<'i>(
     for &at in sites {
         windows.push(match settled.next_if_eq(&at) {
             Some(_) => Span::new(at + 2, 1),
-            None => Span { start: at - FAR, end: at + FAR },
+            None => Span {
+                start: at - FAR,
+                end: at + FAR,
+            },
         });
     }
     let mut ground = Ground::new(image, options, code, windows);
     let native = keep_native(image, &mut ground, sites);
     let mut draft = Draft::default();
     for stone in early {
-        let is_free = ground.free_to_take(&draft, Span::new(stone.site, 2)).is_ok();
+        let is_free = ground
+            .free_to_take(&draft, Span::new(stone.site, 2))
+            .is_ok();
         if is_free && ground.may_stand_on(stone.pad) {
             draft.apply(stone.proposal, Tactic::Stone);
         }
@@ -58,7 +63,10 @@ pub fn choose<'i>(
     let mut open: Vec<Open> = Vec::new();
     for (&at, native) in sites.iter().zip(&native) {
         if native.is_none() {
-            open.push(Open { at, refusals: Vec::new() });
+            open.push(Open {
+                at,
+                refusals: Vec::new(),
+            });
         }
     }
     for tactic in Tactic::ALL {
@@ -85,25 +93,41 @@ fn early_stones<'i>(
     let mut early = Vec::with_capacity(sites.len());
     let mut pads: Option<(Rc<Region>, Vec<Pad>)> = None;
     for &site in sites {
-        if !pads.as_ref().is_some_and(|(region, _)| region.span.contains(site)) {
+        if !pads
+            .as_ref()
+            .is_some_and(|(region, _)| region.span.contains(site))
+        {
             pads = code.region(site).map(|region| {
                 let pads = pads_of(image, &region, None);
                 (region, pads)
             });
         }
-        let Some((region, pads)) = &pads else { continue };
+        let Some((region, pads)) = &pads else {
+            continue;
+        };
         let insns = region.from(site);
-        let Some(insn) = insns.first().filter(|i| i.kind == Kind::Syscall) else { continue };
+        let Some(insn) = insns.first().filter(|i| i.kind == Kind::Syscall) else {
+            continue;
+        };
         if insns.get(1).is_some_and(|next| next.kind == Kind::Nop) {
             continue; // perhaps no stone is needed
         }
         let dead = pads.iter().filter(|pad| !pad.live).map(|pad| pad.span);
-        let Some((pad, proposal)) = one_stone(&draft, insn, dead) else { continue };
+        let Some((pad, proposal)) = one_stone(&draft, insn, dead) else {
+            continue;
+        };
         if options.forbidden.iter().any(|span| span.overlaps(pad)) {
             continue;
         }
-        proposal.edits.iter().for_each(|e| draft.taken.take(e.span()));
-        early.push(Early { site, pad, proposal });
+        proposal
+            .edits
+            .iter()
+            .for_each(|e| draft.taken.take(e.span()));
+        early.push(Early {
+            site,
+            pad,
+            proposal,
+        });
     }
     early
 }

@@ -54,7 +54,11 @@ pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: Option<&Refs>) -> V
         let arrivals = targets
             .iter()
             .copied()
-            .chain(refs.map_or(&[][..], |refs| refs.to(span)).iter().map(|r| r.to))
+            .chain(
+                refs.map_or(&[][..], |refs| refs.to(span))
+                    .iter()
+                    .map(|r| r.to),
+            )
             .filter(|&t| span.contains(t));
         let mut cuts: Vec<Va> = arrivals.collect();
         cuts.sort_unstable();

@@ -284,7 +284,12 @@ impl Found<'_> {
             let mut at = done.max(window.start);
             while at < window.end {
                 let Some(function) = code.image().function_at(at).map(|f| f.span) else {
-                    break;
+                    // a window may begin in the gap between two functions
+                    let Some(next) = code.image().next_function_start(at) else {
+                        break;
+                    };
+                    at = next;
+                    continue;
                 };
                 let pad = &mut |pad| self.push(pad, function.start, RefKind::LandingPad);
                 code.image().landing_pads(function, pad);
@@ -308,7 +313,10 @@ impl Found<'_> {
                     }
                     None => {
                         let next = code.next_known(at).map_or(end, |next| next.min(end));
-                        let rest = Span { start: at, end: next };
+                        let rest = Span {
+                            start: at,
+                            end: next,
+                        };
                         self.suspect(image, code, rest, *window).unwrap_or(next)
                     }
                 };
@@ -337,7 +345,13 @@ impl Found<'_> {
 
     /// Looks through `rest`, which is not decoded, for bytes that read as a short branch into `window`; where
     /// there are some, the code around the first is decoded, and asked from where this returns.
-    fn suspect(&mut self, image: &Image<'_>, code: &mut Code<'_>, rest: Span, window: Span) -> Option<Va> {
+    fn suspect(
+        &mut self,
+        image: &Image<'_>,
+        code: &mut Code<'_>,
+        rest: Span,
+        window: Span,
+    ) -> Option<Va> {
         let bytes = image.tail(rest.start)?;
         let bytes = &bytes[..bytes.len().min(usize::try_from(rest.len()).ok()? + 1)];
         let (found, _) = bytes.windows(2).enumerate().find(|&(offset, pair)| {

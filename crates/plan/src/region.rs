@@ -155,7 +155,10 @@ impl<'i> Code<'i> {
 
     /// Where the first region behind `at` that is decoded already begins.
     pub(crate) fn next_known(&self, at: Va) -> Option<Va> {
-        let next = self.regions.range((Bound::Excluded(at), Bound::Unbounded)).next();
+        let next = self
+            .regions
+            .range((Bound::Excluded(at), Bound::Unbounded))
+            .next();
         next.map(|(start, _)| *start)
     }
 

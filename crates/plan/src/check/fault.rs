@@ -123,6 +123,11 @@ pub enum Fault {
         /// Where they end.
         stuck: Va,
     },
+    /// Somebody still executes the site where it is, past the jump to its copy.
+    Bypassed {
+        /// The site.
+        site: Va,
+    },
     /// A site that is to stay as it is has been changed or moved.
     SiteTouched {
         /// The site.
@@ -196,6 +201,7 @@ impl fmt::Display for Fault {
             Self::NotReached { site, stuck } => {
                 write!(f, "{site}: the jumps to its copy end at {stuck}")
             }
+            Self::Bypassed { site } => write!(f, "{site}: still executed in place"),
             Self::SiteTouched { site } => write!(f, "{site}: touched, and should stay native"),
             Self::HopToNowhere { at, to } => write!(f, "{at}: hops to {to}, where nothing is"),
             Self::Destroyed { at } => write!(f, "{at}: destroyed, and not moved"),

@@ -12,6 +12,44 @@ use crate::image::Image;
 pub(super) struct Known {
     pub(super) to: Va,
     pub(super) from: Va,
+    /// A branch, which matters only where it is executed; a pointer may be used by anyone.
+    branch: bool,
+}
+
+impl Known {
+    pub(super) fn pointer(to: Va, from: Va) -> Self {
+        Self {
+            to,
+            from,
+            branch: false,
+        }
+    }
+
+    fn branch(to: Va, from: Va) -> Self {
+        Self {
+            to,
+            from,
+            branch: true,
+        }
+    }
+
+    /// Whether it counts, when the instructions at `dead` are never executed where they are.
+    pub(super) fn counts(&self, dead: &[Va]) -> bool {
+        !self.branch || dead.binary_search(&self.from).is_err()
+    }
+
+    /// What `step` itself refers to.
+    fn of(step: &Step) -> impl Iterator<Item = Self> + use<> {
+        let from = step.at;
+        let landing = step.landing.then_some(from);
+        let branch = step.branch.map(|to| Self::branch(to, from));
+        branch.into_iter().chain(
+            [step.names, landing]
+                .into_iter()
+                .flatten()
+                .map(move |to| Self::pointer(to, from)),
+        )
+    }
 }
 
 /// Addresses in order, for fast questions.
@@ -27,16 +65,7 @@ impl Wanted<'_> {
 pub(super) fn known(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window]) -> Vec<Known> {
     let mut known = Vec::new();
     for step in windows.iter().flat_map(|w| &w.steps) {
-        let from = step.at;
-        known.extend(
-            [step.branch, step.names]
-                .into_iter()
-                .flatten()
-                .map(|to| Known { to, from }),
-        );
-        if step.landing {
-            known.push(Known { to: from, from });
-        }
+        known.extend(Known::of(step));
     }
     known.retain(|k| wanted.has(k.to));
     for window in windows {
@@ -47,7 +76,7 @@ pub(super) fn known(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window]) 
     }
     pointers(image, wanted, windows, &mut known);
     let starts = wanted.0.iter().filter(|&&at| image.is_function_start(at));
-    known.extend(starts.map(|&at| Known { to: at, from: at }));
+    known.extend(starts.map(|&at| Known::pointer(at, at)));
     known.sort_unstable();
     known.dedup();
     known
@@ -74,9 +103,9 @@ fn displacements(image: &Image<'_>, wanted: &Wanted<'_>, code: Span, known: &mut
         if !wanted.has(to) {
             continue;
         }
-        let real = step_before(image, end)
-            .filter(|step| step.branch == Some(to) || step.names == Some(to));
-        known.extend(real.map(|step| Known { to, from: step.at }));
+        if let Some(step) = step_before(image, end) {
+            known.extend(Known::of(&step).filter(|k| k.to == to));
+        }
     }
 }
 
@@ -109,7 +138,7 @@ fn tables(image: &Image<'_>, wanted: &Wanted<'_>, window: &Window, known: &mut V
                 break;
             }
             if wanted.has(to) {
-                known.push(Known { to, from });
+                known.push(Known::pointer(to, from));
             }
         }
     }
@@ -120,7 +149,7 @@ fn tables(image: &Image<'_>, wanted: &Wanted<'_>, window: &Window, known: &mut V
 fn pointers(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window], known: &mut Vec<Known>) {
     let mut add = |to: Va, from: Va| {
         if wanted.has(to) {
-            known.push(Known { to, from });
+            known.push(Known::pointer(to, from));
         }
     };
     image.code_pointers(&mut add);

@@ -20,6 +20,8 @@ const MAX_BEFORE: usize = 5;
 struct Window<'w> {
     insns: &'w [Insn],
     leap: Span,
+    /// The instruction that is to be executed from a trampoline: its own bytes may stay.
+    subject: Va,
 }
 
 impl Window<'_> {
@@ -31,15 +33,12 @@ impl Window<'_> {
         }
     }
 
-    /// Whether whoever arrives at `at` would miss what has moved: the jump's inner bytes, and the
-    /// system calls behind it.
+    /// Whether whoever arrives at `at` would miss what has moved: the jump's inner bytes, and behind
+    /// it whatever falls into the subject or a system call.
     fn is_hazard(&self, at: Va) -> bool {
-        let calls = self
-            .insns
-            .iter()
-            .skip(1)
-            .filter(|i| i.kind == Kind::Syscall);
-        self.leap.contains_inside(at) || calls.into_iter().any(|i| i.at == at)
+        let mut behind = self.insns.iter().skip(1).filter(|i| at <= i.at);
+        self.leap.contains_inside(at)
+            || behind.any(|i| i.kind == Kind::Syscall || i.at == self.subject)
     }
 }
 
@@ -59,6 +58,7 @@ fn window(insns: &[Insn], index: usize, before: usize) -> Result<Window<'_>, Ref
     Ok(Window {
         insns: &insns[first..=last],
         leap,
+        subject: insns[index].at,
     })
 }
 
@@ -261,6 +261,7 @@ pub(super) fn run_out(
         &Window {
             insns: run,
             leap: span,
+            subject: first.at,
         },
     )?;
     exact(proposal, first.at)?

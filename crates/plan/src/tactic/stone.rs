@@ -56,7 +56,13 @@ pub(crate) fn one_stone(
     let free = near.flat_map(|pad| draft.taken.free_in(pad).map(move |span| (pad, span)));
     let best = free.filter_map(|(pad, span)| {
         let free = Free { span, opens: None };
-        Some((pad, Step { at: place(&free, window, LEAP)?, free }))
+        Some((
+            pad,
+            Step {
+                at: place(&free, window, LEAP)?,
+                free,
+            },
+        ))
     });
     let (pad, step) = best.min_by_key(|(_, s)| (s.free.room(), s.at))?;
     Some((pad, along(insn, &[step])))

@@ -1,0 +1,333 @@
+//! Random functions with system calls in them, that end whatever they start from.
+//!
+//! Forward branches go anywhere, backward ones count down a word of memory; memory is touched
+//! relative to RIP and in the red zone alone, the stack by pairs of push and pop.
+
+mod plain;
+
+use arbitrary::{Result, Unstructured};
+use iced_x86::Instruction;
+
+use crate::synthetic::{TEXT, data_at};
+
+/// Offset in the data of the word that backward branches count down.
+pub const COUNTER: u64 = 0;
+
+/// The code of an object and what is known about it.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Loaded at [`TEXT`].
+    pub text: Vec<u8>,
+    /// Offset and length of each function.
+    pub functions: Vec<(usize, usize)>,
+    /// Offset of the function to call.
+    pub entry: usize,
+    /// Offset of each `syscall`.
+    pub sites: Vec<usize>,
+}
+
+/// A branch that is encoded when its distance is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Op {
+    /// `jcc`, with the low nibble of its opcode.
+    Jcc(u8),
+    Jmp,
+    /// `loopne`, `loope`, `loop`, `jrcxz`, as opcodes.
+    Counted(u8),
+}
+
+#[derive(Clone, Debug)]
+enum Item {
+    /// Position-independent bytes.
+    Bytes(Vec<u8>),
+    /// An instruction whose operand is this many bytes into the data.
+    Data(Instruction),
+    Branch {
+        op: Op,
+        near: bool,
+        to: usize,
+    },
+    /// A call of the leaf with this index.
+    Call(usize),
+    Syscall,
+}
+
+/// An item, and whether a branch may go to it.
+#[derive(Clone, Debug)]
+struct Place {
+    item: Item,
+    target: bool,
+}
+
+/// A function's items, in the making.
+#[derive(Default)]
+struct Body {
+    places: Vec<Place>,
+    /// Branches whose targets are drawn when all items are there: index, and whether to go backward.
+    open: Vec<(usize, bool)>,
+}
+
+impl Body {
+    fn put(&mut self, item: Item) {
+        self.places.push(Place { item, target: true });
+    }
+
+    /// Puts an item that nobody jumps to: it belongs to the one before.
+    fn follow(&mut self, item: Item) {
+        self.places.push(Place {
+            item,
+            target: false,
+        });
+    }
+
+    fn branch(&mut self, op: Op, near: bool, back: bool) {
+        self.open.push((self.places.len(), back));
+        let item = Item::Branch { op, near, to: 0 };
+        self.places.push(Place {
+            item,
+            target: !back,
+        });
+    }
+
+    /// Draws the targets of all open branches.
+    fn close(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        for (at, back) in std::mem::take(&mut self.open) {
+            let reach = if back {
+                0..at
+            } else {
+                at + 1..self.places.len()
+            };
+            let targets: Vec<usize> = reach.filter(|&i| self.places[i].target).collect();
+            // Near ones are likelier: they are short, and they meet at the same places.
+            let near: Vec<usize> = targets
+                .iter()
+                .copied()
+                .filter(|i| i.abs_diff(at) < 8)
+                .collect();
+            let drawn = if !near.is_empty() && u.ratio(2, 3)? {
+                near
+            } else {
+                targets
+            };
+            if let (Item::Branch { to, .. }, Some(&target)) =
+                (&mut self.places[at].item, u.choose(&drawn).ok())
+            {
+                *to = target;
+            } else {
+                self.places[at].item = Item::Bytes(vec![0x90]);
+            }
+        }
+        Ok(())
+    }
+
+    fn step(&mut self, u: &mut Unstructured<'_>, leaves: usize) -> Result<()> {
+        match u.int_in_range(0..=31)? {
+            0..=9 => self.put(Item::Bytes(plain::bytes(u)?)),
+            10..=14 => self.put(Item::Data(plain::on_data(u)?)),
+            15..=18 => self.branch(Op::Jcc(u.int_in_range(0..=15)?), u.ratio(1, 3)?, false),
+            19 => self.branch(Op::Jmp, u.ratio(1, 3)?, false),
+            20 => self.branch(Op::Counted(u.int_in_range(0xe0..=0xe3)?), false, false),
+            21 => {
+                self.put(Item::Data(plain::count_down()));
+                self.branch(Op::Jcc(0xf), u.ratio(1, 3)?, true); // jg
+            }
+            22 if leaves > 0 => self.put(Item::Call(u.int_in_range(0..=leaves - 1)?)),
+            23 => {
+                let (push, pop) = plain::push_pop(u)?;
+                self.put(Item::Bytes(push));
+                match u.int_in_range(0..=2)? {
+                    0 => self.follow(Item::Syscall),
+                    1 => self.follow(Item::Bytes(plain::bytes_off_stack(u)?)),
+                    _ => {}
+                }
+                self.follow(Item::Bytes(pop));
+            }
+            24 => self.put(Item::Bytes(plain::nops(u)?)),
+            25 => {
+                // Dead padding behind a jump.
+                self.branch(Op::Jmp, u.arbitrary()?, false);
+                self.follow(Item::Bytes(plain::nops(u)?));
+            }
+            26 => {
+                // A branch over the prefix of a locked instruction, as in libc.
+                self.put(Item::Bytes(vec![0x70 | u.int_in_range(0..=15)?, 0x01]));
+                self.follow(Item::Bytes(vec![0xf0]));
+                self.follow(Item::Data(plain::lockable(u)?));
+            }
+            _ => self.call_kernel(u)?,
+        }
+        Ok(())
+    }
+
+    /// A `syscall` as compilers surround it: its number before, a test of the result behind.
+    fn call_kernel(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        if u.ratio(3, 4)? {
+            self.put(Item::Bytes(plain::number(u)?));
+            if u.ratio(1, 4)? {
+                self.put(Item::Bytes(plain::bytes(u)?));
+            }
+        }
+        self.put(Item::Syscall);
+        match u.int_in_range(0..=5)? {
+            0 | 1 => {
+                self.put(Item::Bytes(vec![0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff])); // cmp $-4096,%rax
+                self.branch(Op::Jcc(7), u.arbitrary()?, false); // ja
+            }
+            2 => {
+                self.put(Item::Bytes(vec![0x85, 0xc0])); // test %eax,%eax
+                self.branch(Op::Jcc(u.int_in_range(4..=5)?), u.arbitrary()?, false);
+            }
+            3 => self.put(Item::Syscall),
+            _ => {}
+        }
+        Ok(())
+    }
+}
+
+/// Draws a program.
+pub fn program(u: &mut Unstructured<'_>) -> Result<Program> {
+    let leaves = u.int_in_range(0..=2)?;
+    let mut bodies = Vec::new();
+    for _ in 0..leaves {
+        let mut leaf = Body::default();
+        // mov (%rsp),%rax: the return address is the program's own
+        leaf.put(Item::Bytes(vec![0x48, 0x8b, 0x04, 0x24]));
+        for _ in 0..u.int_in_range(0..=6)? {
+            leaf.step(u, 0)?;
+        }
+        bodies.push(leaf);
+    }
+    let mut main = Body::default();
+    for _ in 0..u.int_in_range(1..=30)? {
+        main.step(u, leaves)?;
+    }
+    main.call_kernel(u)?;
+    for _ in 0..u.int_in_range(0..=12)? {
+        main.step(u, leaves)?;
+    }
+    let before = u.int_in_range(0..=leaves)?;
+    bodies.insert(before, main);
+    for body in &mut bodies {
+        body.put(Item::Bytes(vec![0xc3])); // ret
+        body.close(u)?;
+    }
+    let fill = *u.choose(&[0x90, 0xcc])?;
+    let gap = u.int_in_range(0..=24)?;
+    Ok(assemble(&bodies, before, fill, gap))
+}
+
+/// Lays out and encodes all functions; short branches that do not reach become near ones.
+fn assemble(bodies: &[Body], main: usize, fill: u8, gap: usize) -> Program {
+    let mut near: Vec<Vec<bool>> = bodies
+        .iter()
+        .map(|b| {
+            let long = |p: &Place| matches!(p.item, Item::Branch { near: true, .. });
+            b.places.iter().map(long).collect()
+        })
+        .collect();
+    loop {
+        let (offsets, len) = layout(bodies, &near, gap);
+        let far = bodies.iter().enumerate().find_map(|(b, body)| {
+            body.places.iter().enumerate().find_map(|(i, place)| {
+                let Item::Branch { op, to, .. } = place.item else {
+                    return None;
+                };
+                let end = offsets[b][i] + branch_len(op, near[b][i]);
+                let distance = offsets[b][to] as i64 - end as i64;
+                let short = i8::try_from(distance).is_ok() || near[b][i];
+                (!short).then_some((b, i))
+            })
+        });
+        let Some((b, i)) = far else {
+            return encode(bodies, &near, &offsets, len, main, fill);
+        };
+        near[b][i] = true;
+    }
+}
+
+fn branch_len(op: Op, near: bool) -> usize {
+    match (op, near) {
+        (Op::Jcc(_) | Op::Jmp, false) | (Op::Counted(_), _) => 2,
+        (Op::Jmp, true) => 5,
+        (Op::Jcc(_), true) => 6,
+    }
+}
+
+fn layout(bodies: &[Body], near: &[Vec<bool>], gap: usize) -> (Vec<Vec<usize>>, usize) {
+    let mut at = gap;
+    let mut offsets = Vec::new();
+    for (body, near) in bodies.iter().zip(near) {
+        at = at.next_multiple_of(16);
+        let mut of_body = Vec::new();
+        for (place, &near) in body.places.iter().zip(near) {
+            of_body.push(at);
+            at += match &place.item {
+                Item::Bytes(bytes) => bytes.len(),
+                Item::Data(instruction) => plain::encode(instruction, 0, TEXT).len(),
+                // One that a short displacement cannot hold any more, and that has no near form, is left out.
+                Item::Branch {
+                    op: op @ Op::Counted(_),
+                    ..
+                } => branch_len(*op, near),
+                Item::Branch { op, .. } => branch_len(*op, near),
+                Item::Call(_) => 5,
+                Item::Syscall => 2,
+            };
+        }
+        of_body.push(at);
+        offsets.push(of_body);
+        at += gap;
+    }
+    (offsets, at.next_multiple_of(16))
+}
+
+fn encode(
+    bodies: &[Body],
+    near: &[Vec<bool>],
+    offsets: &[Vec<usize>],
+    len: usize,
+    main: usize,
+    fill: u8,
+) -> Program {
+    let mut text = vec![fill; len];
+    let mut sites = Vec::new();
+    let data = data_at(len);
+    let leaf = |index: usize| offsets[index + usize::from(index >= main)][0];
+    for (b, body) in bodies.iter().enumerate() {
+        for (i, place) in body.places.iter().enumerate() {
+            let (at, end) = (offsets[b][i], offsets[b][i + 1]);
+            let rel32 = |to: usize| (to as i32 - end as i32).to_le_bytes();
+            let bytes = match &place.item {
+                Item::Bytes(bytes) => bytes.clone(),
+                Item::Data(instruction) => plain::encode(instruction, data, TEXT + at as u64),
+                Item::Syscall => {
+                    sites.push(at);
+                    vec![0x0f, 0x05]
+                }
+                Item::Call(index) => [&[0xe8][..], &rel32(leaf(*index))].concat(),
+                Item::Branch { op, to, .. } => {
+                    let to = offsets[b][*to];
+                    let rel8 = i8::try_from(to as i64 - end as i64).map(|d| d as u8);
+                    match (op, near[b][i]) {
+                        (Op::Jcc(c), true) => [&[0x0f, 0x80 | c][..], &rel32(to)].concat(),
+                        (Op::Jmp, true) => [&[0xe9][..], &rel32(to)].concat(),
+                        (Op::Jcc(c), false) => vec![0x70 | c, rel8.unwrap_or(0)],
+                        (Op::Jmp, false) => vec![0xeb, rel8.unwrap_or(0)],
+                        (Op::Counted(opcode), _) => vec![*opcode, rel8.unwrap_or(0)],
+                    }
+                }
+            };
+            text[at..end].copy_from_slice(&bytes);
+        }
+    }
+    let functions = offsets
+        .iter()
+        .map(|o| (o[0], o[o.len() - 1] - o[0]))
+        .collect();
+    Program {
+        text,
+        functions,
+        entry: offsets[main][0],
+        sites,
+    }
+}
