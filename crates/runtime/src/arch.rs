@@ -330,6 +330,7 @@ impl Search for Sse2 {
 }
 
 #[cfg(test)]
+#[allow(clippy::multiple_unsafe_ops_per_block)] // one promise for a whole scene
 mod tests {
     use super::*;
 

@@ -196,6 +196,7 @@ unsafe impl GlobalAlloc for Arena {
 }
 
 #[cfg(test)]
+#[allow(clippy::multiple_unsafe_ops_per_block)] // one promise for a whole scene
 mod tests {
     use super::*;
 

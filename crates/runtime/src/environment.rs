@@ -68,8 +68,10 @@ impl<'a> Environment<'a> {
     #[must_use]
     pub unsafe fn from_stack(passed: &Passed) -> Self {
         let mut end = passed.envp;
-        // SAFETY: the caller's promise: a null pointer ends the list, and the auxiliary vector follows it.
-        let (arguments, variables) = unsafe { (strings(passed.argv).0, strings(passed.envp)) };
+        // SAFETY: the caller's promise: a null pointer ends the list.
+        let (arguments, _) = unsafe { strings(passed.argv) };
+        // SAFETY: as above; the auxiliary vector follows it.
+        let variables = unsafe { strings(passed.envp) };
         end = end.wrapping_add(variables.1 + 1);
         let mut secure = sys::is_privileged();
         let mut entry: *const [usize; 2] = end.cast();

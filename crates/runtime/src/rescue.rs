@@ -14,7 +14,7 @@ use crate::arch::{self, Ended, Guard};
 use crate::line::Line;
 
 /// What a panic said.
-pub type LastWords = Line<256>;
+pub type LastWords = Line<240>;
 
 struct State {
     /// The innermost guard; null while nothing is guarded.
@@ -39,6 +39,8 @@ static STATE: Shared = Shared(UnsafeCell::new(State {
 ///
 /// # Safety
 /// I3; `stack` is 0 or as for [`arch::guarded`].
+// The words cannot be allocated: they may say that there is no memory.
+#[allow(clippy::result_large_err)]
 pub unsafe fn rescue<T, F: FnOnce() -> T>(stack: usize, work: F) -> Result<T, LastWords> {
     struct Job<T, F> {
         work: Option<F>,
@@ -56,18 +58,22 @@ pub unsafe fn rescue<T, F: FnOnce() -> T>(stack: usize, work: F) -> Result<T, La
         result: MaybeUninit::uninit(),
     };
     let mut guard = Guard::default();
-    // SAFETY: I3.
-    let outer = unsafe { ptr::replace(&raw mut (*STATE.0.get()).guard, &raw const guard) };
+    let outer = swap_guard(&raw const guard);
     // SAFETY: as the caller promises; `guard` and `job` live until it returns.
     let ended = unsafe { arch::guarded(run::<T, F>, (&raw mut job).cast(), stack, &raw mut guard) };
-    // SAFETY: I3.
-    unsafe { (*STATE.0.get()).guard = outer };
+    swap_guard(outer);
     match ended {
         // SAFETY: `run` has written the result before it returned.
         Ended::Returned => Ok(unsafe { job.result.assume_init() }),
         // SAFETY: I3.
         Ended::GaveUp => Err(unsafe { (*STATE.0.get()).words.clone() }),
     }
+}
+
+fn swap_guard(guard: *const Guard) -> *const Guard {
+    // SAFETY: I3: nobody else holds a reference to it.
+    let state = unsafe { &mut *STATE.0.get() };
+    core::mem::replace(&mut state.guard, guard)
 }
 
 /// Ends the innermost guarded work with these words.
@@ -100,15 +106,15 @@ mod tests {
     // One test: the state is the process's, as it is where it is used.
     #[test]
     fn the_innermost_guard_takes_it() {
-        // SAFETY: only this test uses `rescue`.
-        let outer = unsafe {
-            rescue(0, || {
-                let inner: Result<(), _> =
-                    rescue(0, || end_work(format_args!("no room at {:#x}", 64)));
-                assert_eq!(inner.unwrap_err().as_str(), "no room at 0x40");
-                5
-            })
+        let outer = || {
+            // SAFETY: only this test uses `rescue`.
+            let inner: Result<(), _> =
+                unsafe { rescue(0, || end_work(format_args!("no room at {:#x}", 64))) };
+            assert_eq!(inner.unwrap_err().as_str(), "no room at 0x40");
+            5
         };
+        // SAFETY: as above.
+        let outer = unsafe { rescue(0, outer) };
         assert_eq!(outer.unwrap(), 5);
     }
 }

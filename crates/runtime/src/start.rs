@@ -80,8 +80,12 @@ fn last_line(passed: &Passed, words: &str) {
     let mut target = Sink::open(&Target::Stderr);
     if passed.is_genuine() && !sys::is_privileged() {
         let mut variable = passed.envp;
-        // SAFETY: I6: a null pointer ends the list of strings.
-        while let Some(text) = unsafe { (*variable).as_ref() } {
+        loop {
+            // SAFETY: I6: a null pointer ends the list.
+            let text = unsafe { *variable };
+            if text.is_null() {
+                break;
+            }
             // SAFETY: I6.
             let text = unsafe { CStr::from_ptr(text) };
             if let Some(path) = text.to_bytes_with_nul().strip_prefix(NAME)
