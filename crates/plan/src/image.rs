@@ -75,6 +75,9 @@ pub struct Image<'a> {
     /// Whether it can be loaded anywhere (`ET_DYN`).
     pub relocatable: bool,
     headers: headers::Headers<'a>,
+    /// The last answers of `segment_at` and `code_at`: most questions come in runs about one place.
+    recent_segment: Cell<usize>,
+    recent_code: Cell<usize>,
     frames: OnceCell<frames::Frames<'a>>,
     symbols: OnceCell<symbols::Symbols<'a>>,
     pclntab: OnceCell<Option<pclntab::Pclntab<'a>>>,
@@ -111,10 +114,16 @@ impl<'a> Image<'a> {
     /// The segment that `at` lies in.
     #[must_use]
     pub fn segment_at(&self, at: Va) -> Option<&Segment<'a>> {
-        let after = self.segments.partition_point(|s| s.span.start <= at);
-        self.segments
-            .get(after.checked_sub(1)?)
-            .filter(|s| s.span.contains(at))
+        let recent = self.segments.get(self.recent_segment.get());
+        recent.filter(|s| s.span.contains(at)).or_else(|| {
+            let index = self
+                .segments
+                .partition_point(|s| s.span.start <= at)
+                .checked_sub(1)?;
+            let segment = self.segments.get(index).filter(|s| s.span.contains(at))?;
+            self.recent_segment.set(index);
+            Some(segment)
+        })
     }
 
     /// The stored bytes from `at` to the end of its segment.
@@ -141,11 +150,17 @@ impl<'a> Image<'a> {
     /// The element of [`Image::code`] that holds `at`.
     #[must_use]
     pub fn code_at(&self, at: Va) -> Option<Span> {
-        let after = self.code.partition_point(|c| c.start <= at);
-        self.code
-            .get(after.checked_sub(1)?)
-            .copied()
-            .filter(|c| c.contains(at))
+        let recent = self.code.get(self.recent_code.get());
+        let code = recent.filter(|c| c.contains(at)).or_else(|| {
+            let index = self
+                .code
+                .partition_point(|c| c.start <= at)
+                .checked_sub(1)?;
+            let code = self.code.get(index).filter(|c| c.contains(at))?;
+            self.recent_code.set(index);
+            Some(code)
+        });
+        code.copied()
     }
 
     /// Whether `at` lies in code.

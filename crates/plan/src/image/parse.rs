@@ -106,6 +106,8 @@ impl<'a> Image<'a> {
             code: Vec::new(),
             relocatable: kind == ET_DYN,
             headers,
+            recent_segment: Cell::new(0),
+            recent_code: Cell::new(0),
             frames: OnceCell::new(),
             symbols: OnceCell::new(),
             pclntab: OnceCell::new(),

@@ -121,7 +121,7 @@ impl Image<'_> {
 
     fn read_rela(&self, table: Span, found: &mut dyn FnMut(Relocation)) {
         let symbols = self.dynamic_symbols();
-        for entry in self.bytes(table).unwrap_or(&[]).chunks_exact(RELA) {
+        for entry in self.bytes(table).unwrap_or(&[]).as_chunks::<RELA>().0 {
             let (at, kind, symbol) = (Va(word(entry, 0)), half(entry, 8), half(entry, 12));
             let addend = word(entry, 16);
             let defined = || symbols?.get(symbol).filter(|s| s.defined).map(|s| s.value);

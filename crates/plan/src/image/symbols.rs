@@ -35,11 +35,11 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    fn of(entry: &[u8]) -> Self {
+    fn of(entry: &[u8; ENTRY]) -> Self {
         let section = u16_at(entry, 6).unwrap_or(SHN_UNDEF);
         Self {
             name: half(entry, 0),
-            kind: entry.get(4).map_or(STT_NOTYPE, |info| info & 0xf),
+            kind: entry[4] & 0xf,
             defined: section != SHN_UNDEF && section != SHN_ABS,
             value: Va(word(entry, 8)),
             size: word(entry, 16),
@@ -62,12 +62,15 @@ impl<'a> SymbolTable<'a> {
     }
 
     pub(super) fn iter(self) -> impl Iterator<Item = Entry> + 'a {
-        self.entries.chunks_exact(ENTRY).map(Entry::of)
+        self.entries.as_chunks().0.iter().map(Entry::of)
     }
 
     pub(super) fn get(self, index: u32) -> Option<Entry> {
-        let at = usize::try_from(index).ok()?.checked_mul(ENTRY)?;
-        self.entries.get(at..)?.get(..ENTRY).map(Entry::of)
+        self.entries
+            .as_chunks()
+            .0
+            .get(usize::try_from(index).ok()?)
+            .map(Entry::of)
     }
 
     fn name(self, entry: &Entry) -> Option<&'a str> {

@@ -202,7 +202,7 @@ fn small_files_of_every_kind_may_be_mangled() {
         let shop = Workshop::new();
         let flags = format!("{link} -nostdlib -Wl,-z,notext -Wa,--defsym,TEXT_WORD=1");
         let path = shop.build("gcc", &flags, "sample.s", sample);
-        mangle_often(link, &std::fs::read(path).unwrap(), 3000);
+        mangle_often(link, &std::fs::read(path).unwrap(), 1500);
     }
 }
 
