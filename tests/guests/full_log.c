@@ -9,6 +9,15 @@ static void with_log(void) {
 	int null = open("/dev/null", O_WRONLY);
 	dup2(null, 2);
 }
+static void with_stderr(void) {
+	int fds[2];
+	if (pipe(fds)) _exit(99);
+	close(fds[0]);
+	dup2(fds[1], 2);
+	close(fds[1]);
+	unsetenv("LIBHOTPATCH_LOGPATH");
+	unsetenv("LIBHOTPATCH_REPORT");
+}
 int main(int argc, char **argv) {
 	if (argc > 1) {
 		(void)argv;
@@ -19,6 +28,16 @@ int main(int argc, char **argv) {
 		log_path = paths[i];
 		SAY("%u: %x\n", i, again("inner", with_log));
 	}
+	/* Into a pipe that nobody reads any more; to stderr, whatever that is. */
+	int fds[2];
+	if (pipe(fds)) return 1;
+	close(fds[0]);
+	static char piped[32];
+	snprintf(piped, sizeof piped, "/proc/self/fd/%d", fds[1]);
+	log_path = piped;
+	SAY("pipe: %x\n", again("inner", with_log));
+	close(fds[1]);
+	SAY("stderr: %x\n", again("inner", with_stderr));
 	setenv("LIBHOTPATCH_TACTICS", "nonsense,,stone", 1);
 	setenv("LIBHOTPATCH_SKIP", "[ ! *", 1);
 	log_path = "/dev/null";

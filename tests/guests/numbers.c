@@ -1,6 +1,6 @@
 // build: gcc -O1
 // Numbers that are no system call, and garbage in the half the kernel ignores.
-// site: site_number = direct,stone,live-stone,clobber +clobber
+// site: site_number = direct,stone,live-stone,before,clobber +clobber
 #include "frame.h"
 
 VARIANT(number, "site_number: syscall\n test %rax, %rax");

@@ -17,7 +17,6 @@ VARIANT(near_1, "site_near_1: syscall\n push $32\n pop %rax\n site_near_2: sysca
 /* Four in a row, with nothing between. */
 VARIANT(row, "site_row: syscall\n syscall\n syscall\n syscall\n mov %rax, %rdx");
 /* The process ends in these: nothing follows them that could be used. */
-extern char site_last[], site_end[];
 void last(void), end(void);
 __asm__(".text\n.globl last, site_last\n.type last, @function\nlast: .cfi_startproc\n"
 	" mov $5, %edi\n xor %eax, %eax\n mov $60, %al\nsite_last: syscall\n.cfi_endproc\n.size last, .-last\n"
@@ -27,7 +26,7 @@ __asm__(".text\n.globl last, site_last\n.type last, @function\nlast: .cfi_startp
 
 #include <sys/wait.h>
 int main(void) {
-	printf("%lx %lx\n", (unsigned long)site_page & 4095, (unsigned long)site_line & 63);
+	printf("%lx %lx\n", (unsigned long)SITE_OF(page) & 4095, (unsigned long)SITE_OF(line) & 63);
 	for (int i = 0; i < 3; i++) {
 		fill(32, 0x202), RUN(page);
 		fill(32, 0x202), RUN(line);

@@ -1,11 +1,18 @@
 // build: gcc -O1
 // Every register, the flags, the red zone and rcx after a system call, for each shape of site.
-// site: site_direct = direct +direct +stone
-// site: site_before = stone,before,live-stone +before
-// site: site_after = stone,clobber,live-stone +clobber
+// site: site_direct = direct +direct +clobber
+// site: site_padded = stone +stone +clobber -direct
+// site: site_live = live-stone,stone,before +before +clobber -direct
+// site: site_before = before +before +clobber -direct
+// site: site_after = clobber,evict +clobber -direct -before
 #include "frame.h"
 
 VARIANT(direct, "site_direct: syscall\n .byte 0x0f,0x1f,0x44,0x00,0x00");
+VARIANT(padded, "jmp outside\n back:\n"
+	".pushsection .text.outside, \"ax\", @progbits\n.p2align 5\n.type outside, @function\noutside: .cfi_startproc\n"
+	" xchg %rax, %r12\n xchg %rax, %r12\n site_padded: syscall\n xchg %rax, %r12\n xchg %rax, %r12\n jmp back\n.cfi_endproc\n.size outside, .-outside\n.p2align 5\n"
+	".type beyond, @function\nbeyond: .cfi_startproc\n ret\n.cfi_endproc\n.size beyond, .-beyond\n.popsection\n");
+VARIANT(live, "mov $32, %eax\n site_live: syscall\n xchg %rax, %r12\n xchg %rax, %r12\n .byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n");
 VARIANT(before, "mov $32, %eax\n site_before: syscall\n cmp $-4095, %rax");
 VARIANT(after, "xchg %rax, %r12\n xchg %rax, %r12\n site_after: syscall\n test %rax, %rax");
 
@@ -18,6 +25,10 @@ int main(void) {
 		printf("flags %lx\n", flags[i]);
 		fill(32, flags[i]);
 		RUN(direct);
+		fill(32, flags[i]);
+		RUN(padded);
+		fill(32, flags[i]);
+		RUN(live);
 		fill(32, flags[i]);
 		RUN(before);
 		fill(32, flags[i]);

@@ -15,7 +15,7 @@ int main(void) {
 		stackless();
 		printf("%lx: rsp %s, ", stack, out.r[RSP] == stack ? "kept" : "changed");
 		saved_rsp = out.r[RSP];
-		show("stackless", site_stackless);
+		show("stackless", SITE_OF(stackless));
 	}
 	for (int off = 1; off < 8; off++) {
 		fill(32, 0x202);
@@ -23,7 +23,7 @@ int main(void) {
 		stackless();
 		printf("misaligned %d: rsp %s, ", off, out.r[RSP] == stack ? "kept" : "changed");
 		saved_rsp = out.r[RSP];
-		show("stackless", site_stackless);
+		show("stackless", SITE_OF(stackless));
 	}
 	return 0;
 }

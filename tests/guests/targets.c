@@ -1,12 +1,12 @@
 // build: gcc -O1
 // Somebody jumps to the address behind a site, or into the instruction before it.
 // site: site_direct_branch = direct,stone,live-stone,before,clobber
-// site: site_table = direct,stone,live-stone,before
-// site: site_pointer = direct,stone,live-stone,before,native
-// site: site_relative = direct,stone,live-stone,before
-// site: site_lock = direct,stone,live-stone,before,clobber
-// site: site_to_site = direct,stone,live-stone,before,clobber
-// site: site_landing = direct,stone,live-stone,before
+// site: site_table = direct,stone,live-stone,before,clobber,evict,native
+// site: site_pointer = native -clobber -evict
+// site: site_relative = direct,stone,live-stone,before,clobber
+// site: site_lock = direct,stone,live-stone,before,clobber,evict
+// site: site_to_site = direct,stone,live-stone,clobber,evict -before
+// site: site_landing = direct,stone,live-stone,before,clobber,evict,refused
 #include "frame.h"
 
 unsigned long turn;
@@ -31,12 +31,12 @@ int main(void) {
 	for (int i = 0; i < 6; i++) {
 		turn = i & 1;
 		fill(32, 0x202), RUN(direct_branch);
-		fill(32, 0x202), table(), out.r[RDX] = in.r[RDX], show("table", site_table);
+		fill(32, 0x202), table(), out.r[RDX] = in.r[RDX], show("table", SITE_OF(table));
 		fill(32, 0x202), RUN(lock);
 		fill(32, 0x202), RUN(to_site);
 		fill(32, 0x202), RUN(landing);
-		fill(32, 0x202), relative(), out.r[RDX] = in.r[RDX], out.r[R9] = in.r[R9], show("relative", site_relative);
-		fill(32, 0x202), pointer(), out.r[RDX] = in.r[RDX], out.r[R9] = in.r[R9], show("pointer", site_pointer);
+		fill(32, 0x202), relative(), out.r[RDX] = in.r[RDX], out.r[R9] = in.r[R9], show("relative", SITE_OF(relative));
+		fill(32, 0x202), pointer(), out.r[RDX] = in.r[RDX], out.r[R9] = in.r[R9], show("pointer", SITE_OF(pointer));
 	}
 	return 0;
 }
