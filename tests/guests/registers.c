@@ -9,7 +9,7 @@
 
 VARIANT(direct, "site_direct: syscall\n .byte 0x0f,0x1f,0x44,0x00,0x00");
 VARIANT(padded, "jmp outside\n back:\n"
-	".pushsection .text.outside, \"ax\", @progbits\n.p2align 5\n.type outside, @function\noutside: .cfi_startproc\n"
+	".pushsection .text, 1\n.p2align 5\n.type outside, @function\noutside: .cfi_startproc\n"
 	" xchg %rax, %r12\n xchg %rax, %r12\n site_padded: syscall\n xchg %rax, %r12\n xchg %rax, %r12\n jmp back\n.cfi_endproc\n.size outside, .-outside\n.p2align 5\n"
 	".type beyond, @function\nbeyond: .cfi_startproc\n ret\n.cfi_endproc\n.size beyond, .-beyond\n.popsection\n");
 VARIANT(live, "mov $32, %eax\n site_live: syscall\n xchg %rax, %r12\n xchg %rax, %r12\n .byte 0x66,0x2e,0x0f,0x1f,0x84,0,0,0,0,0\n");

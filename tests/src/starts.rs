@@ -30,7 +30,7 @@ pub const COMMANDS: [&str; 24] = [
     "/usr/bin/node -e 0",
     "/usr/bin/java -version",
     "/usr/bin/gdb --version",
-    "/usr/bin/ssh-keygen -A -f /nonexistent",
+    "/usr/bin/ssh-keygen -l -f /nonexistent",
     "/usr/bin/openssl version",
     "/usr/bin/busybox true",
 ];
