@@ -67,6 +67,13 @@ pub fn plan<'a>(
     let mut code = Code::new(&loaded.image);
     let sites = scan::scan(&loaded.image, &Sse2, &mut code);
     times[1] = sys::now();
+    if sites.at.is_empty() {
+        return Fitting {
+            plan: Plan::default(),
+            find: times[1] - times[0],
+            choose: 0,
+        };
+    }
     let mut forbidden = loaded.forbidden.clone();
     let mut allowed = threads.allow(tactics);
     let mut round = 0;
