@@ -1,2 +1,98 @@
-//! Build and maintenance commands of the repository.
-fn main() {}
+//! Build and maintenance commands of the repository: `cargo xtask build`.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, bail, ensure};
+
+const USAGE: &str = "usage: cargo xtask build    leaves libhotpatch.so and hotpatch in target/release, through the gates";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
+        ["build"] => build(),
+        _ => Err(anyhow::anyhow!(USAGE)),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn build() -> anyhow::Result<()> {
+    let target = target_dir()?;
+    let release = target.join("release");
+    std::fs::create_dir_all(&release)?;
+    let options = hotpatch_link::Options {
+        workspace: workspace(),
+        target_dir: target.join("runtime"),
+    };
+    let object = hotpatch_link::build(&options)?;
+    let bytes = std::fs::read(&object).with_context(|| object.display().to_string())?;
+    report(&object, &bytes)?;
+    // Programs may have the old one mapped: replaced, never written over.
+    let (library, temporary) = (
+        release.join("libhotpatch.so"),
+        release.join(".libhotpatch.so"),
+    );
+    std::fs::write(&temporary, &bytes)?;
+    std::fs::rename(&temporary, &library)?;
+
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let status = Command::new(cargo)
+        .args([
+            "build",
+            "--quiet",
+            "--release",
+            "--package",
+            "hotpatch-cli",
+            "--target-dir",
+        ])
+        .arg(&target)
+        .current_dir(workspace())
+        .status()
+        .context("cargo")?;
+    ensure!(status.success(), "the command was not built");
+    let command = release.join("hotpatch");
+    let carrier = std::fs::read(&command).with_context(|| command.display().to_string())?;
+    ensure!(
+        memchr::memmem::find(&carrier, &bytes).is_some(),
+        "{} carries another library than the one that passed the gate",
+        command.display()
+    );
+    println!("{}\n{}", library.display(), command.display());
+    Ok(())
+}
+
+fn report(object: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let violations = match xtask::gate::gate(bytes) {
+        Ok(violations) => violations,
+        Err(error) => bail!("{}: {error}", object.display()),
+    };
+    for violation in &violations {
+        eprintln!("{}: {violation}", object.display());
+    }
+    ensure!(
+        violations.is_empty(),
+        "{} did not pass the gate",
+        object.display()
+    );
+    Ok(())
+}
+
+fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .map(Path::to_owned)
+        .unwrap_or_default()
+}
+
+/// The directory this very program was built in, whatever named it.
+fn target_dir() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let dir = program.parent().and_then(Path::parent);
+    dir.map(Path::to_owned).context("no target directory")
+}

@@ -23,6 +23,8 @@ pub mod refs;
 mod region;
 pub mod scan;
 pub mod search;
+#[cfg(feature = "show")]
+pub mod show;
 mod space;
 mod tables;
 mod tactic;

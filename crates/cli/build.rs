@@ -1,0 +1,74 @@
+//! Builds the library for its own target and hands its path to the compiler, so that the command
+//! carries it inside.
+
+use std::path::{Path, PathBuf};
+use std::{env, fs, process};
+
+/// What the library is made of.
+const SOURCES: [&str; 6] = [
+    "crates/abi",
+    "crates/link",
+    "crates/plan",
+    "crates/runtime",
+    "Cargo.toml",
+    "Cargo.lock",
+];
+
+fn main() {
+    let out = PathBuf::from(env::var_os("OUT_DIR").expect("cargo sets OUT_DIR"));
+    let package =
+        PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").expect("cargo sets CARGO_MANIFEST_DIR"));
+    let workspace = package
+        .ancestors()
+        .nth(2)
+        .expect("the package is in crates/")
+        .to_owned();
+    for source in SOURCES {
+        println!(
+            "cargo::rerun-if-changed={}",
+            workspace.join(source).display()
+        );
+    }
+    let options = hotpatch_link::Options {
+        workspace,
+        target_dir: target_dir(&out),
+    };
+    let library = out.join(hotpatch_link::OBJECT);
+    let copied = match hotpatch_link::build(&options) {
+        Ok(object) => fs::copy(object, &library).map(drop),
+        Err(error) => {
+            println!("cargo::warning={}", error.to_string().replace('\n', " "));
+            fs::write(&library, b"")
+        }
+    };
+    copied.unwrap_or_else(|error| fail(&error.to_string()));
+    let bytes = fs::read(&library).unwrap_or_else(|error| fail(&error.to_string()));
+    println!("cargo::rustc-env=HOTPATCH_LIBRARY={}", library.display());
+    println!(
+        "cargo::rustc-env=HOTPATCH_LIBRARY_HASH={:016x}",
+        fnv(&bytes)
+    );
+}
+
+/// A directory of its own, for this cargo holds the lock of the usual one; beside the usual profiles,
+/// so that debug and release builds of the command share one library.
+fn target_dir(out: &Path) -> PathBuf {
+    let target = out
+        .ancestors()
+        .find(|dir| dir.join("CACHEDIR.TAG").is_file());
+    target.unwrap_or(out).join("runtime")
+}
+
+/// FNV-1a. It only tells versions apart: content is compared before use.
+fn fnv(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
+    })
+}
+
+fn fail(message: &str) -> ! {
+    for line in message.lines() {
+        println!("cargo::error={line}");
+    }
+    process::exit(1)
+}

@@ -1,0 +1,194 @@
+//! What can be said on the command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::builder::styling::{AnsiColor, Styles};
+use clap::{Parser, Subcommand};
+use hotpatch_plan::plan::{Tactic, Tactics};
+
+const STYLES: Styles = Styles::styled()
+    .header(AnsiColor::Green.on_default().bold())
+    .usage(AnsiColor::Green.on_default().bold())
+    .literal(AnsiColor::Cyan.on_default().bold())
+    .placeholder(AnsiColor::Cyan.on_default());
+
+const EXAMPLES: &str = "\
+Examples:
+  hotpatch run -v -- ls -l           run ls, then show what was patched
+  hotpatch run --log calls.log make  the same for a whole build, into a file
+  hotpatch inspect /bin/bash         what would be patched, without running it
+  LD_PRELOAD=$(hotpatch lib) ls      the library alone
+
+Each command has more in its own help: hotpatch run --help";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  hotpatch run -- ls -l
+  hotpatch run -v -- python3 -c 'print(1)'
+  hotpatch run --skip '!*/libc.so.6' -- ls    patch the C library alone
+  hotpatch run --tactics direct,stone -- ls   change no byte of live code but the sites
+
+Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
+signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
+
+const INSPECT_EXAMPLES: &str = "\
+Examples:
+  hotpatch inspect /usr/lib/x86_64-linux-gnu/libc.so.6
+  hotpatch inspect --sites /bin/bash
+  hotpatch inspect --asm read /usr/lib/x86_64-linux-gnu/libc.so.6
+  hotpatch inspect --json /bin/* | jq .sites
+
+Exit status: 1 if a file could not be planned or a plan did not pass its check.";
+
+/// Turns the system calls of a running program into jumps to trampolines
+#[derive(Parser, Debug)]
+#[command(name = "hotpatch", version, styles = STYLES, after_help = EXAMPLES, max_term_width = 100)]
+#[command(
+    arg_required_else_help = true,
+    subcommand_required = true,
+    disable_help_subcommand = true
+)]
+pub struct Args {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Run a program with its system calls patched
+    Run(Run),
+    /// Plan files without running anything, and show what would become of each system call
+    Inspect(Inspect),
+    /// Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
+    Lib,
+}
+
+/// Run a program with its system calls patched.
+#[derive(clap::Args, Debug)]
+#[command(after_help = RUN_EXAMPLES)]
+pub struct Run {
+    /// Files not to patch: patterns as for fnmatch(3), separated by spaces or colons; a leading `!`
+    /// means all others
+    #[arg(long, value_name = "PATTERNS")]
+    pub skip: Option<OsString>,
+    /// Append the library's log to this file
+    #[arg(long, value_name = "PATH")]
+    pub log: Option<PathBuf>,
+    /// Append each site and what became of it to this file, as lines of JSON
+    #[arg(long, value_name = "PATH")]
+    pub report: Option<PathBuf>,
+    /// Use these ways to reach a trampoline alone, separated by commas
+    #[arg(long, value_name = "LIST", value_parser = tactics, long_help = tactics_help())]
+    pub tactics: Option<TacticList>,
+    /// End the program if a setting is wrong or a system call cannot be patched
+    #[arg(long)]
+    pub strict: bool,
+    /// Show what was patched when the program has ended
+    #[arg(short, long)]
+    pub verbose: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_names = ["PROGRAM", "ARGS"])]
+    pub program: Vec<OsString>,
+}
+
+/// Plan files without running anything.
+#[derive(clap::Args, Debug)]
+#[command(after_help = INSPECT_EXAMPLES)]
+pub struct Inspect {
+    /// ELF files: programs, libraries, static or not
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// List each system call: address, symbol, what becomes of it
+    #[arg(long)]
+    pub sites: bool,
+    /// One JSON object for each file, on a line of its own
+    #[arg(long, conflicts_with = "asm")]
+    pub json: bool,
+    /// Show the code before and after, with stones and trampoline: of the sites in function SITE or at
+    /// address 0xSITE, or of all
+    #[arg(long, value_name = "SITE", num_args = 0..=1, default_missing_value = "")]
+    pub asm: Option<String>,
+    /// Use these ways to reach a trampoline alone, separated by commas
+    #[arg(long, value_name = "LIST", value_parser = tactics, long_help = tactics_help())]
+    pub tactics: Option<TacticList>,
+}
+
+/// A set of tactics and the words that named it.
+#[derive(Clone, Debug)]
+pub struct TacticList {
+    /// As the library reads it from its environment.
+    pub words: String,
+    /// As the planner takes it.
+    pub set: Tactics,
+}
+
+fn tactics(words: &str) -> Result<TacticList, String> {
+    match Tactics::parse(words) {
+        Ok(set) => Ok(TacticList {
+            words: words.to_owned(),
+            set,
+        }),
+        Err(word) => Err(format!(
+            "no tactic is called {word:?}; there are {}",
+            tactic_names()
+        )),
+    }
+}
+
+fn tactic_names() -> String {
+    Tactic::ALL.map(Tactic::name).join(", ")
+}
+
+fn tactics_help() -> String {
+    format!(
+        "Use these ways to reach a trampoline alone, separated by commas: {}",
+        tactic_names()
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn what_follows_the_program_is_its_own() {
+        let args = Args::try_parse_from(["hotpatch", "run", "-v", "ls", "-v", "--log", "--", "x"])
+            .unwrap();
+        let Command::Run(run) = args.command else {
+            panic!("not a run")
+        };
+        assert!(run.verbose && run.log.is_none());
+        assert_eq!(run.program, ["ls", "-v", "--log", "--", "x"]);
+    }
+
+    #[test]
+    fn asm_may_stand_before_the_file_with_its_site_joined() {
+        let args = Args::try_parse_from(["hotpatch", "inspect", "--asm=read", "/bin/ls"]).unwrap();
+        let Command::Inspect(inspect) = args.command else {
+            panic!("not an inspect")
+        };
+        assert_eq!(
+            (inspect.asm.as_deref(), inspect.files.len()),
+            (Some("read"), 1)
+        );
+    }
+
+    #[test]
+    fn a_wrong_tactic_is_named() {
+        let error = tactics("stone,bogus").unwrap_err();
+        assert!(
+            error.contains("\"bogus\"") && error.contains("live-stone"),
+            "{error}"
+        );
+    }
+}

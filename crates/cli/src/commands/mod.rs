@@ -1,0 +1,5 @@
+//! One file for each command; each returns the exit status.
+
+pub mod inspect;
+pub mod lib;
+pub mod run;

@@ -1,0 +1,176 @@
+//! `hotpatch run`: a program with its system calls patched.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use nix::errno::Errno;
+
+use crate::args::Run;
+use crate::program::{self, NotRun, Reach};
+use crate::report::Report;
+use crate::{cache, style, supervise};
+
+/// The exit status where hotpatch itself fails, as `env` and `timeout` have it.
+pub const FAILED: i32 = 125;
+
+/// What an exec takes.
+pub struct Exec {
+    /// The file.
+    pub path: CString,
+    /// The program's name as it was typed, and its arguments.
+    pub args: Vec<CString>,
+    /// `NAME=value` each.
+    pub environment: Vec<CString>,
+}
+
+/// Runs the program; comes back only where it cannot be run, or with `-v`.
+pub fn run(args: Run) -> anyhow::Result<i32> {
+    let name = args.program[0].clone();
+    let path = match program::find(&name) {
+        Ok(path) => path,
+        Err(why) => return Ok(not_run(&why)),
+    };
+    let reach = program::reach(&path);
+    let private = cache::prepare()?;
+    let report = match (&args.report, args.verbose) {
+        (Some(path), true) => Some(Report::appended_to(&absolute(path)?)?),
+        (None, true) => Some(Report::in_new_file(&private)?),
+        (_, false) => None,
+    };
+    let environment = environment(
+        &args,
+        &private.path.join(cache::file_name()),
+        reach,
+        report.as_ref(),
+    )?;
+    let exec = Exec {
+        path: c_string(&path)?,
+        args: c_strings(args.program)?,
+        environment,
+    };
+
+    let Some(report) = report else {
+        let errno = execute(&exec);
+        return fall_back(exec, &path, errno, |exec| Err(execute(exec)))
+            .or_else(|errno| Ok(not_run(&NotRun::from_exec(&name, &path, errno))));
+    };
+    let ended =
+        supervise::run(&exec).or_else(|errno| fall_back(exec, &path, errno, supervise::run));
+    let ended = match ended {
+        Ok(ended) => ended,
+        Err(errno) => return Ok(not_run(&NotRun::from_exec(&name, &path, errno))),
+    };
+    report.print(&mut anstream::stderr().lock(), reach.why_native(), &name);
+    drop(report);
+    Ok(ended.follow())
+}
+
+/// A script without `#!` is run by the shell, as `execvp(3)` does; anything else stays refused.
+fn fall_back<T>(
+    mut exec: Exec,
+    path: &Path,
+    errno: Errno,
+    run: impl Fn(&Exec) -> Result<T, Errno>,
+) -> Result<T, Errno> {
+    if errno != Errno::ENOEXEC || !program::is_plain_script(path) {
+        return Err(errno);
+    }
+    exec.args.splice(..1, [c"sh".to_owned(), exec.path]);
+    exec.path = c"/bin/sh".to_owned();
+    run(&exec)
+}
+
+fn execute(exec: &Exec) -> Errno {
+    let Err(errno) = nix::unistd::execve(&exec.path, &exec.args, &exec.environment);
+    errno
+}
+
+fn not_run(why: &NotRun) -> i32 {
+    style::error(&why.to_string());
+    why.status
+}
+
+/// The environment of the program: ours, the library before others, and its settings.
+fn environment(
+    args: &Run,
+    library: &Path,
+    reach: Reach,
+    report: Option<&Report>,
+) -> anyhow::Result<Vec<CString>> {
+    let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
+    let mut set = |name: &str, value: OsString| match variables.iter_mut().find(|(n, _)| n == name)
+    {
+        Some((_, old)) => *old = value,
+        None => variables.push((name.into(), value)),
+    };
+    // The dynamic linker of another machine would complain about a library that is not for it.
+    if reach != Reach::OtherMachine {
+        let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+        set("LD_PRELOAD", preload(library, &before));
+    }
+    if let Some(patterns) = &args.skip {
+        set("LIBHOTPATCH_SKIP", patterns.clone());
+    }
+    if let Some(path) = &args.log {
+        set("LIBHOTPATCH_LOGPATH", absolute(path)?.into());
+    } else if std::env::var_os("LIBHOTPATCH_LOGPATH").is_none() {
+        set("LIBHOTPATCH_LOGPATH", "/dev/null".into());
+    }
+    if let Some(list) = &args.tactics {
+        set("LIBHOTPATCH_TACTICS", list.words.clone().into());
+    }
+    if args.strict {
+        set("LIBHOTPATCH_STRICT", "1".into());
+    }
+    if let Some(report) = report {
+        set("LIBHOTPATCH_REPORT", report.path().into());
+    } else if let Some(path) = &args.report {
+        set("LIBHOTPATCH_REPORT", absolute(path)?.into());
+    }
+    let assignment = |(mut name, value): (OsString, OsString)| {
+        name.push("=");
+        name.push(value);
+        name
+    };
+    c_strings(variables.into_iter().map(assignment))
+}
+
+fn preload(library: &Path, before: &OsStr) -> OsString {
+    let mut value = OsString::from(library);
+    if !before.as_bytes().trim_ascii().is_empty() {
+        value.push(":");
+        value.push(before);
+    }
+    value
+}
+
+/// The program may change its directory before its children open the file.
+fn absolute(path: &Path) -> anyhow::Result<PathBuf> {
+    std::path::absolute(path).with_context(|| path.display().to_string())
+}
+
+fn c_string(path: &Path) -> anyhow::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).context("a zero byte in a path")
+}
+
+fn c_strings(words: impl IntoIterator<Item = OsString>) -> anyhow::Result<Vec<CString>> {
+    let words = words.into_iter().map(|word| CString::new(word.into_vec()));
+    words
+        .collect::<Result<_, _>>()
+        .context("a zero byte in an argument")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_preloaded_stays_so() {
+        let of = |before: &str| preload(Path::new("/l.so"), OsStr::new(before));
+        assert_eq!(of(""), "/l.so");
+        assert_eq!(of(" "), "/l.so");
+        assert_eq!(of("/a.so /b.so"), "/l.so:/a.so /b.so");
+    }
+}

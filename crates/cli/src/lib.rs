@@ -1,0 +1,38 @@
+//! The command `hotpatch`: runs programs with their system calls patched, and plans files offline.
+
+mod args;
+mod cache;
+mod commands;
+mod program;
+mod report;
+mod style;
+mod supervise;
+
+use std::ffi::OsString;
+
+use clap::Parser;
+
+use crate::args::{Args, Command};
+
+/// Does what the command line says: the exit status.
+#[must_use]
+pub fn run(words: Vec<OsString>) -> i32 {
+    let args = match Args::try_parse_from(words) {
+        Ok(args) => args,
+        Err(error) => {
+            let _ = error.print();
+            return error.exit_code();
+        }
+    };
+    let (result, failed) = match args.command {
+        Command::Run(args) => (commands::run::run(args), commands::run::FAILED),
+        Command::Inspect(args) => (commands::inspect::run(&args), 1),
+        Command::Lib => (commands::lib::run(), 1),
+    };
+    result.unwrap_or_else(|error| {
+        if !style::is_broken_pipe(&error) {
+            style::error(&format!("{error:#}"));
+        }
+        failed
+    })
+}

@@ -1,0 +1,120 @@
+//! How the command speaks: messages, tables, colours where a person reads them.
+
+use std::io::{self, Write};
+
+use anstyle::{AnsiColor, Style};
+
+/// Column heads and totals.
+pub const STRONG: Style = Style::new().bold();
+/// What matters less.
+pub const FAINT: Style = Style::new().dimmed();
+/// What went well.
+pub const GOOD: Style = AnsiColor::Green.on_default();
+/// What a reader should look at.
+pub const BAD: Style = AnsiColor::Red.on_default().bold();
+/// Names and addresses.
+pub const NAME: Style = AnsiColor::Cyan.on_default();
+
+/// Prints one line of our own on standard error. That nobody can read it is no reason to fail.
+pub fn error(message: &str) {
+    let _ = writeln!(anstream::stderr(), "{BAD}hotpatch:{BAD:#} {message}");
+}
+
+/// Whether the reader of our output has gone, which is no error of anybody.
+pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .filter_map(|cause| cause.downcast_ref::<io::Error>())
+        .any(|cause| cause.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// `text` with control characters made visible: a file's name may hold an escape sequence for the
+/// reader's terminal.
+pub fn printable(text: &str) -> String {
+    if text.chars().any(char::is_control) {
+        text.escape_debug().to_string()
+    } else {
+        text.to_owned()
+    }
+}
+
+/// One cell: its text and how it looks.
+pub type Cell = (String, Style);
+
+/// Rows of aligned columns: the first to the left, all others (numbers) to the right.
+#[derive(Debug, Default)]
+pub struct Table {
+    rows: Vec<Vec<Cell>>,
+}
+
+impl Table {
+    /// A table with these column heads.
+    pub fn new(heads: &[&str]) -> Self {
+        Self {
+            rows: vec![
+                heads
+                    .iter()
+                    .map(|&head| (head.to_owned(), STRONG))
+                    .collect(),
+            ],
+        }
+    }
+
+    /// Adds a row below.
+    pub fn row(&mut self, cells: Vec<Cell>) {
+        self.rows.push(cells);
+    }
+
+    /// Writes it; `out` decides whether colours get through.
+    pub fn write(&self, out: &mut dyn Write) -> io::Result<()> {
+        let columns = self.rows.iter().map(Vec::len).max().unwrap_or(0);
+        let width = |column: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(column));
+            cells
+                .map(|(text, _)| text.chars().count())
+                .max()
+                .unwrap_or(0)
+        };
+        let widths: Vec<usize> = (0..columns).map(width).collect();
+        for row in &self.rows {
+            for (column, (text, style)) in row.iter().enumerate() {
+                let pad = " ".repeat(widths[column] - text.chars().count());
+                if column == 0 {
+                    write!(out, "{style}{text}{style:#}{pad}")?;
+                } else {
+                    write!(out, "  {pad}{style}{text}{style:#}")?;
+                }
+            }
+            writeln!(out)?;
+        }
+        Ok(())
+    }
+}
+
+/// A count: faint where there is nothing to count.
+pub fn count(n: u64, style: Style) -> Cell {
+    (n.to_string(), if n == 0 { FAINT } else { style })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_stand_below_each_other() {
+        let mut table = Table::new(&["file", "sites"]);
+        table.row(vec![("ä".to_owned(), Style::new()), count(7, Style::new())]);
+        let mut out = anstream::StripStream::new(Vec::new());
+        table.write(&mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out.into_inner()).unwrap(),
+            "file  sites\nä         7\n"
+        );
+    }
+
+    #[test]
+    fn a_name_cannot_speak_to_the_terminal() {
+        assert_eq!(printable("a\x1b[2Jb"), "a\\u{1b}[2Jb");
+        assert_eq!(printable("plain é"), "plain é");
+    }
+}

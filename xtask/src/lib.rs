@@ -1,0 +1,3 @@
+//! What the repository asks of its own products.
+
+pub mod gate;
