@@ -303,24 +303,44 @@ impl Found<'_> {
     /// what looks like a branch into a window is worth decoding.
     fn short(&mut self, image: &Image<'_>, code: &mut Code<'_>) {
         for window in self.windows.spans {
-            let mut at = Va(window.start.0.saturating_sub(SHORT));
-            let end = window.end + SHORT;
-            while at < end {
-                at = match code.known(at) {
-                    Some(region) => {
-                        self.short_of(&region, Span { start: at, end });
-                        region.span.end
-                    }
-                    None => {
-                        let next = code.next_known(at).map_or(end, |next| next.min(end));
-                        let rest = Span {
-                            start: at,
-                            end: next,
-                        };
-                        self.suspect(image, code, rest, *window).unwrap_or(next)
-                    }
+            let reach = Span {
+                start: Va(window.start.0.saturating_sub(SHORT)),
+                end: window.end + SHORT,
+            };
+            let first = image.code.partition_point(|code| code.end <= reach.start);
+            let near = image.code[first..].iter();
+            for section in near.take_while(|code| code.start < reach.end) {
+                let part = Span {
+                    start: reach.start.max(section.start),
+                    end: reach.end.min(section.end),
                 };
+                self.short_in(image, code, part, *window);
             }
+        }
+    }
+
+    /// The branches in `part` with a 1-byte displacement into `window`.
+    fn short_in(&mut self, image: &Image<'_>, code: &mut Code<'_>, part: Span, window: Span) {
+        let mut at = part.start;
+        while at < part.end {
+            at = match code.known(at) {
+                Some(region) => {
+                    let rest = Span {
+                        start: at,
+                        end: part.end,
+                    };
+                    self.short_of(&region, rest);
+                    region.span.end
+                }
+                None => {
+                    let next = code.next_known(at).unwrap_or(part.end).min(part.end);
+                    let rest = Span {
+                        start: at,
+                        end: next,
+                    };
+                    self.suspect(image, code, rest, window).unwrap_or(next)
+                }
+            };
         }
     }
 
