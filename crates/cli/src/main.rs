@@ -14,7 +14,9 @@ unsafe extern "C" fn main(argc: c_int, argv: *const *const c_char) -> c_int {
     let words: Vec<OsString> = (0..usize::try_from(argc).unwrap_or(0))
         .map(|i| {
             // SAFETY: the C start-up promises `argc` pointers at `argv`.
-            let word = unsafe { *argv.add(i) };
+            let at = unsafe { argv.add(i) };
+            // SAFETY: as above.
+            let word = unsafe { *at };
             // SAFETY: and that each is a string which is never freed.
             OsStr::from_bytes(unsafe { CStr::from_ptr(word) }.to_bytes()).to_owned()
         })

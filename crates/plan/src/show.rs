@@ -335,13 +335,16 @@ impl Shown<'_, '_> {
                 (moved.offset..moved.offset + u32::from(moved.len)).contains(&offset)
             });
             let mut line = line_of(&insn, &bytes[position..decoder.position()], Mark::Same);
-            if let Some(moved) = moved.filter(|moved| previous != Some(moved.original)) {
-                line.note = format!("from {}", self.name(moved.original));
-            } else if moved.is_none() {
-                line.note = self.target_note(&insn);
-            }
+            line.note = match moved.filter(|moved| previous != Some(moved.original)) {
+                Some(moved) => format!("from {}", self.name(moved.original)),
+                None => self.target_note(&insn),
+            };
             previous = moved.map(|moved| moved.original);
             lines.push(line);
+        }
+        // What follows the last jump only fills up to the next trampoline.
+        while lines.last().is_some_and(|line| line.bytes == [0xcc]) {
+            lines.pop();
         }
         lines
     }
@@ -433,7 +436,7 @@ fn bytes_as_text(bytes: &[u8]) -> String {
     format!(".byte   {}", words.join(", "))
 }
 
-/// `      1139  0f 05                    syscall                      note`
+/// `      1139  0f 05                    syscall     note`
 impl fmt::Display for Line {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.mark == Mark::Gap {
@@ -449,7 +452,7 @@ impl fmt::Display for Line {
             _ => ' ',
         };
         let line = format!(
-            "  {mark} {:>8x}  {:<24} {:<36} {}",
+            "  {mark} {:>8x}  {:<30} {:<36} {}",
             self.at.0,
             bytes.join(" "),
             self.text,
