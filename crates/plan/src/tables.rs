@@ -130,6 +130,7 @@ fn goes_where_a_word_says(image: &Image<'_>, region: &Region, index: usize) -> b
             Source::Other => tail_call |= takes_down_frame(&form),
             Source::Register(from) => register = from,
             Source::Word => return true,
+            Source::Stack => break,
             Source::Unknown => return false,
         }
     }
@@ -145,6 +146,13 @@ fn takes_down_frame(form: &Form) -> bool {
     }
 }
 
+/// Whether a memory operand is relative to `rsp` or `rbp`.
+fn on_stack(form: &Form) -> bool {
+    let mode = form.modrm.unwrap_or(0) >> 6;
+    let base = form.sib.or(form.modrm).unwrap_or(0) & 7;
+    form.rex & 1 == 0 && (base == 4 || base == 5 && mode != 0)
+}
+
 /// Where an instruction takes the value of a register from.
 enum Source {
     /// It leaves the register alone.
@@ -153,6 +161,8 @@ enum Source {
     Register(u8),
     /// From memory, an immediate or the address of an operand.
     Word,
+    /// From the stack, where it may have been put after it was computed.
+    Stack,
     /// Computed, or not known.
     Unknown,
 }
@@ -170,6 +180,7 @@ fn source(form: &Form, register: u8) -> Source {
         }
         (Map::One, 0x8b) if form.reg_extended() == register => match form.is_register() {
             true if form.rex & 8 != 0 => Source::Register(form.rm()),
+            false if on_stack(form) => Source::Stack,
             // A 4-byte word may be an entry of a table that nobody knows of.
             false if form.rex & 8 != 0 => Source::Word,
             _ => Source::Unknown,
