@@ -81,6 +81,13 @@ fn push(found: &mut Vec<Pad>, run: &[Insn], mut span: Span, live: bool) {
         }
         let stop = run[first..].iter().find(|i| i.kind != Kind::Nop);
         span.end = stop.map_or(span.end, |i| i.at.min(span.end));
+        // Whoever falls in jumps over the rest, and a short jump goes no further.
+        let reach = span.start + 2 + 127;
+        let ends = run[first..].iter().map(Insn::end);
+        span.end = ends
+            .take_while(|&end| end <= span.end.min(reach))
+            .last()
+            .unwrap_or(span.start);
     }
     if !span.is_empty() {
         found.push(Pad { span, live });

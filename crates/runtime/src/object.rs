@@ -46,9 +46,16 @@ pub fn objects<'m>(maps: &[Mapping<'m>]) -> Vec<Object<'m>> {
         if !code.is_file() {
             continue;
         }
-        let base = maps[..=index]
-            .iter()
-            .rfind(|m| m.offset == 0 && m.same_file(code));
+        let is_base = |m: &Mapping<'_>| m.offset == 0 && m.same_file(code);
+        let nearest = maps[..=index].iter().rposition(is_base);
+        // A file of less than a page has its first page in each mapping: the lowest of them is the base.
+        let base = nearest.map(|nearest| {
+            let below = maps[..=nearest].windows(2).rev();
+            let more = below
+                .take_while(|w| w[0].end == w[1].start && is_base(&w[0]))
+                .count();
+            &maps[nearest - more]
+        });
         if let Some(base) = base.filter(|b| found.last().is_none_or(|last| last.base != **b)) {
             found.push(Object {
                 base: *base,
