@@ -1,4 +1,4 @@
-//! Memory for start-up: handed out in order, never given back one by one, unmapped as a whole.
+//! Memory for start-up: taken from large chunks, reused by size, unmapped as a whole.
 //!
 //! # Safety
 //! I4: one thread allocates, and only while start-up runs; nothing allocated outlives [`Arena::destroy`].
@@ -15,6 +15,14 @@ const CHUNK: usize = 64 << 20;
 const SMALL_CHUNK: usize = 4 << 20;
 /// Far from where libraries are mapped: the arena must not take the room that trampolines need.
 const HINT: usize = 0x10_0000_0000;
+/// How much the kernel is asked for at once: a page fault for each page costs several times more.
+const BATCH: usize = 256 << 10;
+
+/// Blocks are powers of two from this size on, so that what one list gives up the next can use.
+const SMALLEST: usize = 32;
+/// Blocks of all sizes are aligned to this; what needs more is not reused.
+const ALIGN: usize = 16;
+const CLASSES: usize = 32;
 
 /// Stands at the start of each chunk.
 #[derive(Clone, Copy, Debug)]
@@ -24,12 +32,16 @@ struct Chunk {
     len: usize,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct State {
     /// The current chunk's address; 0 before the first allocation.
     chunk: usize,
     next: usize,
     end: usize,
+    /// Up to here the chunk has been asked for.
+    populated: usize,
+    /// The first free block of each class; each holds the address of the next. 0 ends a list.
+    free: [usize; CLASSES],
 }
 
 /// The allocator.
@@ -41,11 +53,120 @@ unsafe impl Sync for Arena {}
 
 /// A moment in the arena's life, to go back to.
 #[derive(Clone, Copy, Debug)]
-pub struct Mark(State);
+pub struct Mark {
+    chunk: usize,
+    next: usize,
+    end: usize,
+    populated: usize,
+}
 
 impl Default for Arena {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+/// The class of blocks that hold `size` bytes, and their size.
+fn class(size: usize) -> Option<(usize, usize)> {
+    let block = size.max(SMALLEST).checked_next_power_of_two()?;
+    Some(((block / SMALLEST).trailing_zeros() as usize, block))
+        .filter(|&(class, _)| class < CLASSES)
+}
+
+impl State {
+    /// Takes a chunk that has room for `len` bytes.
+    fn grow(&mut self, len: usize) -> Option<()> {
+        let need = len
+            .checked_add(size_of::<Chunk>())?
+            .checked_next_multiple_of(4096)?;
+        let sizes = [CHUNK, SMALL_CHUNK, need]
+            .into_iter()
+            .filter(|&len| len >= need);
+        let (at, len) = sizes
+            .into_iter()
+            .find_map(|len| Some((sys::map_anywhere(HINT, len).ok()?, len)))?;
+        if len >= CHUNK {
+            // One fault for 2 MB, where the kernel has such a page at hand.
+            sys::prefer_huge_pages(at, len);
+        }
+        let chunk = Chunk {
+            before: self.chunk,
+            len,
+        };
+        // SAFETY: a fresh mapping, page-aligned and large enough.
+        unsafe { ptr::with_exposed_provenance_mut::<Chunk>(at).write(chunk) };
+        (self.chunk, self.next, self.end) = (at, at + size_of::<Chunk>(), at + len);
+        self.populated = at;
+        Some(())
+    }
+
+    /// `len` bytes behind all others, aligned to `align`, which is a power of two.
+    fn bump(&mut self, len: usize, align: usize) -> Option<usize> {
+        for _ in 0..2 {
+            let at = self.next.checked_next_multiple_of(align)?;
+            let next = at.checked_add(len)?;
+            if self.chunk != 0 && next <= self.end {
+                self.next = next;
+                self.populate();
+                return Some(at);
+            }
+            self.grow(len.checked_add(align)?)?;
+        }
+        None
+    }
+
+    /// Asks for the next batch of pages when the last is used up. What is far ahead is left to page faults: it
+    /// may be a large block of which little is used.
+    fn populate(&mut self) {
+        if self.next <= self.populated {
+            return;
+        }
+        let from = self.populated.max(self.next.saturating_sub(BATCH) & !4095);
+        let to = (from + BATCH).min(self.end);
+        sys::populate(from, to - from);
+        self.populated = self.next.max(to);
+    }
+
+    fn alloc(&mut self, layout: Layout) -> Option<usize> {
+        if layout.align() > ALIGN {
+            return self.bump(layout.size(), layout.align());
+        }
+        let Some((class, block)) = class(layout.size()) else {
+            return self.bump(layout.size(), ALIGN);
+        };
+        let first = self.free[class];
+        if first == 0 {
+            return self.bump(block, ALIGN);
+        }
+        // SAFETY: `free` wrote it into a block that nobody owns.
+        self.free[class] = unsafe { *ptr::with_exposed_provenance::<usize>(first) };
+        Some(first)
+    }
+
+    fn free(&mut self, at: usize, layout: Layout) {
+        let Some((class, _)) = class(layout.size()).filter(|_| layout.align() <= ALIGN) else {
+            return;
+        };
+        // SAFETY: the block is the arena's again, and every block holds a word.
+        unsafe { *ptr::with_exposed_provenance_mut::<usize>(at) = self.free[class] };
+        self.free[class] = at;
+    }
+
+    /// Makes the last block larger without moving it.
+    fn extend(&mut self, at: usize, layout: Layout, new_size: usize) -> bool {
+        let (Some((_, old)), Some((_, new))) = (class(layout.size()), class(new_size)) else {
+            return false;
+        };
+        if layout.align() > ALIGN {
+            return false;
+        }
+        let last =
+            at + old == self.next && at.checked_add(new).is_some_and(|next| next <= self.end);
+        if last && new > old {
+            self.next = at + new;
+            self.populate();
+        }
+        last || new == old
     }
 }
 
@@ -57,82 +178,60 @@ impl Arena {
             chunk: 0,
             next: 0,
             end: 0,
+            populated: 0,
+            free: [0; CLASSES],
         }))
     }
 
-    fn state(&self) -> State {
-        // SAFETY: I4.
-        unsafe { *self.0.get() }
-    }
-
-    fn set(&self, state: State) {
-        // SAFETY: I4.
-        unsafe { *self.0.get() = state };
-    }
-
-    /// Takes a chunk that has room for `len` bytes. `false` where there is none.
-    fn grow(&self, len: usize) -> bool {
-        let Some(need) = len
-            .checked_add(size_of::<Chunk>())
-            .and_then(|n| n.checked_next_multiple_of(4096))
-        else {
-            return false;
-        };
-        let mapped = [CHUNK, SMALL_CHUNK, need]
-            .into_iter()
-            .filter(|&len| len >= need)
-            .find_map(|len| sys::map_anywhere(HINT, len).ok().map(|at| (at, len)));
-        let Some((at, len)) = mapped else {
-            return false;
-        };
-        let before = self.state().chunk;
-        // SAFETY: a fresh mapping, page-aligned and large enough.
-        unsafe { ptr::with_exposed_provenance_mut::<Chunk>(at).write(Chunk { before, len }) };
-        self.set(State {
-            chunk: at,
-            next: at + size_of::<Chunk>(),
-            end: at + len,
-        });
-        true
-    }
-
-    /// `len` bytes aligned to `align`, which is a power of two.
-    fn take(&self, len: usize, align: usize) -> Option<usize> {
-        for _ in 0..2 {
-            let state = self.state();
-            let at = state.next.checked_next_multiple_of(align)?;
-            let next = at.checked_add(len)?;
-            if state.chunk != 0 && next <= state.end {
-                self.set(State { next, ..state });
-                return Some(at);
-            }
-            if !self.grow(len.checked_add(align)?) {
-                return None;
-            }
-        }
-        None
+    #[allow(clippy::mut_from_ref)] // I4 stands for the borrow checker
+    fn state(&self) -> &mut State {
+        // SAFETY: I4, and no method keeps the reference.
+        unsafe { &mut *self.0.get() }
     }
 
     /// Now.
     #[must_use]
     pub fn mark(&self) -> Mark {
-        Mark(self.state())
+        let State {
+            chunk,
+            next,
+            end,
+            populated,
+            ..
+        } = *self.state();
+        Mark {
+            chunk,
+            next,
+            end,
+            populated,
+        }
     }
 
-    /// Goes back to `mark`.
+    /// Goes back to `mark`. Blocks that were free then are forgotten.
     ///
     /// # Safety
     /// Nothing allocated since then is used any more.
     pub unsafe fn release(&self, mark: Mark) {
-        let mut at = self.state().chunk;
-        while at != mark.0.chunk {
+        let state = self.state();
+        let mut populated = state.populated;
+        while state.chunk != mark.chunk {
             // SAFETY: `grow` wrote it.
-            let chunk = unsafe { *ptr::with_exposed_provenance::<Chunk>(at) };
+            let chunk = unsafe { *ptr::with_exposed_provenance::<Chunk>(state.chunk) };
             // SAFETY: the caller no longer uses it.
-            let _ = unsafe { sys::unmap(at, chunk.len) };
-            at = chunk.before;
+            let _ = unsafe { sys::unmap(state.chunk, chunk.len) };
+            state.chunk = chunk.before;
+            populated = mark.populated;
         }
-        self.set(mark.0);
+        let Mark {
+            chunk, next, end, ..
+        } = mark;
+        *state = State {
+            chunk,
+            next,
+            end,
+            populated,
+            free: [0; CLASSES],
+        };
     }
 
     /// Unmaps everything.
@@ -142,56 +241,44 @@ impl Arena {
     pub unsafe fn destroy(&self) {
         // SAFETY: as the caller promises.
         unsafe {
-            self.release(Mark(State {
+            self.release(Mark {
                 chunk: 0,
                 next: 0,
                 end: 0,
-            }))
+                populated: 0,
+            })
         };
     }
 }
 
-// SAFETY: `take` hands out each byte once between two releases, aligned as asked.
+// SAFETY: a block has one owner between `alloc` and `free`, is at least as large as asked and aligned as asked.
 unsafe impl GlobalAlloc for Arena {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        match self.take(layout.size(), layout.align()) {
-            Some(at) => ptr::with_exposed_provenance_mut(at),
-            None => ptr::null_mut(),
-        }
+        self.state()
+            .alloc(layout)
+            .map_or(ptr::null_mut(), ptr::with_exposed_provenance_mut)
     }
 
     unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
-        // The last allocation comes back; the others wait for the end.
-        let state = self.state();
-        if at.addr() + layout.size() == state.next {
-            self.set(State {
-                next: at.addr(),
-                ..state
-            });
-        }
+        self.state().free(at.addr(), layout);
     }
 
     unsafe fn realloc(&self, at: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         let state = self.state();
-        if at.addr() + layout.size() == state.next
-            && let Some(next) = at.addr().checked_add(new_size)
-            && next <= state.end
-        {
-            self.set(State { next, ..state });
+        if state.extend(at.addr(), layout, new_size) {
             return at;
         }
-        if new_size <= layout.size() {
-            return at;
-        }
-        match self.take(new_size, layout.align()) {
-            Some(new) => {
-                let new = ptr::with_exposed_provenance_mut(new);
-                // SAFETY: both are allocations, the new one the larger.
-                unsafe { ptr::copy_nonoverlapping(at, new, layout.size()) };
-                new
-            }
-            None => ptr::null_mut(),
-        }
+        let Ok(new_layout) = Layout::from_size_align(new_size, layout.align()) else {
+            return ptr::null_mut();
+        };
+        let Some(new) = state.alloc(new_layout) else {
+            return ptr::null_mut();
+        };
+        let new = ptr::with_exposed_provenance_mut(new);
+        // SAFETY: two blocks, each at least as large as the smaller size.
+        unsafe { ptr::copy_nonoverlapping(at, new, layout.size().min(new_size)) };
+        state.free(at.addr(), layout);
+        new
     }
 }
 
@@ -207,19 +294,38 @@ mod tests {
     #[test]
     fn hands_out_aligned_memory_that_does_not_overlap() {
         let arena = Arena::new();
-        let mut end = 0;
-        for (size, align) in [(1, 1), (8, 8), (3, 1), (100, 64), (5000, 4096)] {
-            // SAFETY: sizes are not zero.
-            let at = unsafe { arena.alloc(layout(size, align)) };
-            assert!(!at.is_null() && at.addr() % align == 0 && at.addr() >= end);
-            end = at.addr() + size;
+        let mut blocks: Vec<(usize, Layout)> = Vec::new();
+        let mut x = 1u64;
+        for round in 0..20_000 {
+            x = x.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            let size = 1 + (x >> 40) as usize % if round % 50 == 0 { 300_000 } else { 300 };
+            if x >> 62 == 0 && !blocks.is_empty() {
+                let (at, layout) = blocks.swap_remove((x >> 33) as usize % blocks.len());
+                // SAFETY: a block of the arena's, used no more.
+                unsafe { arena.dealloc(std::ptr::with_exposed_provenance_mut(at), layout) };
+            } else if x >> 62 == 1 && !blocks.is_empty() {
+                let at = (x >> 33) as usize % blocks.len();
+                let (old, l) = blocks[at];
+                // SAFETY: a block of the arena's.
+                let new =
+                    unsafe { arena.realloc(std::ptr::with_exposed_provenance_mut(old), l, size) };
+                blocks[at] = (new.addr(), layout(size, l.align()));
+            } else {
+                let layout = layout(size, 1 << (x >> 50 & 6));
+                // SAFETY: the size is not zero.
+                let at = unsafe { arena.alloc(layout) };
+                assert!(!at.is_null() && at.addr() % layout.align() == 0);
+                blocks.push((at.addr(), layout));
+            }
         }
+        blocks.sort_by_key(|b| b.0);
+        assert!(blocks.windows(2).all(|w| w[0].0 + w[0].1.size() <= w[1].0));
         // SAFETY: nothing of it is used any more.
         unsafe { arena.destroy() };
     }
 
     #[test]
-    fn the_last_allocation_grows_in_place() {
+    fn the_last_allocation_grows_in_place_and_a_freed_one_is_used_again() {
         let arena = Arena::new();
         // SAFETY: sizes are not zero, and each pointer comes from the arena.
         unsafe {
@@ -230,6 +336,7 @@ mod tests {
             let moved = arena.realloc(a, layout(64, 8), 128);
             assert!(moved > b);
             assert_eq!(*moved.add(15), 7);
+            assert_eq!(arena.alloc(layout(50, 1)), a);
             arena.destroy();
         }
     }

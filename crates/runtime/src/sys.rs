@@ -257,6 +257,19 @@ pub fn map_at(at: usize, len: usize, protection: Protection) -> Result<()> {
     Err(Errno::EXIST)
 }
 
+/// Asks for the pages of memory that will be written soon. Kernels before 5.14 do not know how: then they come one
+/// by one.
+pub fn populate(at: usize, len: usize) {
+    // SAFETY: changes nothing that can be read.
+    let _ = unsafe { call(k::__NR_madvise, [at, len, k::MADV_POPULATE_WRITE as usize]) };
+}
+
+/// Says that memory may come in huge pages.
+pub fn prefer_huge_pages(at: usize, len: usize) {
+    // SAFETY: changes nothing that can be read.
+    let _ = unsafe { call(k::__NR_madvise, [at, len, k::MADV_HUGEPAGE as usize]) };
+}
+
 /// Unmaps.
 ///
 /// # Safety
