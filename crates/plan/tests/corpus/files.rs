@@ -14,6 +14,8 @@ pub struct File {
     pub least: usize,
     /// `objdump` takes some of its tables, which lie among the code, for instructions. There are no sites in those files.
     pub tables: bool,
+    /// Sites that stay: restorers of signal frames, and those whose end decides whether a cancelled thread was in time.
+    pub natives: (usize, usize),
 }
 
 impl File {
@@ -81,7 +83,8 @@ pub fn scratch() -> &'static Path {
     })
 }
 
-fn run(program: &str, arguments: &[&str]) {
+/// Runs a tool in the scratch directory; it must succeed.
+pub fn run(program: &str, arguments: &[&str]) {
     let output = Command::new(program)
         .args(arguments)
         .env("GOCACHE", scratch().join("go-cache"))
@@ -143,27 +146,33 @@ fn build() -> Vec<File> {
             "program.go",
         ],
     );
-    let file = |name, path: &str, least| File {
+    let file = |name, path: &str, least, natives| File {
         name,
         path: scratch().join(path),
         least,
         tables: matches!(name, "libcrypto" | "node"),
+        natives,
     };
     vec![
-        file("libc", "/lib/x86_64-linux-gnu/libc.so.6", 400),
-        file("ld.so", "/lib64/ld-linux-x86-64.so.2", 20),
-        file("libcrypto", "/usr/lib/x86_64-linux-gnu/libcrypto.so.3", 0),
-        file("python3", "/usr/bin/python3", 0),
-        file("bash", "/bin/bash", 0),
-        file("node", "/usr/bin/node", 0),
-        file("musl libc.so", "/lib/ld-musl-x86_64.so.1", 400),
-        file("busybox-static", "/bin/busybox", 200),
-        file("glibc-static", "glibc-static", 200),
-        file("glibc-static-pie", "glibc-static-pie", 200),
-        file("glibc-stripped", "glibc-stripped", 200),
-        file("musl-static", "musl-static", 100),
-        file("go", "go", 30),
-        file("go-stripped", "go-stripped", 30),
+        file("libc", "/lib/x86_64-linux-gnu/libc.so.6", 400, (1, 0)),
+        file("ld.so", "/lib64/ld-linux-x86-64.so.2", 20, (1, 0)),
+        file(
+            "libcrypto",
+            "/usr/lib/x86_64-linux-gnu/libcrypto.so.3",
+            0,
+            (0, 0),
+        ),
+        file("python3", "/usr/bin/python3", 0, (0, 0)),
+        file("bash", "/bin/bash", 0, (0, 0)),
+        file("node", "/usr/bin/node", 0, (0, 0)),
+        file("musl libc.so", "/lib/ld-musl-x86_64.so.1", 400, (1, 1)),
+        file("busybox-static", "/bin/busybox", 200, (1, 0)),
+        file("glibc-static", "glibc-static", 200, (1, 0)),
+        file("glibc-static-pie", "glibc-static-pie", 200, (1, 0)),
+        file("glibc-stripped", "glibc-stripped", 200, (1, 0)),
+        file("musl-static", "musl-static", 100, (1, 1)),
+        file("go", "go", 30, (1, 0)),
+        file("go-stripped", "go-stripped", 30, (1, 0)),
     ]
 }
 
