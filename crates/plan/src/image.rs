@@ -83,7 +83,7 @@ pub struct Image<'a> {
     pclntab: OnceCell<Option<pclntab::Pclntab<'a>>>,
     text_relocations: OnceCell<Vec<Span>>,
     restartable: OnceCell<Vec<Restartable>>,
-    far_pads: OnceCell<Vec<Va>>,
+    far_pads: OnceCell<Option<Vec<Va>>>,
     /// What may still be spent on reading exception tables: a hostile file can point all of its functions
     /// at one long table.
     lsda_budget: Cell<u64>,

@@ -92,8 +92,15 @@ impl<'a> Image<'a> {
     /// The FDE that covers `at`.
     pub(super) fn fde_at(&self, at: Va) -> Option<Fde> {
         let frames = self.frames();
-        let (_, fde) = frames.get(frames.until(at).checked_sub(1)?)?;
-        self.fde(fde).filter(|fde| fde.span.contains(at))
+        let last = frames.until(at).checked_sub(1)?;
+        let (start, _) = frames.get(last)?;
+        // an empty function shares its start with the one after it
+        let same = (0..=last)
+            .rev()
+            .take(4)
+            .map_while(|i| frames.get(i).filter(|fde| fde.0 == start));
+        same.filter_map(|(_, fde)| self.fde(fde))
+            .find(|fde| fde.span.contains(at))
     }
 
     /// The table, if it is of the usual kind, and the address of `.eh_frame`.

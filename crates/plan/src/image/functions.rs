@@ -58,17 +58,18 @@ impl Image<'_> {
             return None;
         }
         let frames = self.frames();
-        let next = frames.until(after);
-        let fde = |index: usize| Some(self.span_of(&self.fde(frames.get(index)?.1)?));
-        let around = next.checked_sub(1).and_then(fde);
-        // a restorer may begin one byte after what the table says
+        let around = self.fde_at(after).map(|fde| self.span_of(&fde));
+        let next = || {
+            self.fde(frames.get(frames.until(after))?.1)
+                .map(|fde| self.span_of(&fde))
+        };
+        // a restorer may begin one byte after what the table says, and a table may disagree with what it leads to
         let start = around
             .filter(|span| span.start > after)
-            .or_else(|| fde(next))
-            .map(|span| span.start)
-            // the table and the FDE it leads to may disagree
-            .filter(|&start| start > after);
-        let uncovered = around.map_or(after + 1, |span| span.end.max(after + 1));
+            .or_else(next)
+            .map(|span| span.start);
+        let start = start.filter(|&start| start > after);
+        let uncovered = around.map_or(after + 1, |span| span.end);
         if start.is_some_and(|start| {
             self.is_padding(Span {
                 start: uncovered,

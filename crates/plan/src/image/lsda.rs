@@ -31,7 +31,9 @@ impl Image<'_> {
             return false;
         };
         if split {
-            let pads = self.far_pads.get_or_init(|| self.gather_far_pads());
+            let Some(pads) = self.far_pads.get_or_init(|| self.gather_far_pads()) else {
+                return false;
+            };
             pads.iter()
                 .copied()
                 .filter(|&pad| function.contains(pad))
@@ -40,20 +42,21 @@ impl Image<'_> {
         true
     }
 
-    /// Landing pads of all functions that state a place of their own for them.
-    fn gather_far_pads(&self) -> Vec<Va> {
+    /// Landing pads of all functions that state a place of their own for them; `None` where a table cannot be
+    /// read (LLVM 14 writes such ones for basic-block sections: each is as long as all that follow it).
+    fn gather_far_pads(&self) -> Option<Vec<Va>> {
         let frames = self.frames();
         let mut pads = Vec::new();
         let mut own = Vec::new();
         for index in 0..frames.len() {
             if let Some(fde) = frames.get(index).and_then(|(_, fde)| self.fde(fde)) {
                 own.clear();
-                if self.read_lsda(&fde, &mut |pad| own.push(pad)) == Some(true) {
+                if self.read_lsda(&fde, &mut |pad| own.push(pad))? {
                     pads.append(&mut own);
                 }
             }
         }
-        pads
+        Some(pads)
     }
 
     /// Reads the call-site table of `fde`. Whether it states where landing pads are counted from, as only parts
