@@ -2,6 +2,7 @@
 
 mod form;
 mod likely;
+mod quick;
 mod tables;
 
 use crate::addr::{Span, Va};
@@ -63,9 +64,14 @@ impl<'a> Reader<'a> {
 
     /// The instruction at `offset`; `None` where there is no valid one.
     pub fn next_at(&mut self, offset: usize) -> Option<Insn> {
+        let at = self.base + offset as u64;
+        let ahead = self.bytes.get(offset..).and_then(<[u8]>::first_chunk);
+        if let Some(insn) = ahead.and_then(|bytes| quick::decode(bytes, at)) {
+            self.cut_off = false;
+            return Some(insn);
+        }
         let form = self.form_at(offset)?;
         let bytes = &self.bytes[offset..offset + usize::from(form.len)];
-        let at = self.base + offset as u64;
         Some(Insn {
             at,
             len: form.len,

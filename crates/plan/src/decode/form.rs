@@ -84,6 +84,22 @@ pub(crate) struct Form {
 }
 
 impl Form {
+    /// Nothing read yet.
+    pub(super) const EMPTY: Self = Self {
+        len: 0,
+        map: Map::One,
+        opcode: 0,
+        opcode_at: 0,
+        rex: 0,
+        modrm: None,
+        sib: None,
+        disp_at: None,
+        small: false,
+        short_address: false,
+        fs: false,
+        rep: 0,
+    };
+
     /// Reads the form of the instruction at the start of `bytes`.
     pub(crate) fn read(bytes: &[u8]) -> Result<Self, NoForm> {
         let limited = &bytes[..bytes.len().min(MAX_LEN)];
@@ -99,8 +115,11 @@ impl Form {
     }
 
     /// The `reg` field of ModRM.
-    pub(crate) fn reg(&self) -> u8 {
-        self.modrm.unwrap_or(0) >> 3 & 7
+    pub(crate) const fn reg(&self) -> u8 {
+        match self.modrm {
+            Some(modrm) => modrm >> 3 & 7,
+            None => 0,
+        }
     }
 
     /// Number of the register that the `reg` field and REX name.
@@ -150,20 +169,7 @@ impl Bytes<'_> {
     }
 
     fn form(&mut self) -> Result<Form, NoForm> {
-        let mut form = Form {
-            len: 0,
-            map: Map::One,
-            opcode: 0,
-            opcode_at: 0,
-            rex: 0,
-            modrm: None,
-            sib: None,
-            disp_at: None,
-            small: false,
-            short_address: false,
-            fs: false,
-            rep: 0,
-        };
+        let mut form = Form::EMPTY;
         let mut locked = false;
         loop {
             let byte = self.take()?;
@@ -304,7 +310,7 @@ fn may_lock(form: &Form) -> bool {
     }
 }
 
-fn has_modrm(form: &Form) -> bool {
+pub(super) const fn has_modrm(form: &Form) -> bool {
     let opcode = form.opcode;
     match form.map {
         Map::One => match opcode {
@@ -324,7 +330,7 @@ fn has_modrm(form: &Form) -> bool {
 }
 
 /// Bytes behind the operand: immediates, branch displacements, absolute addresses.
-fn immediate_len(form: &Form) -> usize {
+pub(super) const fn immediate_len(form: &Form) -> usize {
     let opcode = form.opcode;
     let wide = form.rex & 8 != 0;
     // An operand of the operand size, but never more than 4 bytes.
