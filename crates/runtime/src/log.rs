@@ -5,7 +5,7 @@ use core::fmt::{self, Write as _};
 
 use crate::config::Target;
 use crate::line::Line;
-use crate::sys::{self, Errno, Fd, Open, WithoutSigpipe};
+use crate::sys::{self, Errno, Fd, Open, Unharmed};
 
 /// A line of the log. A pipe takes this many bytes at once or none, so lines of several processes never mix.
 pub type LogLine = Line<4096>;
@@ -19,7 +19,7 @@ const PATIENCE_MS: u32 = 100;
 #[derive(Debug, Default)]
 pub struct Sink {
     descriptor: Descriptor,
-    _quiet: Option<WithoutSigpipe>,
+    _quiet: Option<Unharmed>,
 }
 
 #[derive(Debug, Default)]
@@ -39,7 +39,7 @@ impl Sink {
         let descriptor = Descriptor::Own(Fd::open(path, Open::Append)?);
         Ok(Self {
             descriptor,
-            _quiet: Some(WithoutSigpipe::begin()),
+            _quiet: Some(Unharmed::begin()),
         })
     }
 
@@ -52,7 +52,7 @@ impl Sink {
             Target::Nowhere => Ok(Self::default()),
             Target::Stderr => Ok(Self {
                 descriptor: Descriptor::Stderr,
-                _quiet: Some(WithoutSigpipe::begin()),
+                _quiet: Some(Unharmed::begin()),
             }),
             Target::File(path) => Self::open_path(path),
         }

@@ -387,40 +387,45 @@ pub fn exit(status: u8) -> ! {
     }
 }
 
-const SIGPIPE: u64 = 1 << (k::SIGPIPE - 1);
+/// What a write may raise: nobody reads the pipe, or the file may not grow (`ulimit -f`).
+const RAISED: u64 = 1 << (k::SIGPIPE - 1) | 1 << (k::SIGXFSZ - 1);
 
-/// While it lives, a write to a pipe that nobody reads does not kill the program.
+/// While it lives, a write that fails does not kill the program.
 #[derive(Debug)]
-pub struct WithoutSigpipe {
+pub struct Unharmed {
     before: u64,
-    was_pending: bool,
+    were_pending: u64,
 }
 
-impl WithoutSigpipe {
-    /// Blocks SIGPIPE in this thread.
+impl Unharmed {
+    /// Blocks in this thread what a write may raise.
     #[must_use]
     pub fn begin() -> Self {
         let mut before = 0u64;
-        mask(k::SIG_BLOCK, SIGPIPE, &mut before);
+        mask(k::SIG_BLOCK, RAISED, &mut before);
+        // What is not blocked cannot be pending for long.
+        let were_pending = if before & RAISED == 0 {
+            0
+        } else {
+            before & pending() & RAISED
+        };
         Self {
             before,
-            was_pending: before & SIGPIPE != 0 && pending() & SIGPIPE != 0,
+            were_pending,
         }
     }
 }
 
-impl Drop for WithoutSigpipe {
+impl Drop for Unharmed {
     fn drop(&mut self) {
-        if !self.was_pending {
-            let (set, zero) = (
-                SIGPIPE,
-                k::__kernel_timespec {
-                    tv_sec: 0,
-                    tv_nsec: 0,
-                },
-            );
-            let arguments = [(&raw const set).addr(), 0, (&raw const zero).addr(), 8];
-            // SAFETY: reads `set` and `zero`; takes the signal that our own write raised.
+        let ours = RAISED & !self.were_pending;
+        let zero = k::__kernel_timespec {
+            tv_sec: 0,
+            tv_nsec: 0,
+        };
+        let arguments = [(&raw const ours).addr(), 0, (&raw const zero).addr(), 8];
+        for _ in 0..ours.count_ones() {
+            // SAFETY: reads `ours` and `zero`; takes a signal that our own writes raised.
             let _ = unsafe { call(k::__NR_rt_sigtimedwait, arguments) };
         }
         mask(k::SIG_SETMASK, self.before, &mut 0);
