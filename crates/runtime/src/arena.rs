@@ -7,7 +7,7 @@ use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
 use core::ptr;
 
-use crate::sys;
+use crate::sys::{self, Protection};
 
 /// The size of a chunk, unless one allocation needs more. Pages that are not touched cost nothing.
 const CHUNK: usize = 64 << 20;
@@ -82,9 +82,12 @@ impl State {
         let sizes = [CHUNK, SMALL_CHUNK, need]
             .into_iter()
             .filter(|&len| len >= need);
-        let (at, len) = sizes
-            .into_iter()
-            .find_map(|len| Some((sys::map_anywhere(HINT, len).ok()?, len)))?;
+        let (at, len) = sizes.into_iter().find_map(|len| {
+            Some((
+                sys::map_anywhere(HINT, len, Protection::ReadWrite).ok()?,
+                len,
+            ))
+        })?;
         if len >= CHUNK {
             // One fault for 2 MB, where the kernel has such a page at hand.
             sys::prefer_huge_pages(at, len);

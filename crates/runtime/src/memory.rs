@@ -40,21 +40,17 @@ impl Writer {
 
 /// Whether a write through `mem` reaches a page that is not writable.
 fn mem_writes(mem: &Fd) -> bool {
-    let Ok(page) = sys::map_anywhere(0, PAGE as usize) else {
+    let Ok(page) = sys::map_anywhere(0, PAGE as usize, Protection::Read) else {
         return false;
     };
-    // SAFETY: nobody else knows the page.
-    let sealed = unsafe { sys::protect(page, PAGE as usize, Protection::ReadExecute) };
-    let wrote = sealed.is_ok() && mem.write_at(b"hotpatch", page as u64) == Ok(8);
+    let range = Range {
+        start: page as u64,
+        end: page as u64 + 8,
+    };
+    let wrote = mem.write_at(b"hotpatch", range.start) == Ok(8);
     // SAFETY: readable as mapped.
-    let arrived = wrote
-        && unsafe {
-            bytes(Range {
-                start: page as u64,
-                end: page as u64 + 8,
-            })
-        } == b"hotpatch";
-    // SAFETY: nobody uses it any more.
+    let arrived = wrote && unsafe { bytes(range) } == b"hotpatch";
+    // SAFETY: nobody else knows the page.
     let _ = unsafe { sys::unmap(page, PAGE as usize) };
     arrived
 }
@@ -219,7 +215,7 @@ mod tests {
     use crate::maps;
 
     fn code_page() -> u64 {
-        let at = sys::map_anywhere(0, 2 * PAGE as usize).unwrap() as u64;
+        let at = sys::map_anywhere(0, 2 * PAGE as usize, Protection::ReadWrite).unwrap() as u64;
         copy(&[0x90; 2 * PAGE as usize], at);
         // SAFETY: the test's own pages.
         unsafe { sys::protect(at as usize, 2 * PAGE as usize, Protection::ReadExecute) }.unwrap();

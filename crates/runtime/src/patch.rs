@@ -1,9 +1,8 @@
 //! From an image in the process to the bytes to be written over it.
 
-use alloc::vec;
 use alloc::vec::Vec;
 
-use hotpatch_plan::addr::Span;
+use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::choose::choose;
 use hotpatch_plan::code::Code;
 use hotpatch_plan::plan::{Patch, Plan, Tactic, Tactics};
@@ -121,7 +120,24 @@ fn add_conflicts(
         }
     }
     if threads == Threads::Many {
-        forbidden.extend(edits.filter(|&span| crosses_word(loaded.range(span))));
+        let live = Live::of(plan);
+        forbidden.extend(edits.filter(|&s| live.holds(s.start) && crosses_word(loaded.range(s))));
+    }
+}
+
+/// Where a plan of `stone` and `before` changes code that is executed: at the start of what moves. All its other
+/// edits lie in padding that nobody reaches yet.
+struct Live(Vec<Va>);
+
+impl Live {
+    fn of(plan: &Plan) -> Self {
+        let mut starts: Vec<Va> = plan.trampolines.iter().map(|t| t.span.start).collect();
+        starts.sort_unstable();
+        Self(starts)
+    }
+
+    fn holds(&self, at: Va) -> bool {
+        self.0.binary_search(&at).is_ok()
     }
 }
 
@@ -175,36 +191,47 @@ fn put(to: &mut [u8], patch: &Patch) {
     to[..len].copy_from_slice(&patch.bytes[..len]);
 }
 
-/// One aligned word for each patch, sites last: nobody reaches a stone before it is complete (I7).
+/// One aligned word for each patch of live code, and these last: nobody reaches a stone before it is complete (I7).
 fn by_word(
     loaded: &Loaded<'_>,
     plan: &Plan,
     patches: &[Patch],
     maps: &[Mapping<'_>],
 ) -> Option<Vec<Write>> {
-    let is_site = |p: &&Patch| plan.sites.binary_search_by_key(&p.at, |s| s.at).is_ok();
-    let (sites, stones): (Vec<&Patch>, Vec<&Patch>) = patches.iter().partition(is_site);
+    let live = Live::of(plan);
+    let (sites, stones): (Vec<&Patch>, Vec<&Patch>) =
+        patches.iter().partition(|p| live.holds(p.at));
     let mut writes: Vec<Write> = Vec::new();
-    for patch in stones.into_iter().chain(sites) {
-        let at = loaded
-            .range(Span::new(patch.at, u64::from(patch.len)))
-            .start;
-        let word = at & !7;
-        let old = match writes.iter().rfind(|w| w.at == word) {
-            Some(earlier) => earlier.new.clone(),
-            None => memory::read(
-                maps,
-                Range {
-                    start: word,
-                    end: word + 8,
-                },
-            )?
-            .to_vec(),
-        };
-        let mut new = vec![0; 8];
-        new.copy_from_slice(&old);
-        put(&mut new[(at - word) as usize..], patch);
-        writes.push(Write { at: word, old, new });
+    let ordered = stones
+        .into_iter()
+        .map(|p| (p, false))
+        .chain(sites.into_iter().map(|p| (p, true)));
+    for (patch, is_live) in ordered {
+        let mut range = loaded.range(Span::new(patch.at, u64::from(patch.len)));
+        let offset = if is_live { range.start % 8 } else { 0 };
+        if is_live {
+            range = Range {
+                start: range.start - offset,
+                end: range.start - offset + 8,
+            };
+        }
+        let mut old = memory::read(maps, range)?.to_vec();
+        // What was written before this is part of it now.
+        for earlier in &writes {
+            for (n, byte) in earlier.new.iter().enumerate() {
+                let at = earlier.at + n as u64;
+                if range.start <= at && at < range.end {
+                    old[(at - range.start) as usize] = *byte;
+                }
+            }
+        }
+        let mut new = old.clone();
+        put(&mut new[offset as usize..], patch);
+        writes.push(Write {
+            at: range.start,
+            old,
+            new,
+        });
     }
     Some(writes)
 }

@@ -229,16 +229,9 @@ impl Protection {
 }
 
 /// Maps `len` bytes of zeros near `hint`, without reserving memory for them.
-pub fn map_anywhere(hint: usize, len: usize) -> Result<usize> {
+pub fn map_anywhere(hint: usize, len: usize, protection: Protection) -> Result<usize> {
     let flags = k::MAP_PRIVATE | k::MAP_ANONYMOUS | k::MAP_NORESERVE;
-    let arguments = [
-        hint,
-        len,
-        Protection::ReadWrite.bits(),
-        flags as usize,
-        usize::MAX,
-        0,
-    ];
+    let arguments = [hint, len, protection.bits(), flags as usize, usize::MAX, 0];
     // SAFETY: makes a new mapping where none was.
     unsafe { call(k::__NR_mmap, arguments) }
 }
