@@ -123,3 +123,82 @@ impl<'a> Reader<'a> {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(bytes: &[u8]) -> Reader<'_> {
+        Reader::new(bytes, Va(0x1000))
+    }
+
+    /// DWARF 5, section 7.6, tables 7.1 and 7.2.
+    #[test]
+    fn leb128_is_read_as_dwarf_says() {
+        let unsigned: [(&[u8], u64); 6] = [
+            (&[2], 2),
+            (&[127], 127),
+            (&[0x80, 1], 128),
+            (&[0x81, 1], 129),
+            (&[0xb9, 0x64], 12857),
+            (
+                &[0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1],
+                u64::MAX,
+            ),
+        ];
+        for (bytes, value) in unsigned {
+            let mut reader = reader(bytes);
+            assert_eq!(reader.uleb(), Some(value));
+            assert_eq!(
+                (reader.rest, reader.at),
+                (&[][..], Va(0x1000 + bytes.len() as u64))
+            );
+        }
+        let signed: [(&[u8], i64); 7] = [
+            (&[2], 2),
+            (&[0x7e], -2),
+            (&[0xff, 0], 127),
+            (&[0x81, 0x7f], -127),
+            (&[0x80, 1], 128),
+            (&[0x80, 0x7f], -128),
+            (
+                &[0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x7f],
+                i64::MIN,
+            ),
+        ];
+        for (bytes, value) in signed {
+            assert_eq!(reader(bytes).sleb(), Some(value), "{bytes:x?}");
+        }
+    }
+
+    #[test]
+    fn leb128_without_an_end_is_not_read() {
+        assert_eq!(reader(&[0x80; 9]).uleb(), None);
+        assert_eq!(reader(&[0x80; 64]).uleb(), None);
+        assert_eq!(reader(&[0xff; 64]).sleb(), None);
+    }
+
+    #[test]
+    fn nothing_is_read_past_the_end() {
+        let mut short = reader(&[1, 2, 3]);
+        assert_eq!(
+            (short.u32(), short.u64(), short.take(u64::MAX)),
+            (None, None, None)
+        );
+        assert_eq!(
+            (short.u16(), short.u8(), short.u8()),
+            (Some(0x201), Some(3), None)
+        );
+        assert_eq!(part(&[0; 8], u64::MAX, u64::MAX), None);
+        assert_eq!(part(&[0; 8], 4, 5), None);
+        assert_eq!(u64_at(&[0; 8], usize::MAX), None);
+    }
+
+    #[test]
+    fn names_end_at_their_nul() {
+        let table = b"\0read\0readv";
+        assert!(is_named(table, 1, b"read") && !is_named(table, 6, b"read"));
+        assert_eq!((name(table, 1), name(table, 6)), (Some(&b"read"[..]), None));
+        assert!(!is_named(table, 99, b"read") && name(table, 99).is_none());
+    }
+}

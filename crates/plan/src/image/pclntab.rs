@@ -171,7 +171,12 @@ impl<'a> Image<'a> {
         });
         relocated
             .or_else(|| self.headers.symtab?.value_of(b"runtime.text"))
-            .or(self.headers.text)
+            // code of other languages comes first where an external linker joined them; that has unwind information
+            .or_else(|| {
+                self.headers
+                    .text
+                    .filter(|&text| self.fde_at(text).is_none())
+            })
             .filter(|&text| self.is_code(text))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use hotpatch_plan::addr::{Span, Va};
-use hotpatch_plan::image::{FunctionSource, Image, Malformed};
+use hotpatch_plan::image::{Function, FunctionSource, Image, Malformed};
 
 use crate::tools::{Workshop, address_of, function_symbols, hex, output};
 
@@ -320,6 +320,38 @@ fn functions_of_go_are_found_stripped_or_not() {
             );
             assert!(image.is_function_start(main.at) && !image.is_function_start(main.at + 1));
         }
+    }
+}
+
+#[test]
+fn every_layout_of_the_function_table_of_go_is_read() {
+    let source = include_str!("gopclntab.s");
+    let layouts = [
+        "LAYOUT=2",
+        "LAYOUT=16",
+        "LAYOUT=18",
+        "LAYOUT=20",
+        "LAYOUT=20,--defsym,NO_TEXT=1",
+    ];
+    for layout in layouts {
+        let shop = Workshop::new();
+        let flags = format!("-static -nostdlib -Wl,-e,one -Wa,--defsym,{layout}");
+        let path = shop.build("gcc", &flags, "gopclntab.s", source);
+        let bytes = std::fs::read(&path).unwrap();
+        let image = Image::from_file(&bytes).unwrap();
+        let [one, two, end] = ["one", "two", "end"].map(|name| address_of(&path, name));
+        let function = |start, end| {
+            Some(Function {
+                span: Span { start, end },
+                source: FunctionSource::Pclntab,
+            })
+        };
+        assert_eq!(image.function_at(one + 7), function(one, two), "{layout}");
+        assert_eq!(image.function_at(two), function(two, end), "{layout}");
+        assert_eq!(image.function_at(end), None, "{layout}");
+        assert_eq!(image.next_function_start(one), Some(two), "{layout}");
+        assert_eq!(image.symbol_at(one + 7), Some(("main.one", 7)), "{layout}");
+        assert_eq!(image.symbol_at(two + 2), Some(("main.two", 2)), "{layout}");
     }
 }
 
