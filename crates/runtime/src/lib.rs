@@ -9,6 +9,7 @@ extern crate alloc;
 pub mod arch;
 pub mod arena;
 pub mod config;
+pub mod counts;
 pub mod environment;
 pub mod fnmatch;
 pub mod line;

@@ -4,9 +4,10 @@
 //! I5: only bytes inside mappings that the maps call readable are read; only code of an image that is being
 //! patched, and trampolines of ours, are written.
 
+use alloc::ffi::CString;
 use alloc::vec::Vec;
 
-use crate::maps::Mapping;
+use crate::maps::{self, Mapping};
 use crate::pages::{PAGE, Range};
 use crate::sys::{self, Errno, Fd, Open, Protection};
 
@@ -183,36 +184,71 @@ pub unsafe fn apply(writer: &Writer, maps: &[Mapping<'_>], writes: &[Write]) -> 
 /// # Safety
 /// As [`apply`].
 unsafe fn apply_protected(maps: &[Mapping<'_>], writes: &[Write]) -> Result<(), Errno> {
-    for m in maps {
-        let inside = |w: &&Write| m.start <= w.at && w.at < m.end;
-        let (Some(first), Some(last)) = (writes.iter().find(inside), writes.iter().rfind(inside))
-        else {
-            continue;
-        };
-        let span = Range {
-            start: first.at,
-            end: last.range().end.min(m.end),
+    for (done, m) in maps.iter().enumerate() {
+        // SAFETY: as the caller promises.
+        if let Err(error) = unsafe { write_mapping(m, writes, |w| &w.new) } {
+            for m in &maps[..done] {
+                // SAFETY: as above. It went well a moment ago.
+                let _ = unsafe { write_mapping(m, writes, |w| &w.old) };
+            }
+            return Err(error);
         }
-        .pages();
-        let (at, len) = (span.start as usize, (span.end - span.start) as usize);
-        if m.writable || !m.readable {
-            return Err(Errno::PERM);
-        }
-        // SAFETY: single-threaded, and our own code lies in another mapping (I5).
-        unsafe { sys::protect(at, len, Protection::ReadWrite) }?;
-        for write in writes.iter().filter(inside) {
-            copy(&write.new, write.at);
-        }
-        // SAFETY: as it was before.
-        unsafe { sys::protect(at, len, Protection::ReadExecute) }?;
     }
     Ok(())
+}
+
+/// Writes those of `writes` that begin in `m`, which is not executable meanwhile.
+///
+/// # Safety
+/// As [`apply`].
+unsafe fn write_mapping(
+    m: &Mapping<'_>,
+    writes: &[Write],
+    bytes: fn(&Write) -> &Vec<u8>,
+) -> Result<(), Errno> {
+    let inside = |w: &&Write| m.start <= w.at && w.at < m.end;
+    let (Some(first), Some(last)) = (writes.iter().find(inside), writes.iter().rfind(inside))
+    else {
+        return Ok(());
+    };
+    let span = Range {
+        start: first.at,
+        end: last.range().end,
+    }
+    .pages();
+    if m.writable || !m.readable || span.end > m.end {
+        return Err(Errno::PERM);
+    }
+    let (at, len) = (span.start as usize, (span.end - span.start) as usize);
+    // SAFETY: single-threaded, and our own code lies in another mapping (I5).
+    unsafe { sys::protect(at, len, Protection::ReadWrite) }?;
+    for write in writes.iter().filter(inside) {
+        copy(bytes(write), write.at);
+    }
+    // SAFETY: as it was before.
+    let restored = unsafe { sys::protect(at, len, Protection::ReadExecute) };
+    restored.or_else(|error| {
+        // Some policies let nobody execute what was written to: then the file's own pages come back.
+        // SAFETY: as above.
+        unsafe { map_again(m, span) }.and(Err(error))
+    })
+}
+
+/// Replaces changed pages of a file's mapping by the file's.
+///
+/// # Safety
+/// I5: `span` lies in `m`, and nobody executes it right now.
+unsafe fn map_again(m: &Mapping<'_>, span: Range) -> Result<(), Errno> {
+    let name = CString::new(maps::unescape(m.name)).map_err(|_| Errno::IO)?;
+    let file = Fd::open(&name, Open::Read)?;
+    let (at, len) = (span.start as usize, (span.end - span.start) as usize);
+    // SAFETY: as the caller promises; I8: the file still holds what was mapped.
+    unsafe { file.map_code_at(at, len, m.offset + (span.start - m.start)) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::maps;
 
     fn code_page() -> u64 {
         let at = sys::map_anywhere(0, 2 * PAGE as usize, Protection::ReadWrite).unwrap() as u64;
@@ -262,6 +298,37 @@ mod tests {
                     && !m.writable)
             );
         }
+    }
+
+    #[test]
+    fn the_files_own_pages_can_come_back() {
+        let text = std::fs::read("/proc/self/maps").unwrap();
+        let maps = maps::parse(&text);
+        let code = maps
+            .iter()
+            .find(|m| m.name.ends_with(b"/libm.so.6") && m.executable);
+        let code = code
+            .or_else(|| {
+                maps.iter()
+                    .find(|m| m.name.ends_with(b"ld-linux-x86-64.so.2") && m.executable)
+            })
+            .unwrap();
+        let page = Range {
+            start: code.end - PAGE,
+            end: code.end,
+        };
+        let before = read(&maps, page).unwrap().to_vec();
+        let byte = Write {
+            at: page.end - 1,
+            old: vec![before[4095]],
+            new: vec![before[4095] ^ 1],
+        };
+        // SAFETY: the last byte of the last page is padding.
+        unsafe { apply(&Writer::choose(), &maps, std::slice::from_ref(&byte)) }.unwrap();
+        assert_ne!(read(&maps, page).unwrap(), before);
+        // SAFETY: the same.
+        unsafe { map_again(code, page) }.unwrap();
+        assert_eq!(read(&maps, page).unwrap(), before);
     }
 
     #[test]

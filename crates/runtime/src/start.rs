@@ -15,6 +15,7 @@ use hotpatch_plan::plan::Plan;
 
 use crate::arena::Arena;
 use crate::config::{Config, Target};
+use crate::counts::Counts;
 use crate::environment::{Environment, Passed, read_all};
 use crate::log::Sink;
 use crate::maps::{self, Mapping};
@@ -22,7 +23,7 @@ use crate::memory::{self, Writer};
 use crate::object::{self, Loaded, Object};
 use crate::pages::{PAGE, Range, Space};
 use crate::patch::{self, Threads};
-use crate::report::{self, Counts, Report, Subject, Times};
+use crate::report::{self, Report, Subject, Times};
 use crate::rescue::{LastWords, rescue};
 use crate::sys::{self, Errno};
 

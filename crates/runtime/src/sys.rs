@@ -163,6 +163,25 @@ impl Fd {
         // SAFETY: makes a new mapping where none was.
         unsafe { call(k::__NR_mmap, arguments) }.map(core::ptr::with_exposed_provenance)
     }
+
+    /// Maps code of the file over what is at `at`, private.
+    ///
+    /// # Safety
+    /// Nobody needs what was there.
+    pub unsafe fn map_code_at(&self, at: usize, len: usize, offset: u64) -> Result<()> {
+        let flags = k::MAP_PRIVATE | k::MAP_FIXED;
+        let protection = Protection::ReadExecute.bits();
+        let arguments = [
+            at,
+            len,
+            protection,
+            flags as usize,
+            self.0 as usize,
+            offset as usize,
+        ];
+        // SAFETY: as the caller promises.
+        unsafe { call(k::__NR_mmap, arguments) }.map(drop)
+    }
 }
 
 fn retry(mut call: impl FnMut() -> Result<usize>) -> Result<usize> {
