@@ -25,16 +25,23 @@ fn main() -> Result<()> {
     if let Ok(name) = env::var(CHILD) {
         return child(&name);
     }
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..").canonicalize()?;
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("..")
+        .canonicalize()?;
     let target_dir = workspace.join("target/runtime");
-    let library = hotpatch_link::build(&hotpatch_link::Options { workspace, target_dir })?;
+    let library = hotpatch_link::build(&hotpatch_link::Options {
+        workspace,
+        target_dir,
+    })?;
     calls(&library)?;
     starts(&library)
 }
 
 fn child(name: &str) -> Result<()> {
-    let (_, timed) =
-        Loop::ALL.into_iter().find(|(n, _)| *n == name).ok_or("no loop of that name")?;
+    let (_, timed) = Loop::ALL
+        .into_iter()
+        .find(|(n, _)| *n == name)
+        .ok_or("no loop of that name")?;
     let bursts = (0..BURSTS).map(|_| timed.time(CALLS));
     println!("{}", bursts.fold(f64::INFINITY, f64::min));
     Ok(())
@@ -45,7 +52,9 @@ fn burst(name: &str, patched: Option<(&Path, &str)>) -> Result<f64> {
     let mut command = Command::new(env::current_exe()?);
     command.env(CHILD, name);
     if let Some((library, tactics)) = patched {
-        command.env("LD_PRELOAD", library).env("LIBHOTPATCH_LOGPATH", "/dev/null");
+        command
+            .env("LD_PRELOAD", library)
+            .env("LIBHOTPATCH_LOGPATH", "/dev/null");
         if !tactics.is_empty() {
             command.env("LIBHOTPATCH_TACTICS", tactics);
         }
@@ -56,7 +65,10 @@ fn burst(name: &str, patched: Option<(&Path, &str)>) -> Result<f64> {
 
 fn calls(library: &Path) -> Result<()> {
     println!("One system call (getppid), minimum of {ROUNDS} x {BURSTS} bursts of {CALLS}\n");
-    println!("{:<28} {:>9} {:>11} {:>7}", "", "bare ns", "patched ns", "ratio");
+    println!(
+        "{:<28} {:>9} {:>11} {:>7}",
+        "", "bare ns", "patched ns", "ratio"
+    );
     let rows = [
         ("direct", "direct", "direct"),
         ("stone", "plain", "stone"),
@@ -73,7 +85,10 @@ fn calls(library: &Path) -> Result<()> {
             bare = bare.min(burst(name, None)?);
             patched = patched.min(burst(name, Some((library, tactics)))?);
         }
-        println!("{label:<28} {bare:>9.1} {patched:>11.1} {:>7.3}", patched / bare);
+        println!(
+            "{label:<28} {bare:>9.1} {patched:>11.1} {:>7.3}",
+            patched / bare
+        );
     }
     println!();
     Ok(())
@@ -84,7 +99,9 @@ fn start(program: &[&str], library: Option<&Path>) -> Result<Duration> {
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).stdout(Stdio::null());
     if let Some(library) = library {
-        command.env("LD_PRELOAD", library).env("LIBHOTPATCH_LOGPATH", "/dev/null");
+        command
+            .env("LD_PRELOAD", library)
+            .env("LIBHOTPATCH_LOGPATH", "/dev/null");
     }
     let before = Instant::now();
     let status = command.status()?;
@@ -113,10 +130,17 @@ fn starts(library: &Path) -> Result<()> {
         let (b, p) = (ms(bare[STARTS / 2]), ms(patched[STARTS / 2]));
         let (bm, pm) = (ms(bare[0]), ms(patched[0]));
         let name = program.join(" ");
-        println!("{name:<20} {b:>9.3} {p:>9.3} {:>7.3} {pm:>9.3} {:>9.3}", p - b, pm - bm);
+        println!(
+            "{name:<20} {b:>9.3} {p:>9.3} {:>7.3} {pm:>9.3} {:>9.3}",
+            p - b,
+            pm - bm
+        );
     }
     println!("\nThe same, as the library itself counts it (its log of /bin/true):\n");
-    let log = Command::new("/bin/true").env("LD_PRELOAD", library).output()?.stderr;
+    let log = Command::new("/bin/true")
+        .env("LD_PRELOAD", library)
+        .output()?
+        .stderr;
     print!("{}", String::from_utf8_lossy(&log));
     Ok(())
 }

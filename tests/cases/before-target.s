@@ -7,3 +7,5 @@
 1:  syscall
     ret
     end f
+# plan:
+# f+0x9 refused (before: f+0x2 jumps to f+0x9)

@@ -9,3 +9,10 @@
 1:  neg %eax
     ret
     end f
+# plan:
+# f+0x2 clobber
+#   changed    0x1002  jmp     0x100000  # to the trampoline
+#   trampoline 0x100000  syscall  # from f+0x2
+#              0x100002  lea     -0xff005(%rip), %rcx  # f+0x4
+#              0x100009  cmp     $0xfffffffffffff000, %rax  # from f+0x4
+#              0x10000f  jmp     0x100a  # f+0xa

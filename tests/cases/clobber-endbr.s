@@ -5,3 +5,5 @@
     endbr64
     ret
     end f
+# plan:
+# f refused (clobber: f+0x2 cannot run elsewhere)

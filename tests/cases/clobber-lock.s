@@ -3,9 +3,11 @@
     fn f
     test %edi, %edi
     jz 1f
-    mov %edi, %eax
+    endbr64
     syscall
     .byte 0xf0
 1:  incl (%rsi)
     ret
     end f
+# plan:
+# f+0x8 refused (clobber: f+0x2 jumps to f+0xb)

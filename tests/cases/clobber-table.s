@@ -13,3 +13,5 @@
     .section .rodata
     .balign 4
 3:  .long 1b - 3b, 2b - 3b
+# plan:
+# f+0x12 refused (clobber: 0x2004 jumps to f+0x14)

@@ -8,3 +8,5 @@
     ret
 1:  jmp *%rax
     end f
+# plan:
+# f+0x2 refused (clobber: nobody knows where f+0xd jumps)

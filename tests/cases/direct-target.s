@@ -8,3 +8,5 @@
 1:  nopl 0(%rax)
     ret
     end f
+# plan:
+# f+0x9 refused (direct: f+0x2 jumps to f+0x9)

@@ -6,3 +6,9 @@
     nopl 0(%rax)
     ret
     end f
+# plan:
+# f+0x5 direct
+#   changed    0x1005  jmp     0x100000  # to the trampoline
+#   trampoline 0x100000  syscall  # from f+0x5
+#              0x100002  lea     -0xff002(%rip), %rcx  # f+0x7
+#              0x100009  jmp     0x100a  # f+0xa

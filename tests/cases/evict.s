@@ -10,3 +10,10 @@
     endbr64
     ret
     end f
+# plan:
+# f+0x10 evict
+#   changed    0x1005  jmp     0x100020  # to the trampoline
+#              0x1010  jmp     0x1005  # to the next stone
+#   trampoline 0x100020  syscall  # from f+0x10
+#              0x100022  lea     -0xff017(%rip), %rcx  # f+0x12
+#              0x100029  jmp     0x1012  # f+0x12

@@ -8,3 +8,5 @@
     lea 1b(%rip), %rax
     ret
     end g
+# plan:
+# f+0x2 native: the address after it is taken at g+0x1

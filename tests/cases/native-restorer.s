@@ -3,3 +3,5 @@
     mov $15, %rax
     syscall
     end f
+# plan:
+# f+0x7 native: unwinders know a signal frame by these bytes

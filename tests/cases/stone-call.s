@@ -7,3 +7,7 @@
     nopl 0(%rax,%rax,1)
     ret
     end f
+    .balign 64, 0xf4
+g:  ret
+# plan:
+# f+0x5 refused (stone: no padding within reach)

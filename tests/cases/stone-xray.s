@@ -7,3 +7,5 @@
     syscall
     ret
     end f
+# plan:
+# f+0xc refused (stone: no padding within reach)
