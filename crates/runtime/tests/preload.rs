@@ -79,3 +79,117 @@ fn the_log_says_what_was_done() {
     );
     assert!(!err.contains("libhotpatch.so"), "it patched itself:\n{err}");
 }
+
+/// `program` in a shell that first does `setup`.
+fn after(setup: &str, program: &str) -> Command {
+    let mut command = Command::new("/bin/sh");
+    let library = library().display();
+    command.args([
+        "-c",
+        &format!("{setup}; LD_PRELOAD={library} exec {program}"),
+    ]);
+    command
+}
+
+#[test]
+fn scarcity_is_no_reason_to_stop() {
+    for setup in [
+        "ulimit -v 3000",
+        "ulimit -v 5000",
+        "ulimit -v 10000",
+        "ulimit -v 100000",
+        "ulimit -n 4",
+        "ulimit -n 5",
+        "ulimit -s 64",
+        "ulimit -s unlimited",
+        "exec 0<&-",
+        "exec 0<&- 2>&-",
+    ] {
+        let (output, out, err) = run(&mut after(setup, "/bin/echo done"));
+        assert!(output.status.success() && out == "done\n", "{setup}: {err}");
+    }
+}
+
+#[test]
+fn descriptors_are_as_natively() {
+    let list = "import os; print([n for n in range(20) if os.path.exists(f'/proc/self/fd/{n}')])";
+    let python = |command: &mut Command| {
+        let (output, out, err) = run(command.env("LIBHOTPATCH_LOGPATH", "/dev/null"));
+        assert!(output.status.success(), "{err}");
+        out
+    };
+    assert_eq!(
+        python(Command::new("/usr/bin/env").args(["python3", "-c", list])),
+        python(&mut patched("/usr/bin/env", &["python3", "-c", list]))
+    );
+}
+
+#[test]
+fn a_log_that_cannot_be_opened_is_one_line() {
+    for path in ["/nonexistent/log", "/"] {
+        let (output, _, err) = run(patched("/bin/true", &[]).env("LIBHOTPATCH_LOGPATH", path));
+        assert!(output.status.success());
+        let lines: Vec<_> = err.lines().collect();
+        assert!(lines.len() == 1 && lines[0].contains(path), "{err}");
+    }
+}
+
+#[test]
+fn skipped_files_stay_native() {
+    let (_, _, err) = run(patched("/bin/true", &[]).env("LIBHOTPATCH_SKIP", "!*/ld-linux*"));
+    for line in err
+        .lines()
+        .filter(|l| l.contains(" sites") && !l.contains(" files, "))
+    {
+        assert_eq!(
+            line.contains("; skipped"),
+            !line.contains("/ld-linux"),
+            "{line}"
+        );
+    }
+}
+
+#[test]
+fn a_strict_program_does_not_run_with_a_site_refused() {
+    let strict = |tactics| {
+        let mut command = patched("/bin/echo", &["ran"]);
+        command
+            .env("LIBHOTPATCH_STRICT", "1")
+            .env("LIBHOTPATCH_TACTICS", tactics);
+        run(&mut command)
+    };
+    let (output, out, err) = strict("");
+    assert!(output.status.success() && out == "ran\n", "{err}");
+    let (output, out, err) = strict("direct");
+    assert!(output.status.code() == Some(127) && out.is_empty(), "{err}");
+    assert!(
+        err.lines()
+            .last()
+            .is_some_and(|l| l.contains("LIBHOTPATCH_STRICT")),
+        "{err}"
+    );
+}
+
+#[test]
+fn each_tactic_alone_keeps_programs_going() {
+    for tactic in [
+        "direct",
+        "stone",
+        "before",
+        "live-stone",
+        "clobber",
+        "evict",
+    ] {
+        let (native, native_out, _) = run(Command::new("/bin/ls").args(["-l", "/usr"]));
+        let mut command = patched("/bin/ls", &["-l", "/usr"]);
+        command
+            .env("LIBHOTPATCH_TACTICS", tactic)
+            .env("LIBHOTPATCH_LOGPATH", "/dev/null");
+        let (patched, out, err) = run(&mut command);
+        assert_eq!(
+            (native.status, native_out),
+            (patched.status, out),
+            "{tactic}: {err}"
+        );
+    }
+}
