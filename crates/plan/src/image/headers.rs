@@ -34,6 +34,8 @@ pub(super) struct Headers<'a> {
     pub(super) eh_frame: Option<Span>,
     pub(super) symtab: Option<SymbolTable<'a>>,
     pub(super) dynsym: Option<SymbolTable<'a>>,
+    /// It was linked by Go, which leaves a section that says so.
+    pub(super) go: bool,
     pub(super) gopclntab: Option<Span>,
     pub(super) text: Option<Va>,
     pub(super) restartable: Option<Span>,

@@ -190,6 +190,8 @@ impl<'a> Image<'a> {
             }
         } else if s.is(b".eh_frame") {
             self.headers.eh_frame = Some(s.span());
+        } else if s.is(b".go.buildinfo") {
+            self.headers.go = true;
         } else if s.is(b".gopclntab") || s.is(b".data.rel.ro.gopclntab") {
             self.headers.gopclntab = Some(s.span());
         } else if s.is(b"__rseq_cs") {

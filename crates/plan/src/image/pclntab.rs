@@ -91,7 +91,8 @@ impl<'a> Image<'a> {
     pub(super) fn pclntab(&self) -> Option<&Pclntab<'a>> {
         let table = self.pclntab.get_or_init(|| match self.headers.gopclntab {
             Some(section) => self.read_pclntab(section.start),
-            None if self.headers.sections => None,
+            None if self.headers.sections && !self.headers.go => None,
+            // GNU ld makes it part of .data.rel.ro
             None => self.find_pclntab(),
         });
         table.as_ref()
