@@ -88,6 +88,9 @@ impl Refs {
     /// whose landing pads cannot be read.
     pub fn unknown_jump(&self, code: &mut Code<'_>, at: Va) -> Option<Va> {
         let region = code.region(at)?;
+        if let Some(known) = code.unknown_jumps().get(&region.span.start) {
+            return *known;
+        }
         let image = code.image();
         let function = match region.trust {
             Trust::Function => image.function_at(at),
@@ -95,7 +98,9 @@ impl Refs {
         };
         let unreadable = function.filter(|f| !image.landing_pads(f.span, &mut |_| {}));
         let jump = tables::unknown_jump(image, &region, &self.tables);
-        jump.or(unreadable.map(|f| f.span.start))
+        let found = jump.or(unreadable.map(|f| f.span.start));
+        code.unknown_jumps().insert(region.span.start, found);
+        found
     }
 }
 

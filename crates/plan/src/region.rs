@@ -91,6 +91,8 @@ pub struct Code<'i> {
     /// Starts of functions that hold bytes which are no instructions.
     mixed: BTreeSet<Va>,
     far_refs: Option<Rc<Far>>,
+    /// By region start, for the tables that `far_refs` knows.
+    unknown_jumps: BTreeMap<Va, Option<Va>>,
 }
 
 impl<'i> Code<'i> {
@@ -103,6 +105,7 @@ impl<'i> Code<'i> {
             sites: Vec::new(),
             mixed: BTreeSet::new(),
             far_refs: None,
+            unknown_jumps: BTreeMap::new(),
         }
     }
 
@@ -151,6 +154,11 @@ impl<'i> Code<'i> {
 
     pub(crate) fn set_far_refs(&mut self, far: Rc<Far>) {
         self.far_refs = Some(far);
+        self.unknown_jumps.clear();
+    }
+
+    pub(crate) fn unknown_jumps(&mut self) -> &mut BTreeMap<Va, Option<Va>> {
+        &mut self.unknown_jumps
     }
 
     /// Where the first region behind `at` that is decoded already begins.
@@ -188,7 +196,9 @@ impl<'i> Code<'i> {
             return None;
         }
         let mut reader = section.reader();
-        let mut insns = Vec::new();
+        // Instructions of compiled code are 4 bytes long on average.
+        let about = section.offsets(function).len() / 4 + 8;
+        let mut insns = Vec::with_capacity(about);
         let end = decode_run(&mut reader, section.offsets(function), &mut insns, |_| true);
         if end != section.offset(function.end) {
             self.mixed.insert(function.start);

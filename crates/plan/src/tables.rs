@@ -72,30 +72,32 @@ impl<'i> Tables<'i> {
 
 /// A jump through a register in `region` whose targets no table and no word of data gives.
 pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) -> Option<Va> {
+    let is_jump = |insn: &Insn| matches!(insn.kind, Kind::JmpIndirect { table: true, .. });
+    let is_table = |insn: &Insn| matches!(insn.kind, Kind::RipRelative { target, lea: true, .. } if tables.binary_search(&target).is_ok());
+    if !region.insns.iter().any(is_jump) || region.insns.iter().any(is_table) {
+        return None;
+    }
+    let mut joins: Vec<Va> = region
+        .insns
+        .iter()
+        .filter_map(Insn::branch_target)
+        .collect();
+    joins.sort_unstable();
     let jumps = region
         .insns
         .iter()
         .enumerate()
-        .filter(|(_, i)| matches!(i.kind, Kind::JmpIndirect { table: true, .. }));
-    let mut found = None;
-    for (index, jump) in jumps {
-        if !goes_where_a_word_says(image, region, index) {
-            found = found.or(Some(jump.at));
-        }
-    }
-    let has_table = || {
-        region.insns.iter().any(
-            |i| matches!(i.kind, Kind::RipRelative { target, lea: true, .. } if tables.binary_search(&target).is_ok()),
-        )
-    };
-    found.filter(|_| !has_table())
+        .filter(|(_, insn)| is_jump(insn));
+    let mut unknown =
+        jumps.filter(|(index, _)| !goes_where_a_word_says(image, region, &joins, *index));
+    unknown.next().map(|(_, jump)| jump.at)
 }
 
 /// Whether the jump at `index` takes its target unchanged from memory, an immediate or a `lea`. Such an address
 /// is a reference of its own, found where it is written down; only one that is computed is not.
 ///
 /// A jump right after the frame was taken down is a tail call, wherever its register comes from.
-fn goes_where_a_word_says(image: &Image<'_>, region: &Region, index: usize) -> bool {
+fn goes_where_a_word_says(image: &Image<'_>, region: &Region, joins: &[Va], index: usize) -> bool {
     let Some(bytes) = image.bytes(region.span) else {
         return false;
     };
@@ -118,10 +120,7 @@ fn goes_where_a_word_says(image: &Image<'_>, region: &Region, index: usize) -> b
             insn.kind,
             Kind::Call { .. } | Kind::CallIndirect { .. } | Kind::Syscall
         );
-        let joined = region
-            .insns
-            .iter()
-            .any(|other| other.branch_target() == Some(next));
+        let joined = joins.binary_search(&next).is_ok();
         if calls || joined || !insn.falls_through() {
             break;
         }
