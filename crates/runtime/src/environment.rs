@@ -39,14 +39,9 @@ impl Passed {
         argv > word
             && argv % word == 0
             && follows
-            && peek(argv - word) == Some(self.argc)
-            && peek(envp - word) == Some(0)
+            && sys::peek(argv - word) == Some(self.argc)
+            && sys::peek(envp - word) == Some(0)
     }
-}
-
-fn peek(at: usize) -> Option<usize> {
-    let mut bytes = [0; 8];
-    sys::peek(at, &mut bytes).then(|| usize::from_ne_bytes(bytes))
 }
 
 /// The arguments and environment, wherever they come from.
