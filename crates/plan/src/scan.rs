@@ -21,7 +21,7 @@ pub struct Sites {
 /// Finds every `syscall` instruction of `image`.
 ///
 /// Only the byte pairs are looked at. Inside a known function that decodes from its start to its end, the pair
-/// is a site if that decoding has a `syscall` there; elsewhere the vote decides.
+/// is a site if that decoding has a `syscall` there; elsewhere the vote decides, unless a symbol calls it data.
 pub fn scan<'i>(image: &'i Image<'i>, search: &dyn Search, code: &mut Code<'i>) -> Sites {
     let mut sites = Sites::default();
     for span in &image.code {
@@ -36,7 +36,7 @@ pub fn scan<'i>(image: &'i Image<'i>, search: &dyn Search, code: &mut Code<'i>) 
             let at = span.start + offset as u64;
             let true_site = match in_function(code, at) {
                 Some(decided) => decided,
-                None => vote::begins_at(&mut reader, offset),
+                None => !image.is_data(at) && vote::begins_at(&mut reader, offset),
             };
             if true_site {
                 sites.at.push(at)

@@ -13,6 +13,7 @@ use crate::addr::{Span, Va};
 
 const ENTRY: usize = 24;
 const STT_NOTYPE: u8 = 0;
+const STT_OBJECT: u8 = 1;
 const STT_FUNC: u8 = 2;
 const STT_GNU_IFUNC: u8 = 10;
 const SHN_UNDEF: u16 = 0;
@@ -48,6 +49,15 @@ impl Entry {
 
     fn is_function(&self) -> bool {
         self.defined && matches!(self.kind, STT_FUNC | STT_GNU_IFUNC)
+    }
+
+    /// The bytes of a table or another thing that is no code.
+    fn data(&self) -> Option<Span> {
+        let is_data = self.defined && self.kind == STT_OBJECT && self.size > 0;
+        is_data.then(|| Span {
+            start: self.value,
+            end: Va(self.value.0.saturating_add(self.size)),
+        })
     }
 
     /// Whether it may name a place in code: a function, or a label of an assembler that states no type.
@@ -97,6 +107,8 @@ pub(super) struct Symbols<'a> {
     /// Ascending. The high half is a start's distance from `base`, the low half its index in `table`, or
     /// [`UNNAMED`]: plain words sort twice as fast as records, and this happens while a program starts.
     keys: Vec<u64>,
+    /// What symbols call data although it lies in code; hand-written assembly has such tables. Ascending.
+    data: Vec<Span>,
 }
 
 /// The index of a start that no symbol names.
@@ -228,10 +240,13 @@ impl<'a> Image<'a> {
                 table,
                 base,
                 keys: Vec::with_capacity(count),
+                data: Vec::new(),
             };
             for (index, entry) in (0_u32..).zip(table.into_iter().flat_map(SymbolTable::iter)) {
                 if entry.is_function() && self.is_code(entry.value) {
                     symbols.push(entry.value, index);
+                } else if let Some(data) = entry.data().filter(|data| self.is_code(data.start)) {
+                    symbols.data.push(data);
                 }
             }
             self.each_unnamed_start(&mut |at| {
@@ -240,8 +255,17 @@ impl<'a> Image<'a> {
                 }
             });
             symbols.keys.sort_unstable();
+            symbols.data.sort_unstable();
             symbols
         })
+    }
+
+    /// Whether a symbol calls the byte at `at` data.
+    #[must_use]
+    pub fn is_data(&self, at: Va) -> bool {
+        let data = &self.symbols().data;
+        let before = data.partition_point(|span| span.start <= at);
+        before.checked_sub(1).is_some_and(|i| data[i].contains(at))
     }
 
     /// What the loader calls without a name.

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use super::clobber::run_out;
 use super::stone::{reach, stand_on};
-use crate::code::Insn;
+use crate::code::{Insn, Kind};
 use crate::draft::{Draft, Proposal};
 use crate::ground::Ground;
 use crate::plan::Refusal;
@@ -32,6 +32,17 @@ pub(super) fn evict(
             continue;
         };
         if room.overlaps(insn.span()) || first.span().overlaps(insn.span()) {
+            continue;
+        }
+        // No-ops in the middle of code, and a jump over them, are there for somebody who writes a call
+        // over them later: tracing sleds, patchable function entries.
+        let written_later = |i: &Insn| matches!(i.kind, Kind::Nop | Kind::Jmp { .. });
+        if proposal
+            .trampolines
+            .iter()
+            .flat_map(|t| t.insns.iter())
+            .any(written_later)
+        {
             continue;
         }
         let (trampoline, edits) = stand_on(insn, room.start, 1);
