@@ -271,6 +271,7 @@ fn arrivals(patched: &Patched<'_, '_>, windows: &[Window]) -> Vec<Fault> {
         })
         .filter(|step| dead.binary_search(&step.at).is_err())
         .filter(|step| !patched.means_the_same(step.end()))
+        .filter(|step| !is_cut_by_function(patched.image, step.end()))
         .map(|step| Fault::FallsInto {
             from: step.at,
             at: step.end(),
@@ -328,6 +329,12 @@ fn alive(patched: &Patched<'_, '_>, window: &Window, known: &[Known], dead: &[Va
         flows = (goes_on, Some(step.end()));
     }
     alive
+}
+
+/// Whether a function starts inside what would be the instruction at `at`: then it is data.
+fn is_cut_by_function(image: &Image<'_>, at: Va) -> bool {
+    let start = image.next_function_start(at);
+    Step::read(image, at).is_some_and(|step| start.is_some_and(|start| start < step.end()))
 }
 
 /// Whether control goes on behind `step`: a call with nothing but padding between it and the next

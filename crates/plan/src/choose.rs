@@ -9,9 +9,9 @@ use crate::code::{Code, Insn, Kind, Region};
 use crate::draft::{Draft, Proposal};
 use crate::ground::Ground;
 use crate::image::Image;
+use crate::native::keep_native;
 use crate::pad::{Pad, pads as pads_of};
 use crate::plan::{Native, Outcome, Plan, Refusal, Site, Tactic};
-use crate::refs::RefKind;
 use crate::tactic::{one_stone, propose};
 
 /// How far a chain of stones can lead.
@@ -19,9 +19,6 @@ const FAR: u64 = 560;
 
 /// How many branches may have to move one because of the other.
 const MAX_DEPTH: usize = 6;
-
-/// `mov $15,%rax` as the assembler writes it: with `syscall` behind it, what unwinders look for.
-const RESTORER: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00];
 
 /// Decides for each of `sites` (true `syscall` instructions, in order of address).
 ///
@@ -223,37 +220,6 @@ fn commit(
     }
     *draft = trial;
     Ok(())
-}
-
-/// Finds the sites that must stay where they are, and keeps everybody off them.
-fn keep_native(
-    image: &Image<'_>,
-    ground: &mut Ground<'_, '_>,
-    sites: &[Va],
-) -> Vec<Option<Native>> {
-    let native = |&at: &Va| {
-        let before = at - RESTORER.len() as u64;
-        if image.read(before, RESTORER.len()) == Some(&RESTORER) {
-            ground.forbid(Span {
-                start: before,
-                end: at + 2,
-            });
-            return Some(Native::Restorer);
-        }
-        let after = at + 2;
-        let taken = ground
-            .refs_to(Span::new(after, 1))
-            .into_iter()
-            .find(|r| matches!(r.kind, RefKind::Lea | RefKind::Absolute | RefKind::Data))?;
-        if image.is_function_start(after) {
-            return None;
-        }
-        // It may test for a range that begins well before the instruction.
-        let start = image.function_at(at).map_or(at, |f| f.span.start);
-        ground.forbid(Span { start, end: after });
-        Some(Native::AddressTaken { from: taken.from })
-    };
-    sites.iter().map(native).collect()
 }
 
 fn finish(mut draft: Draft, sites: &[Va], native: &[Option<Native>], open: Vec<Open>) -> Plan {

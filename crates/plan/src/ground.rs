@@ -150,6 +150,12 @@ impl<'c, 'i> Ground<'c, 'i> {
         region.insns.get(index).copied()
     }
 
+    /// The instruction that `at` is a byte of.
+    pub(crate) fn insn_around(&mut self, at: Va) -> Option<Insn> {
+        let region = self.code.region(at)?;
+        region.insns.get(region.index_around(at)?).copied()
+    }
+
     /// The pads that overlap `window`, as far as references into them are known.
     fn pads_in(&mut self, window: Span) -> Vec<Pad> {
         let mut found = Vec::new();

@@ -17,6 +17,7 @@ mod draft;
 pub mod emit;
 mod ground;
 pub mod image;
+mod native;
 mod pad;
 pub mod plan;
 pub mod refs;

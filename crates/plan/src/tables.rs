@@ -130,7 +130,7 @@ fn goes_where_a_word_says(image: &Image<'_>, region: &Region, joins: &[Va], inde
             Source::Register(from) => register = from,
             Source::Word => return true,
             Source::Stack => break,
-            Source::Unknown => return false,
+            Source::Unknown => break,
         }
     }
     tail_call

@@ -148,7 +148,7 @@ fn tables(image: &Image<'_>, wanted: &Wanted<'_>, window: &Window, known: &mut V
 /// moved every aligned word of data.
 fn pointers(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window], known: &mut Vec<Known>) {
     let mut add = |to: Va, from: Va| {
-        if wanted.has(to) {
+        if wanted.has(to) && !is_inside_syscall(image, windows, to) {
             known.push(Known::pointer(to, from));
         }
     };
@@ -175,4 +175,16 @@ fn pointers(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window], known: &
             image.landing_pads(function, &mut |pad| add(pad, pad));
         }
     }
+}
+
+/// Whether `at` is the second byte of a `syscall`. It makes no sense to go there, and in a large image some word
+/// of data will by chance equal its address.
+fn is_inside_syscall(image: &Image<'_>, windows: &[Window], at: Va) -> bool {
+    let before = windows
+        .iter()
+        .flat_map(|w| w.over(Span::new(at, 1)))
+        .find(|step| step.at < at);
+    before.is_some_and(|step| {
+        step.end() == at + 1 && bytes_from(image, step.at).starts_with(&[0x0f, 0x05])
+    })
 }

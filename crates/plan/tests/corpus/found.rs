@@ -1,17 +1,21 @@
 //! Code that some plan got wrong, each seen in a real program.
 
 use hotpatch_plan::image::Image;
-use hotpatch_plan::plan::{Outcome, Plan, Tactics};
+use hotpatch_plan::plan::{Native, Outcome, Plan, Tactics};
 
 use super::files::{run, scratch};
 use super::planned;
 
 /// Assembles `source` into a shared object and plans it; the judge must accept the plan.
 fn plan_of(name: &str, source: &str) -> Plan {
+    plan_linked(name, source, "-shared")
+}
+
+fn plan_linked(name: &str, source: &str, how: &str) -> Plan {
     let path = scratch().join(name);
     std::fs::write(path.with_extension("s"), source).unwrap();
     let (from, to) = (format!("{name}.s"), name);
-    run("gcc", &["-nostdlib", "-shared", &from, "-o", to]);
+    run("gcc", &["-nostdlib", how, &from, "-o", to]);
     let bytes = std::fs::read(path).unwrap();
     let image = Image::from_file(&bytes).unwrap();
     planned(name, &image, Tactics::ALL)
@@ -53,5 +57,156 @@ f:      .cfi_startproc
 ",
     );
     assert_eq!(plan.sites.len(), 2);
+    assert_eq!(refused(&plan), 0);
+}
+
+fn natives(plan: &Plan) -> Vec<Native> {
+    plan.sites
+        .iter()
+        .filter_map(|s| match s.outcome {
+            Outcome::Native(native) => Some(native),
+            _ => None,
+        })
+        .collect()
+}
+
+/// The cancellation stubs of musl and glibc 2.41: code asks whether a signal came before the end of it.
+#[test]
+fn an_address_taken_by_an_instruction_keeps_a_site() {
+    let plan = plan_of(
+        "cancellation",
+        "
+        .globl f
+        .type f, @function
+f:      .cfi_startproc
+        mov $1, %eax
+        syscall
+after:  nop
+        ret
+        .cfi_endproc
+        .size f, . - f
+        .globl g
+g:      lea after(%rip), %rax
+        ret
+",
+    );
+    assert!(matches!(natives(&plan)[..], [Native::AddressTaken { .. }]));
+}
+
+/// Go programs of 300 MB: bytes inside another instruction that look like a `lea`, a call of no account.
+#[test]
+fn an_address_by_chance_keeps_no_site() {
+    let plan = plan_of(
+        "chance",
+        "
+        .globl f
+        .type f, @function
+f:      .cfi_startproc
+        mov $1, %eax
+        syscall
+after:  cmp $-4095, %rax
+        ret
+        .cfi_endproc
+        .size f, . - f
+        .globl g
+        .type g, @function
+g:      .cfi_startproc
+        .byte 0x48, 0xb8, 0x8d, 0x05
+        .long after - (. + 4)
+        .byte 0, 0
+        ret
+        .cfi_endproc
+        .size g, . - g
+",
+    );
+    assert_eq!(natives(&plan), []);
+    assert_eq!(refused(&plan), 0);
+}
+
+/// Zig programs, which are loaded where the file says: the words of a jump table lead to what follows a site.
+#[test]
+fn a_jump_table_of_words_keeps_no_site() {
+    let plan = plan_linked(
+        "words",
+        "
+        .globl _start
+        .type _start, @function
+_start: .cfi_startproc
+        cmp $5, %rdi
+        ja  1f
+        jmp *table(,%rdi,8)
+1:      mov $1, %eax
+        syscall
+2:      cmp $-4095, %rax
+3:      mov %rax, %rdi
+4:      mov $60, %eax
+        syscall
+        hlt
+        .cfi_endproc
+        .size _start, . - _start
+        .section .rodata
+        .balign 8
+table:  .quad 1b, 2b, 3b, 4b, 2b, 2b
+",
+        "-static",
+    );
+    assert_eq!(natives(&plan), []);
+    assert_eq!(refused(&plan), 0);
+}
+
+/// Zig's debug builds: data before a function that would swallow its first instruction.
+#[test]
+fn data_before_a_function_does_not_fall_into_it() {
+    let plan = plan_of(
+        "data-before",
+        "
+        .byte 1, 2, 0x40, 0, 0, 0, 6, 0, 0, 0, 0, 0, 0, 0, 0, 0xf6
+        .globl restore
+        .type restore, @function
+restore:
+        mov $0xf, %eax
+        syscall
+        ud2
+        .size restore, . - restore
+",
+    );
+    assert_eq!(plan.sites.len(), 1);
+    assert_eq!(refused(&plan), 0);
+}
+
+/// Rust programs with musl: `clock_gettime` looks its way through the vDSO up and jumps there for good.
+#[test]
+fn a_jump_behind_the_frame_leaves_the_function() {
+    let plan = plan_of(
+        "tail-call",
+        "
+        .text
+        .globl f
+f:      push %rbp
+        push %r12
+        mov %rdi, %rbp
+        mov %rsi, %r12
+        mov %rax, %rcx
+        lock cmpxchg %rcx, word(%rip)
+        test %rcx, %rcx
+        je 1f
+        mov %r12, %rsi
+        mov %rbp, %rdi
+        pop %r12
+        pop %rbp
+        jmp *%rcx
+1:      mov %rbp, %rsi
+        xor %edi, %edi
+        push $228
+        pop %rax
+        syscall
+        pop %r12
+        pop %rbp
+        ret
+        .data
+word:   .quad 0
+",
+    );
+    assert_eq!(plan.sites.len(), 1);
     assert_eq!(refused(&plan), 0);
 }

@@ -1,0 +1,85 @@
+//! Sites that must stay where they are.
+
+use alloc::vec::Vec;
+
+use crate::addr::{Span, Va};
+use crate::ground::Ground;
+use crate::image::Image;
+use crate::plan::Native;
+use crate::refs::{Ref, RefKind};
+
+/// `mov $15,%rax` as the assembler writes it: with `syscall` behind it, what unwinders look for.
+const RESTORER: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00];
+
+/// Pointers side by side into one function that make a jump table. Addresses that code compares with lie in a
+/// GOT, the ends of a range at most beside each other.
+const TABLE: usize = 4;
+
+/// How far from a site the other targets of a jump table are looked for.
+const TABLE_REACH: u64 = 16 << 10;
+
+/// Finds those of `sites` that must stay where they are, and keeps everybody off them.
+pub(crate) fn keep_native(
+    image: &Image<'_>,
+    ground: &mut Ground<'_, '_>,
+    sites: &[Va],
+) -> Vec<Option<Native>> {
+    let native = |&at: &Va| {
+        let before = at - RESTORER.len() as u64;
+        if image.read(before, RESTORER.len()) == Some(&RESTORER) {
+            ground.forbid(Span {
+                start: before,
+                end: at + 2,
+            });
+            return Some(Native::Restorer);
+        }
+        let after = at + 2;
+        let refs = ground.refs_to(Span::new(after, 1));
+        if refs.is_empty() || image.is_function_start(after) {
+            return None;
+        }
+        let taken = refs.iter().find(|r| is_taken(image, ground, r))?;
+        // It may test for a range that begins well before the instruction.
+        let start = image.function_at(at).map_or(at, |f| f.span.start);
+        ground.forbid(Span { start, end: after });
+        Some(Native::AddressTaken { from: taken.from })
+    };
+    sites.iter().map(native).collect()
+}
+
+/// Whether somebody takes the address for its own sake: not by bytes inside another instruction that look like
+/// it, and not in order to jump there.
+fn is_taken(image: &Image<'_>, ground: &mut Ground<'_, '_>, reference: &Ref) -> bool {
+    match reference.kind {
+        RefKind::Lea => ground.branch(reference).is_some(),
+        // an immediate is the end of its instruction
+        RefKind::Absolute => ground
+            .insn_around(reference.from)
+            .is_some_and(|insn| insn.at < reference.from && insn.end() == reference.from + 4),
+        RefKind::Data => !in_jump_table(image, ground, reference),
+        _ => false,
+    }
+}
+
+/// Whether the words beside the reference lead into the same function.
+fn in_jump_table(image: &Image<'_>, ground: &mut Ground<'_, '_>, reference: &Ref) -> bool {
+    let near = Span {
+        start: reference.to - TABLE_REACH.min(reference.to.0),
+        end: reference.to + TABLE_REACH,
+    };
+    let function = image.function_at(reference.to).map_or(near, |f| Span {
+        start: f.span.start.max(near.start),
+        end: f.span.end.min(near.end),
+    });
+    let mut words: Vec<Va> = ground
+        .refs_to(function)
+        .iter()
+        .filter(|r| r.kind == RefKind::Data)
+        .map(|r| r.from)
+        .collect();
+    words.sort_unstable();
+    words.dedup();
+    words
+        .chunk_by(|a, b| *a + 8 == *b)
+        .any(|run| run.len() >= TABLE && run.contains(&reference.from))
+}
