@@ -46,7 +46,8 @@ pub fn file_line(subject: Subject<'_>, counts: &Counts, times: &Times) -> LogLin
     line.push_printable(subject.path);
     let _ = write!(line, ": {counts}");
     if !subject.note.is_empty() {
-        let _ = write!(line, "; {}", subject.note);
+        line.push(b"; ");
+        line.push_printable(subject.note.as_bytes());
     }
     let Times {
         find,

@@ -96,7 +96,16 @@ pub fn end_work(words: fmt::Arguments<'_>) -> ! {
 #[cfg(target_os = "none")]
 #[panic_handler]
 fn panic(info: &core::panic::PanicInfo<'_>) -> ! {
-    end_work(format_args!("{info}"))
+    match info.location() {
+        // A place in the standard library says nothing: mostly it is an allocation that failed.
+        Some(place) if !place.file().starts_with("/rustc/") => end_work(format_args!(
+            "{} ({}:{})",
+            info.message(),
+            place.file(),
+            place.line()
+        )),
+        _ => end_work(format_args!("{}", info.message())),
+    }
 }
 
 #[cfg(test)]
