@@ -52,5 +52,9 @@ pub struct Options<'o> {
 pub fn plan<'i>(image: &'i Image<'i>, options: &Options<'_>) -> Plan {
     let mut code = Code::new(image);
     let sites = scan::scan(image, options.search, &mut code);
+    if sites.at.is_empty() {
+        // most files have none: who refers to what need not be known
+        return Plan::default();
+    }
     choose::choose(image, options, &mut code, &sites.at)
 }
