@@ -1,4 +1,4 @@
-//! One random program, planned, judged and run: what `cargo test` and the fuzz targets have in common.
+//! One random program, planned and judged: what `cargo test` and the fuzz targets have in common.
 
 use arbitrary::{Result, Unstructured};
 use hotpatch_plan::Options;
@@ -8,8 +8,7 @@ use hotpatch_plan::image::Image;
 use hotpatch_plan::plan::{Emission, Outcome, Plan, Tactic, Tactics};
 use hotpatch_plan::search::Scalar;
 
-use crate::generator::{COUNTER, Program};
-use crate::native::{Ended, Mapping, State, run};
+use crate::generator::Program;
 use crate::synthetic::{DATA_LEN, TEXT, data_at, elf};
 
 /// Where the image is loaded, and where its trampolines are, as distance from the image's end.
@@ -72,67 +71,6 @@ pub fn patched(plan: &Plan) -> usize {
         .iter()
         .filter(|s| matches!(s.outcome, Outcome::Patched { .. }))
         .count()
-}
-
-/// Draws a state to start from: small numbers are as likely as large ones.
-pub fn state(u: &mut Unstructured<'_>) -> Result<State> {
-    let mut word = || -> Result<u64> {
-        let word: u64 = u.arbitrary()?;
-        Ok(if word & 3 == 0 { word >> 2 & 0xf } else { word })
-    };
-    let mut general = [0; 16];
-    for register in &mut general {
-        *register = word()?;
-    }
-    let mut vector = [[0; 4]; 16];
-    for register in vector.iter_mut().flatten() {
-        *register = word()?;
-    }
-    Ok(State::new(general, word()?, vector))
-}
-
-fn mappings(program: &Program, place: Place, patches: Option<&Emission>) -> Vec<Mapping> {
-    let mut text = program.text.clone();
-    let mut mappings = Vec::new();
-    if let Some(emission) = patches {
-        for patch in &emission.patches {
-            let bytes = &patch.bytes[..usize::from(patch.len)];
-            let offset = (patch.at.0 - TEXT) as usize;
-            text[offset..offset + bytes.len()].copy_from_slice(bytes);
-        }
-        if !emission.code.is_empty() {
-            let at = emission.base.0 + place.bias;
-            mappings.push(Mapping {
-                at,
-                bytes: emission.code.clone(),
-                code: true,
-            });
-        }
-    }
-    let mut data = vec![0x33; DATA_LEN as usize];
-    data[COUNTER as usize..][..4].copy_from_slice(&6_u32.to_le_bytes());
-    mappings.push(Mapping {
-        at: data_at(text.len()) + place.bias,
-        bytes: data,
-        code: false,
-    });
-    mappings.push(Mapping {
-        at: TEXT + place.bias,
-        bytes: text,
-        code: true,
-    });
-    mappings
-}
-
-/// Runs `program` as it is, or patched by `patches`, once from each of `states`.
-pub fn outcome(
-    program: &Program,
-    place: Place,
-    patches: Option<&Emission>,
-    states: &[State],
-) -> Ended {
-    let entry = TEXT + program.entry as u64 + place.bias;
-    run(&mappings(program, place, patches), entry, states)
 }
 
 /// The program's code as text, without the padding between functions.

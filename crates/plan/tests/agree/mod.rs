@@ -1,0 +1,134 @@
+//! A random program before and after: what `cargo test` and the fuzz target have in common.
+
+use arbitrary::{Result, Unstructured};
+use hotpatch_plan::plan::{Emission, Tactics};
+
+use crate::generator::{self, COUNTER, Program};
+use crate::native::{Ended, Mapping, State, run};
+use crate::synthetic::{DATA_LEN, TEXT, data_at};
+use crate::trial::{Place, ladders, listing, patched, planned, summary};
+
+/// Runs from so many states for each program.
+const STATES: usize = 6;
+
+/// Sites drawn and sites that the whole ladder patched.
+#[derive(Default)]
+pub struct Count {
+    /// Of all programs.
+    pub sites: usize,
+    /// Of those, by the whole ladder.
+    pub patched: usize,
+}
+
+/// Draws a program and runs it, as it is and patched by each ladder.
+///
+/// # Panics
+/// If the two differ in what they leave.
+pub fn agrees(u: &mut Unstructured<'_>, count: &mut Count) -> Result<()> {
+    let program = generator::program(u)?;
+    let place = Place::draw(u)?;
+    let states = (0..STATES).map(|_| state(u)).collect::<Result<Vec<_>>>()?;
+    let native = outcome(&program, place, None, &states);
+    assert!(
+        matches!(native, Ended::Well(_)),
+        "ends natively: {native:?}\n{}",
+        listing(&program)
+    );
+    let mut seen = Vec::new();
+    for tactics in ladders() {
+        let (plan, emission) = planned(&program, tactics, place);
+        assert_eq!(
+            plan.sites.len(),
+            program.sites.len(),
+            "finds all sites\n{}",
+            listing(&program)
+        );
+        if tactics == Tactics::ALL {
+            count.sites += plan.sites.len();
+            count.patched += patched(&plan);
+        }
+        if emission.patches.is_empty() || seen.contains(&emission) {
+            continue;
+        }
+        let moved = outcome(&program, place, Some(&emission), &states);
+        compare(&native, &moved, &|| {
+            format!("{tactics:?}\n{}{}", summary(&plan), listing(&program))
+        });
+        seen.push(emission);
+    }
+    Ok(())
+}
+
+fn compare(native: &Ended, moved: &Ended, case: &dyn Fn() -> String) {
+    if native == moved {
+        return;
+    }
+    if let (Ended::Well(native), Ended::Well(moved)) = (native, moved) {
+        let differs = native.iter().zip(moved).find(|(n, m)| n != m);
+        let (native, moved) = differs.expect("as many runs");
+        let mut bytes = native.memory.iter().zip(&moved.memory);
+        let at = bytes.position(|(n, m)| n != m);
+        let (native, moved) = (native.state, moved.state);
+        panic!(
+            "differs, memory at {at:x?}\n{native:x?}\n{moved:x?}\n{}",
+            case()
+        );
+    }
+    panic!("{moved:?}\n{}", case());
+}
+
+/// Draws a state to start from: small numbers are as likely as large ones.
+fn state(u: &mut Unstructured<'_>) -> Result<State> {
+    let mut word = || -> Result<u64> {
+        let word: u64 = u.arbitrary()?;
+        Ok(if word & 3 == 0 { word >> 2 & 0xf } else { word })
+    };
+    let mut general = [0; 16];
+    for register in &mut general {
+        *register = word()?;
+    }
+    let mut vector = [[0; 4]; 16];
+    for register in vector.iter_mut().flatten() {
+        *register = word()?;
+    }
+    Ok(State::new(general, word()?, vector))
+}
+
+fn mappings(program: &Program, place: Place, patches: Option<&Emission>) -> Vec<Mapping> {
+    let mut text = program.text.clone();
+    let mut mappings = Vec::new();
+    if let Some(emission) = patches {
+        for patch in &emission.patches {
+            let bytes = &patch.bytes[..usize::from(patch.len)];
+            let offset = (patch.at.0 - TEXT) as usize;
+            text[offset..offset + bytes.len()].copy_from_slice(bytes);
+        }
+        if !emission.code.is_empty() {
+            let at = emission.base.0 + place.bias;
+            mappings.push(Mapping {
+                at,
+                bytes: emission.code.clone(),
+                code: true,
+            });
+        }
+    }
+    let mut data = vec![0x33; DATA_LEN as usize];
+    data[COUNTER as usize..][..4].copy_from_slice(&6_u32.to_le_bytes());
+    mappings.push(Mapping {
+        at: data_at(text.len()) + place.bias,
+        bytes: data,
+        code: false,
+    });
+    mappings.push(Mapping {
+        at: TEXT + place.bias,
+        bytes: text,
+        code: true,
+    });
+    mappings
+}
+
+/// Runs `program` as it is, or patched by `patches`, once from each of `states`.
+fn outcome(program: &Program, place: Place, patches: Option<&Emission>, states: &[State]) -> Ended {
+    let entry = TEXT + program.entry as u64 + place.bias;
+    run(&mappings(program, place, patches), entry, states)
+}

@@ -1,0 +1,93 @@
+//! ELF files that are broken on purpose: what `cargo test` and the fuzz target have in common.
+
+use arbitrary::{Result, Unstructured};
+use hotpatch_plan::Options;
+use hotpatch_plan::addr::Va;
+use hotpatch_plan::check::check;
+use hotpatch_plan::image::Image;
+use hotpatch_plan::plan::Tactics;
+use hotpatch_plan::search::Scalar;
+
+/// Writes over `file` here and there, mostly where structures are, and may cut it short.
+pub fn mangle(file: &mut Vec<u8>, u: &mut Unstructured<'_>) -> Result<()> {
+    for _ in 0..u.int_in_range(0..=12)? {
+        let len = file.len();
+        if len < 64 {
+            break;
+        }
+        let at = match u.int_in_range(0..=3)? {
+            0 => u.int_in_range(0..=63)?,
+            1 => u.int_in_range(0..=len.min(0x400) - 1)?,
+            2 => len - u.int_in_range(1..=len.min(0x400))?,
+            _ => u.int_in_range(0..=len - 1)?,
+        };
+        match u.int_in_range(0..=4)? {
+            0 => file[at] = u.arbitrary()?,
+            1 => file[at] ^= 1 << u.int_in_range(0..=7)?,
+            2 => put(file, at, &number(u, len)?.to_le_bytes()),
+            3 => put(file, at, &(number(u, len)? as u32).to_le_bytes()),
+            _ => {
+                let from = u.int_in_range(0..=len - 1)?;
+                let block = file[from..len.min(from + 64)].to_vec();
+                put(file, at, &block);
+            }
+        }
+    }
+    if u.ratio(1, 8)? {
+        file.truncate(u.int_in_range(0..=file.len())?);
+    }
+    Ok(())
+}
+
+/// Numbers that sums and comparisons go wrong with.
+fn number(u: &mut Unstructured<'_>, len: usize) -> Result<u64> {
+    let near = u64::from(u.arbitrary::<u8>()?);
+    let around = *u.choose(&[
+        0,
+        len as u64,
+        0x1_0000,
+        1 << 31,
+        1 << 32,
+        1 << 47,
+        1 << 63,
+        u64::MAX,
+    ])?;
+    Ok(if u.arbitrary()? {
+        around.wrapping_add(near)
+    } else {
+        around.wrapping_sub(near)
+    })
+}
+
+fn put(file: &mut [u8], at: usize, bytes: &[u8]) {
+    let room = &mut file[at..];
+    let len = bytes.len().min(room.len());
+    room[..len].copy_from_slice(&bytes[..len]);
+}
+
+/// Plans `file` if it is an image at all; how many sites it has.
+///
+/// # Panics
+/// If the plan is faulty.
+pub fn survives(file: &[u8]) -> usize {
+    let Ok(image) = Image::from_file(file) else {
+        return 0;
+    };
+    let options = Options {
+        tactics: Tactics::ALL,
+        search: &Scalar,
+        forbidden: &[],
+    };
+    let plan = hotpatch_plan::plan(&image, &options);
+    let base = Va(image.span().end.0.wrapping_add(0xfff) & !0xfff);
+    let _ = plan.code_len();
+    // A mangled file may say that it fills the address space: then nothing is within reach.
+    let Ok(emission) = plan.emit(&image, base, 0) else {
+        return plan.sites.len();
+    };
+    if let Err(faults) = check(&image, &plan, &emission, 0) {
+        let faults: Vec<String> = faults.iter().map(ToString::to_string).collect();
+        panic!("{faults:#?}\n{:?}\n{:#?}", image.code, plan);
+    }
+    plan.sites.len()
+}
