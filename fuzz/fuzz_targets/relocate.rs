@@ -2,6 +2,7 @@
 #![no_main]
 
 #[path = "../../crates/plan/tests/generator/mod.rs"]
+#[expect(dead_code, reason = "nothing is run here")]
 mod generator;
 #[path = "../../crates/plan/tests/synthetic/mod.rs"]
 mod synthetic;
