@@ -21,7 +21,7 @@ pub const EXPORTS: &[&str] = &[];
 
 /// The functions that may use vector registers: the searches at start-up, which keep what they use.
 /// Parts of mangled names, each with its length before it as both of Rust's schemes write them.
-pub const VECTOR_FUNCTIONS: &[&str] = &["4arch13next_syscalls", "4arch18next_displacements"];
+pub const VECTOR_FUNCTIONS: &[&str] = &["4arch13next_syscalls", "4arch18mark_displacements"];
 
 /// A rule that an object breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -231,27 +231,30 @@ impl Found<'_> {
                 kind,
             );
         }
-        search.displacements(bytes, &mut |offset| {
-            let Some(&[before, last, a, b, c, d]) =
-                offset.checked_sub(2).and_then(|i| bytes[i..].first_chunk())
-            else {
-                return;
-            };
+        let target = |offset: usize| {
+            let disp = bytes.get(offset..)?.first_chunk()?;
             let end = base + offset as u64 + 4;
-            let to = end.offset(i32::from_le_bytes([a, b, c, d]).into());
-            let is_lea = before == 0x8d && last & 0xc7 == 5;
-            if is_lea {
-                tables.note(to);
-            }
-            if self.windows.may_contain(to) {
-                let kind = match last {
-                    _ if is_lea => RefKind::Lea,
-                    0xe8 => RefKind::Call,
-                    _ => RefKind::Branch,
-                };
-                let opcode = if matches!(last, 0xe8 | 0xe9) { 5 } else { 6 };
-                self.push(to, end - opcode, kind);
-            }
+            Some((end, end.offset(i32::from_le_bytes(*disp).into())))
+        };
+        search.displacements(bytes, &mut |marks| {
+            marks.each(marks.branches, |offset| {
+                if let Some((end, to)) = target(offset)
+                    && self.windows.may_contain(to)
+                {
+                    let (kind, len) = match bytes[offset - 1] {
+                        0xe8 => (RefKind::Call, 5),
+                        0xe9 => (RefKind::Branch, 5),
+                        _ => (RefKind::Branch, 6),
+                    };
+                    self.push(to, end - len, kind);
+                }
+            });
+            marks.each(marks.leas, |offset| {
+                if let Some((end, to)) = target(offset) {
+                    tables.note(to);
+                    self.push(to, end - 6, RefKind::Lea);
+                }
+            });
         });
     }
 

@@ -11,7 +11,7 @@ pub trait Search {
     /// four bytes behind `e8`, `e9`, `0f 80` to `0f 8f`, or `8d` with a RIP-relative operand.
     /// An opcode of one byte at the very start of `hay` is not reported: offsets begin at 2.
     /// In no particular order; hits need not be instructions.
-    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(usize));
+    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(Marks));
 
     /// Calls `found` with every offset of four bytes that are, in little-endian order, a number in `within`, and
     /// with that number. In no particular order.
@@ -22,6 +22,27 @@ pub trait Search {
             if value.wrapping_sub(within.start) < width {
                 found(offset, value);
             }
+        }
+    }
+}
+
+/// Places of displacements among 64 neighbours: bit i of a mask stands for the offset `at + i`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Marks {
+    /// The offset of bit 0.
+    pub at: usize,
+    /// Displacements of branches and calls.
+    pub branches: u64,
+    /// Displacements of RIP-relative `lea`.
+    pub leas: u64,
+}
+
+impl Marks {
+    /// Calls `found` with the offset of each bit of `mask`, which is one of these.
+    pub fn each(self, mut mask: u64, mut found: impl FnMut(usize)) {
+        while mask != 0 {
+            found(self.at + mask.trailing_zeros() as usize);
+            mask &= mask - 1;
         }
     }
 }
@@ -39,6 +60,11 @@ const fn lanes(byte: u8) -> u64 {
 const fn zero_lanes(word: u64) -> u64 {
     const LOW: u64 = lanes(0x7f);
     !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// The top bits of the lanes, in the lowest eight bits.
+const fn gathered(tops: u64) -> u64 {
+    (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// The eight bytes of `hay` from `at`, the first in the lowest lane.
@@ -67,7 +93,7 @@ impl Search for Scalar {
         }
     }
 
-    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(usize)) {
+    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(Marks)) {
         // `at` is the offset of the byte two before the first displacement looked at.
         let mut at = 0;
         while let (Some(before), Some(last)) = (word(hay, at), word(hay, at + 1)) {
@@ -77,18 +103,27 @@ impl Search for Scalar {
             let near = (last & lanes(0xfe)) ^ lanes(0xe8);
             let jcc = (before ^ lanes(0x0f)) | ((last & lanes(0xf0)) ^ lanes(0x80));
             let lea = (before ^ lanes(0x8d)) | ((last & lanes(0xc7)) ^ lanes(0x05));
-            let mut hits = zero_lanes(near) | zero_lanes(jcc) | zero_lanes(lea);
-            while hits != 0 {
-                found(at + 2 + (hits.trailing_zeros() / 8) as usize);
-                hits &= hits - 1;
+            let branches = zero_lanes(near) | zero_lanes(jcc);
+            let leas = zero_lanes(lea);
+            if branches | leas != 0 {
+                found(Marks {
+                    at: at + 2,
+                    branches: gathered(branches),
+                    leas: gathered(leas),
+                });
             }
             at += 8;
         }
-        for offset in at + 2..hay.len().saturating_sub(3) {
-            let (before, last) = (hay[offset - 2], hay[offset - 1]);
+        for at in at + 2..hay.len().saturating_sub(3) {
+            let (before, last) = (hay[at - 2], hay[at - 1]);
             let is_branch = matches!(last, 0xe8 | 0xe9) || (before == 0x0f && last & 0xf0 == 0x80);
-            if is_branch || (before == 0x8d && last & 0xc7 == 0x05) {
-                found(offset);
+            let is_lea = before == 0x8d && last & 0xc7 == 0x05;
+            if is_branch || is_lea {
+                found(Marks {
+                    at,
+                    branches: is_branch.into(),
+                    leas: is_lea.into(),
+                });
             }
         }
     }

@@ -4,8 +4,9 @@
 //! The assembly here holds what INVARIANTS.md says in I1 (the constructor's frame) and I2 (vector registers).
 
 use core::arch::{asm, naked_asm};
+use core::mem::offset_of;
 
-use hotpatch_plan::search::{Scalar, Search};
+use hotpatch_plan::search::{Marks, Scalar, Search};
 
 /// The six arguments of a system call, and its number.
 pub type Arguments = [usize; 6];
@@ -148,14 +149,14 @@ pub unsafe fn give_up(guard: &Guard) -> ! {
 
 /// The byte searches with SSE2, which every x86-64 processor has: sixteen offsets at a time.
 ///
-/// Legacy-encoded instructions leave the upper parts of ymm and zmm registers alone, and the six xmm
+/// Legacy-encoded instructions leave the upper parts of ymm and zmm registers alone, and the five xmm
 /// registers used are put back (I2): nothing of the program's vector state changes.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sse2;
 
-/// Room for six xmm registers, and the constants the searches compare with.
+/// Room for five xmm registers, and the constants the searches compare with.
 #[repr(C, align(16))]
-struct Saved([u128; 6]);
+struct Saved([u128; 5]);
 
 const fn lanes(byte: u8) -> u128 {
     u128::from_ne_bytes([byte; 16])
@@ -172,7 +173,7 @@ static SYSCALL: [u128; 2] = [lanes(0x0f), lanes(0x05)];
 /// `from..end` is readable.
 unsafe fn next_syscalls(mut from: *const u8, end: *const u8) -> (*const u8, u32) {
     let mut mask: u32;
-    let mut saved = Saved([0; 6]);
+    let mut saved = Saved([0; 5]);
     // SAFETY: reads 17 bytes from each block below `end`; xmm0 to xmm3 are put back.
     unsafe {
         asm!(
@@ -225,15 +226,26 @@ static DISPLACEMENTS: [u128; 8] = [
     lanes(0x05),
 ];
 
-/// As [`next_syscalls`], for displacements: bit i of the mask is set where `from + i + 2` is one.
-/// Passes over blocks while `from + 21 <= end`, so that each has its four bytes.
+/// How many 16-byte blocks one call looks at: a multiple of 4, whose masks make one of 64 bits.
+const BLOCKS: usize = 128;
+
+/// Bit i of a block's masks is set where the byte `i + 2` behind its start begins the displacement of a branch
+/// or call, or of a `lea`.
+#[repr(C)]
+struct Masks {
+    branches: [u16; BLOCKS],
+    leas: [u16; BLOCKS],
+}
+
+/// Fills the masks of the blocks of `from..end`: at least one, at most [`BLOCKS`].
 ///
 /// # Safety
-/// `from..end` is readable.
-unsafe fn next_displacements(mut from: *const u8, end: *const u8) -> (*const u8, u32) {
-    let mut mask: u32;
-    let mut saved = Saved([0; 6]);
-    // SAFETY: reads 17 bytes from each block below `end`; xmm0 to xmm5 are put back.
+/// `from..end + 1` is readable, and its length is a positive multiple of 16.
+#[inline(never)] // the build allows vector registers in it alone
+unsafe fn mark_displacements(from: *const u8, end: *const u8, masks: &mut Masks) {
+    let mut saved = Saved([0; 5]);
+    // SAFETY: reads 17 bytes from each block; writes two bytes for each block to either half of `masks`;
+    // xmm0 to xmm4 are put back.
     unsafe {
         asm!(
             "movaps [{saved}], xmm0",
@@ -241,12 +253,7 @@ unsafe fn next_displacements(mut from: *const u8, end: *const u8) -> (*const u8,
             "movaps [{saved} + 32], xmm2",
             "movaps [{saved} + 48], xmm3",
             "movaps [{saved} + 64], xmm4",
-            "movaps [{saved} + 80], xmm5",
-            "xor {mask:e}, {mask:e}",
             "2:",
-            "lea {next}, [{from} + 21]",
-            "cmp {next}, {end}",
-            "ja 3f",
             "movups xmm0, [{from}]",     // the byte two before
             "movups xmm1, [{from} + 1]", // the byte before
             // e8, e9
@@ -260,35 +267,41 @@ unsafe fn next_displacements(mut from: *const u8, end: *const u8) -> (*const u8,
             "pand xmm4, [{constants} + 48]",
             "pcmpeqb xmm4, [{constants} + 64]",
             "pand xmm3, xmm4",
+            "por xmm2, xmm3",
             // 8d, RIP-relative
             "pcmpeqb xmm0, [{constants} + 80]",
             "pand xmm1, [{constants} + 96]",
             "pcmpeqb xmm1, [{constants} + 112]",
             "pand xmm0, xmm1",
-            "por xmm0, xmm2",
-            "por xmm0, xmm3",
+            "pmovmskb {mask:e}, xmm2",
+            "mov [{masks}], {mask:x}",
             "pmovmskb {mask:e}, xmm0",
-            "test {mask:e}, {mask:e}",
-            "jnz 3f",
+            "mov [{masks} + {leas}], {mask:x}",
+            "add {masks}, 2",
             "add {from}, 16",
-            "jmp 2b",
-            "3:",
+            "cmp {from}, {end}",
+            "jb 2b",
             "movaps xmm0, [{saved}]",
             "movaps xmm1, [{saved} + 16]",
             "movaps xmm2, [{saved} + 32]",
             "movaps xmm3, [{saved} + 48]",
             "movaps xmm4, [{saved} + 64]",
-            "movaps xmm5, [{saved} + 80]",
             saved = in(reg) &raw mut saved,
             constants = in(reg) &raw const DISPLACEMENTS,
-            from = inout(reg) from,
+            from = inout(reg) from => _,
             end = in(reg) end,
-            mask = out(reg) mask,
-            next = out(reg) _,
+            masks = inout(reg) &raw mut *masks => _,
+            leas = const offset_of!(Masks, leas),
+            mask = out(reg) _,
             options(nostack),
         );
     }
-    (from, mask)
+}
+
+/// Four masks of 16 bits as one of 64, the first in the lowest bits.
+fn joined(masks: &[u16; 4]) -> u64 {
+    let [a, b, c, d] = masks.map(u64::from);
+    a | b << 16 | c << 32 | d << 48
 }
 
 impl Search for Sse2 {
@@ -310,22 +323,35 @@ impl Search for Sse2 {
         }
     }
 
-    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(usize)) {
-        let (start, end) = (hay.as_ptr(), hay.as_ptr_range().end);
-        let mut from = start;
-        loop {
-            // SAFETY: `from` and `end` bound a part of `hay`.
-            let (block, mut mask) = unsafe { next_displacements(from, end) };
-            let at = block.addr() - start.addr();
-            if mask == 0 {
-                return Scalar.displacements(&hay[at..], &mut |i| found(at + i));
+    fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(Marks)) {
+        let mut masks = Masks {
+            branches: [0; BLOCKS],
+            leas: [0; BLOCKS],
+        };
+        let mut at = 0;
+        // Behind the last block there are the byte it looks at and the four of its last displacement.
+        while let Some(room) = hay.len().checked_sub(at + 5).filter(|room| *room >= 64) {
+            let len = (room & !63).min(16 * BLOCKS);
+            let part = &hay[at..at + len];
+            let ends = part.as_ptr_range();
+            // SAFETY: `len` is a multiple of 16 and not 0, and five more bytes of `hay` follow it.
+            unsafe { mark_displacements(ends.start, ends.end, &mut masks) };
+            let (branches, leas) = (masks.branches.as_chunks().0, masks.leas.as_chunks().0);
+            for (i, (branches, leas)) in branches.iter().zip(leas).take(len / 64).enumerate() {
+                let (branches, leas) = (joined(branches), joined(leas));
+                if branches | leas != 0 {
+                    let at = at + 64 * i + 2;
+                    found(Marks { at, branches, leas });
+                }
             }
-            while mask != 0 {
-                found(at + 2 + mask.trailing_zeros() as usize);
-                mask &= mask - 1;
-            }
-            from = block.wrapping_add(16);
+            at += len;
         }
+        Scalar.displacements(&hay[at..], &mut |marks| {
+            found(Marks {
+                at: at + marks.at,
+                ..marks
+            });
+        });
     }
 }
 
@@ -355,7 +381,8 @@ mod tests {
     #[test]
     fn agrees_with_plain_rust() {
         for seed in 0..20_000 {
-            let all = bytes(seed, (seed % 97) as usize);
+            let len = if seed % 500 == 0 { 5000 } else { seed % 197 };
+            let all = bytes(seed, len as usize);
             for hay in [&all[..], all.get(3..).unwrap_or(&[])] {
                 let (mut a, mut b) = (Vec::new(), Vec::new());
                 Scalar.syscalls(hay, &mut |i| a.push(i));
@@ -363,11 +390,16 @@ mod tests {
                 assert_eq!(a, b, "syscalls in {hay:02x?}");
                 a.clear();
                 b.clear();
-                Scalar.displacements(hay, &mut |i| a.push(i));
-                Sse2.displacements(hay, &mut |i| b.push(i));
-                a.sort_unstable();
-                b.sort_unstable();
-                assert_eq!(a, b, "displacements in {hay:02x?}");
+                let all = |search: &dyn Search| {
+                    let mut found = Vec::new();
+                    search.displacements(hay, &mut |marks| {
+                        marks.each(marks.branches, |i| found.push((i, false)));
+                        marks.each(marks.leas, |i| found.push((i, true)));
+                    });
+                    found.sort_unstable();
+                    found
+                };
+                assert_eq!(all(&Scalar), all(&Sse2), "displacements in {hay:02x?}");
             }
         }
     }

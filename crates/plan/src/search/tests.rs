@@ -43,14 +43,18 @@ fn system_calls_as_a_plain_loop_finds_them() {
 fn displacements_as_a_plain_loop_finds_them() {
     for len in 0..200 {
         let hay = bytes(len as u64 + 1000, len);
-        let expected: Vec<usize> = (2..(len + 1).saturating_sub(4))
-            .filter(|&i| match hay[i - 2..i] {
-                [_, 0xe8 | 0xe9] | [0x0f, 0x80..=0x8f] => true,
-                [0x8d, operand] => operand & 0xc7 == 5,
-                _ => false,
+        let expected: Vec<(usize, bool)> = (2..(len + 1).saturating_sub(4))
+            .filter_map(|i| match hay[i - 2..i] {
+                [_, 0xe8 | 0xe9] | [0x0f, 0x80..=0x8f] => Some((i, false)),
+                [0x8d, operand] if operand & 0xc7 == 5 => Some((i, true)),
+                _ => None,
             })
             .collect();
-        let mut found = collect(|found| Scalar.displacements(&hay, found));
+        let mut found = Vec::new();
+        Scalar.displacements(&hay, &mut |marks| {
+            marks.each(marks.branches, |i| found.push((i, false)));
+            marks.each(marks.leas, |i| found.push((i, true)));
+        });
         found.sort_unstable();
         assert_eq!(found, expected, "{hay:x?}");
     }
