@@ -171,6 +171,7 @@ static SYSCALL: [u128; 2] = [lanes(0x0f), lanes(0x05)];
 ///
 /// # Safety
 /// `from..end` is readable.
+#[inline(never)] // the build allows vector registers in it alone
 unsafe fn next_syscalls(mut from: *const u8, end: *const u8) -> (*const u8, u32) {
     let mut mask: u32;
     let mut saved = Saved([0; 5]);
