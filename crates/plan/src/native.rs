@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
+use crate::code::{Insn, Kind};
 use crate::ground::Ground;
 use crate::image::Image;
 use crate::plan::Native;
@@ -52,12 +53,21 @@ pub(crate) fn keep_native(
 fn is_taken(image: &Image<'_>, ground: &mut Ground<'_, '_>, reference: &Ref) -> bool {
     match reference.kind {
         RefKind::Lea => ground.branch(reference).is_some(),
-        // an immediate is the end of its instruction
         RefKind::Absolute => ground
             .insn_around(reference.from)
-            .is_some_and(|insn| insn.at < reference.from && insn.end() == reference.from + 4),
+            .is_some_and(|insn| is_immediate(&insn, reference.from)),
         RefKind::Data => !in_jump_table(image, ground, reference),
         _ => false,
+    }
+}
+
+/// Whether the four bytes at `from` are the immediate that ends `insn`.
+fn is_immediate(insn: &Insn, from: Va) -> bool {
+    let ends = insn.at < from && insn.end() == from + 4;
+    ends && match insn.kind {
+        Kind::Plain => true,
+        Kind::RipRelative { disp_at, .. } => insn.at + u64::from(disp_at) != from,
+        _ => false, // the distance that a branch goes
     }
 }
 

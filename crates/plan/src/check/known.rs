@@ -148,7 +148,7 @@ fn tables(image: &Image<'_>, wanted: &Wanted<'_>, window: &Window, known: &mut V
 /// moved every aligned word of data.
 fn pointers(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window], known: &mut Vec<Known>) {
     let mut add = |to: Va, from: Va| {
-        if wanted.has(to) && !is_inside_syscall(image, windows, to) {
+        if wanted.has(to) && !is_inside(image, windows, to) {
             known.push(Known::pointer(to, from));
         }
     };
@@ -177,14 +177,13 @@ fn pointers(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window], known: &
     }
 }
 
-/// Whether `at` is the second byte of a `syscall`. It makes no sense to go there, and in a large image some word
-/// of data will by chance equal its address.
-fn is_inside_syscall(image: &Image<'_>, windows: &[Window], at: Va) -> bool {
-    let before = windows
-        .iter()
-        .flat_map(|w| w.over(Span::new(at, 1)))
-        .find(|step| step.at < at);
-    before.is_some_and(|step| {
-        step.end() == at + 1 && bytes_from(image, step.at).starts_with(&[0x0f, 0x05])
-    })
+/// Whether `at` is neither an instruction's start nor behind a `lock` prefix. It makes no sense to go there, and in
+/// a large image that the linker left no relocations in, some word of data will by chance equal its address.
+fn is_inside(image: &Image<'_>, windows: &[Window], at: Va) -> bool {
+    let mut around = windows.iter().flat_map(|w| w.over(Span::new(at, 1)));
+    let Some(step) = around.next() else {
+        return false;
+    };
+    let skips_lock = at == step.at + 1 && bytes_from(image, step.at).starts_with(&[0xf0]);
+    !image.relocatable && step.at < at && !skips_lock
 }

@@ -1,5 +1,6 @@
 //! Code that some plan got wrong, each seen in a real program.
 
+use hotpatch_plan::addr::Va;
 use hotpatch_plan::image::Image;
 use hotpatch_plan::plan::{Native, Outcome, Plan, Tactics};
 
@@ -121,6 +122,36 @@ g:      .cfi_startproc
     );
     assert_eq!(natives(&plan), []);
     assert_eq!(refused(&plan), 0);
+}
+
+/// Programs that are loaded where the file says: a distance that equals the address.
+#[test]
+fn a_distance_by_chance_keeps_no_site() {
+    let source = "
+        .globl _start
+        .type _start, @function
+_start: .cfi_startproc
+        mov $1, %eax
+        syscall
+after:  cmp $-4095, %rax
+        .byte 0x48, 0x8b, 0x15 # mov rel(%rip), %rdx
+        .long HERE
+        mov $60, %eax
+        syscall
+        hlt
+        .cfi_endproc
+        .size _start, . - _start
+";
+    // The linker puts the code at 0x401000, `after` 7 bytes behind.
+    let plan = plan_linked("distance", &source.replace("HERE", "0x401007"), "-static");
+    assert_eq!(plan.sites[0].at + 2, Va(0x401007));
+    assert_eq!(natives(&plan), []);
+    // As an immediate it is the address.
+    let immediate = source
+        .replace("0x48, 0x8b, 0x15", "0x48, 0x81, 0xfa")
+        .replace("HERE", "0x401007");
+    let plan = plan_linked("immediate", &immediate, "-static");
+    assert!(matches!(natives(&plan)[..], [Native::AddressTaken { .. }]));
 }
 
 /// Zig programs, which are loaded where the file says: the words of a jump table lead to what follows a site.
