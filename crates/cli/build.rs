@@ -34,14 +34,8 @@ fn main() {
         target_dir: target_dir(&out),
     };
     let library = out.join(hotpatch_link::OBJECT);
-    let copied = match hotpatch_link::build(&options) {
-        Ok(object) => fs::copy(object, &library).map(drop),
-        Err(error) => {
-            println!("cargo::warning={}", error.to_string().replace('\n', " "));
-            fs::write(&library, b"")
-        }
-    };
-    copied.unwrap_or_else(|error| fail(&error.to_string()));
+    let object = hotpatch_link::build(&options).unwrap_or_else(|error| fail(&error.to_string()));
+    fs::copy(object, &library).unwrap_or_else(|error| fail(&error.to_string()));
     let bytes = fs::read(&library).unwrap_or_else(|error| fail(&error.to_string()));
     println!("cargo::rustc-env=HOTPATCH_LIBRARY={}", library.display());
     println!(

@@ -76,6 +76,7 @@ pub fn run(exec: &Exec) -> Result<Ended, Errno> {
             Err(_) => {
                 return Ok(wait(child, 0)
                     .ok()
+                    .flatten()
                     .and_then(ended)
                     .unwrap_or(Ended::Unknown));
             }
@@ -116,9 +117,9 @@ fn follow(child: Pid) -> Option<Ended> {
     loop {
         match wait(child, libc::WNOHANG | libc::WUNTRACED) {
             Err(_) => return Some(Ended::Unknown),
-            Ok(0) => return None,
-            Ok(status) if libc::WIFSTOPPED(status) => stop(libc::WSTOPSIG(status)),
-            Ok(status) => match ended(status) {
+            Ok(None) => return None,
+            Ok(Some(status)) if libc::WIFSTOPPED(status) => stop(libc::WSTOPSIG(status)),
+            Ok(Some(status)) => match ended(status) {
                 None => {}
                 ended => return ended,
             },
@@ -155,16 +156,16 @@ fn raise(signal: c_int) {
     unsafe { libc::raise(signal) };
 }
 
-/// `waitpid(2)` with its status as the kernel gives it: real-time signals have no name in `nix`.
-fn wait(child: Pid, options: c_int) -> Result<c_int, Errno> {
+/// `waitpid(2)` with its status as the kernel gives it, `None` where nothing happened yet: real-time signals have no name in `nix`.
+fn wait(child: Pid, options: c_int) -> Result<Option<c_int>, Errno> {
     let mut status = 0;
     loop {
         // SAFETY: `status` is ours and outlives the call.
         match unsafe { libc::waitpid(child.as_raw(), &raw mut status, options) } {
-            0 => return Ok(0),
+            0 => return Ok(None),
             -1 if Errno::last() == Errno::EINTR => {}
             -1 => return Err(Errno::last()),
-            _ => return Ok(status),
+            _ => return Ok(Some(status)),
         }
     }
 }
