@@ -16,13 +16,45 @@ pub trait Search {
     /// Calls `found` with every offset of four bytes that are, in little-endian order, a number in `within`, and
     /// with that number. In no particular order.
     fn words(&self, hay: &[u8], within: Range<u32>, found: &mut dyn FnMut(usize, u32)) {
-        let width = within.end.saturating_sub(within.start);
-        for (offset, bytes) in hay.windows(4).enumerate() {
-            let value = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
-            if value.wrapping_sub(within.start) < width {
-                found(offset, value);
+        let Some(last) = within
+            .end
+            .checked_sub(1)
+            .filter(|last| *last >= within.start)
+        else {
+            return;
+        };
+        let mut exact = |offset: usize| {
+            if let Some(bytes) = hay.get(offset..).and_then(<[u8]>::first_chunk) {
+                let value = u32::from_le_bytes(*bytes);
+                if within.contains(&value) {
+                    found(offset, value);
+                }
             }
+        };
+        // The bits that all numbers of the range have in common rule out most offsets, eight at a time.
+        let common = !u32::MAX
+            .checked_shr((within.start ^ last).leading_zeros())
+            .unwrap_or(0);
+        let lane = |i: usize| {
+            let mask = common.to_le_bytes()[i];
+            (lanes(mask), lanes(within.start.to_le_bytes()[i] & mask))
+        };
+        let (mask1, bits1) = lane(1);
+        let (mask2, bits2) = lane(2);
+        let (mask3, bits3) = lane(3);
+        let mut at = 0;
+        while let (Some(b1), Some(b2), Some(b3)) =
+            (word(hay, at + 1), word(hay, at + 2), word(hay, at + 3))
+        {
+            let differ = ((b1 & mask1) ^ bits1) | ((b2 & mask2) ^ bits2) | ((b3 & mask3) ^ bits3);
+            let mut hits = zero_lanes(differ);
+            while hits != 0 {
+                exact(at + (hits.trailing_zeros() / 8) as usize);
+                hits &= hits - 1;
+            }
+            at += 8;
         }
+        (at..hay.len()).for_each(exact);
     }
 }
 

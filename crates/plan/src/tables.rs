@@ -14,20 +14,27 @@ const BACK: usize = 24;
 pub(crate) struct Tables<'i> {
     data: Vec<(Span, &'i [u8])>,
     code: Vec<Span>,
+    /// From the first of `code` to the last.
+    around: Span,
     /// Ascending once all are noted.
     bases: Vec<Va>,
 }
 
 impl<'i> Tables<'i> {
     pub(crate) fn new(image: &'i Image<'_>) -> Self {
-        let data = image
-            .segments
-            .iter()
-            .map(|s| (Span::new(s.span.start, s.bytes.len() as u64), s.bytes))
-            .collect();
+        // Read-only data first: that is where most addresses point, and most tables are.
+        let mut segments: Vec<_> = image.segments.iter().collect();
+        segments.sort_by_key(|s| (s.executable, s.writable));
+        let data = segments.iter().map(|s| (s.stored(), s.bytes)).collect();
+        let (first, last) = (image.code.first(), image.code.last());
+        let around = Span {
+            start: first.map_or(Va(0), |span| span.start),
+            end: last.map_or(Va(0), |span| span.end),
+        };
         Self {
             data,
             code: image.code.clone(),
+            around,
             bases: Vec::new(),
         }
     }
@@ -61,7 +68,9 @@ impl<'i> Tables<'i> {
         let offset = usize::try_from(at.0 - span.start.0).ok()?;
         let word = i32::from_le_bytes(*bytes.get(offset..)?.first_chunk()?);
         let to = base.offset(word.into());
-        self.code.iter().any(|span| span.contains(to)).then_some(to)
+        // Most words of data lead nowhere near.
+        let leads_on = self.around.contains(to) && self.code.iter().any(|span| span.contains(to));
+        leads_on.then_some(to)
     }
 
     /// Where tables begin, ascending, once their entries have been read.

@@ -70,3 +70,34 @@ fn a_pair_is_found_at_every_offset_and_at_the_end() {
         assert_eq!(collect(|found| Scalar.syscalls(&hay, found)), [offset]);
     }
 }
+
+#[test]
+fn words_as_a_plain_loop_finds_them() {
+    let ranges = [
+        0x0500_0000..0x1000_0000,
+        0x0f05_0f00..0x0f05_10ff,
+        0x0f05_0f05..0x0f05_0f06,
+        0..u32::MAX,
+        0..0x100,
+        0xe000_0000..u32::MAX,
+        5..5,
+        7..3,
+    ];
+    for (seed, within) in ranges.into_iter().cycle().take(400).enumerate() {
+        let hay = bytes(
+            seed as u64,
+            seed % 61 + if seed % 9 == 0 { 2000 } else { 0 },
+        );
+        let all = hay.windows(4).enumerate();
+        let expected: Vec<(usize, u32)> = all
+            .map(|(offset, word)| (offset, u32::from_le_bytes(word.try_into().unwrap())))
+            .filter(|(_, value)| within.contains(value))
+            .collect();
+        let mut found = Vec::new();
+        Scalar.words(&hay, within.clone(), &mut |offset, value| {
+            found.push((offset, value))
+        });
+        found.sort_unstable();
+        assert_eq!(found, expected, "{within:x?} in {hay:x?}");
+    }
+}
