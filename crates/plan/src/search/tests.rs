@@ -81,7 +81,7 @@ fn words_as_a_plain_loop_finds_them() {
         0..0x100,
         0xe000_0000..u32::MAX,
         5..5,
-        7..3,
+        Range { start: 7, end: 3 },
     ];
     for (seed, within) in ranges.into_iter().cycle().take(400).enumerate() {
         let hay = bytes(
