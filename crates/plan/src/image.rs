@@ -75,9 +75,10 @@ pub struct Image<'a> {
     /// Whether it can be loaded anywhere (`ET_DYN`).
     pub relocatable: bool,
     headers: headers::Headers<'a>,
-    /// The last answers of `segment_at` and `code_at`: most questions come in runs about one place.
+    /// The last answers of `segment_at`, `code_at` and `fde_at`: most questions come in runs about one place.
     recent_segment: Cell<usize>,
     recent_code: Cell<usize>,
+    recent_fde: Cell<Option<frames::Fde>>,
     frames: OnceCell<frames::Frames<'a>>,
     symbols: OnceCell<symbols::Symbols<'a>>,
     pclntab: OnceCell<Option<pclntab::Pclntab<'a>>>,

@@ -91,6 +91,15 @@ impl<'a> Image<'a> {
 
     /// The FDE that covers `at`.
     pub(super) fn fde_at(&self, at: Va) -> Option<Fde> {
+        let recent = self.recent_fde.get().filter(|fde| fde.span.contains(at));
+        let found = recent.or_else(|| self.find_fde(at));
+        if found.is_some() {
+            self.recent_fde.set(found);
+        }
+        found
+    }
+
+    fn find_fde(&self, at: Va) -> Option<Fde> {
         let frames = self.frames();
         let last = frames.until(at).checked_sub(1)?;
         let (start, _) = frames.get(last)?;
