@@ -98,7 +98,7 @@ pub const REFUSED: [&str; 11] = [
 /// No tactic was asked.
 const NO_TACTIC: &str = "no-tactic";
 /// The kernel refused to map trampolines or to write.
-const NOT_APPLIED: &str = "not-applied";
+pub const NOT_APPLIED: &str = "not-applied";
 
 fn position(words: &[&str], word: &str) -> usize {
     words.iter().position(|w| *w == word).unwrap_or(0)

@@ -5,7 +5,7 @@ use core::fmt::{self, Write as _};
 
 use hotpatch_plan::plan::{Outcome, Refusal, Site, Tactic};
 
-use crate::counts::{Counts, native_name, refusal_name};
+use crate::counts::{Counts, NOT_APPLIED, native_name, refusal_name};
 use crate::line::Line;
 use crate::log::{LogLine, Sink, begin};
 
@@ -163,8 +163,8 @@ impl Report {
         }
     }
 
-    /// What became of a site, at `offset` of the file.
-    pub fn site(&mut self, path: &[u8], site: &Site, offset: Option<u64>) {
+    /// What became of a site, at `offset` of the file; a plan that was not `applied` left it as it was.
+    pub fn site(&mut self, path: &[u8], site: &Site, offset: Option<u64>, applied: bool) {
         if self.open("site") {
             self.path(path);
             let _ = write!(self.lines, r#","at":"{}""#, site.at);
@@ -172,6 +172,7 @@ impl Report {
                 let _ = write!(self.lines, r#","offset":"{offset:#x}""#);
             }
             let _ = match &site.outcome {
+                _ if !applied => write!(self.lines, r#","tactic":"refused","why":"{NOT_APPLIED}""#),
                 Outcome::Patched { tactic, .. } => {
                     write!(self.lines, r#","tactic":"{}""#, tactic.name())
                 }
@@ -289,7 +290,7 @@ mod tests {
             &Times::default(),
         );
         for site in &plan.sites {
-            report.site(b"/x", site, Some(8));
+            report.site(b"/x", site, Some(8), true);
         }
         report.total(1, &Counts::of(&plan), 5);
         let text = std::fs::read_to_string(&path).unwrap();

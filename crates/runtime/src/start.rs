@@ -350,15 +350,19 @@ impl Process<'_> {
         if loaded.from_memory && object.base.is_file() {
             done.note.push(b"read from memory");
         }
+        let mut applied = true;
         if !fitting.plan.edits.is_empty() {
             match self.apply(&loaded, &fitting.plan, &mut done.times) {
                 Ok(trampolines) => done.trampolines = Some(trampolines),
-                Err(failure) => return done.left_native(format_args!("{failure}")),
+                Err(failure) => {
+                    applied = false;
+                    done = done.left_native(format_args!("{failure}"));
+                }
             }
         }
         for site in &fitting.plan.sites {
             let offset = object::file_offset(self.maps, site.at.0.wrapping_add(loaded.bias));
-            report.site(path, site, offset);
+            report.site(path, site, offset, applied);
         }
         done
     }
