@@ -150,6 +150,22 @@ impl<'c, 'i> Ground<'c, 'i> {
         region.insns.get(index).copied()
     }
 
+    /// The regions that have a byte in `span`.
+    pub(crate) fn regions_in(&mut self, span: Span) -> Vec<Rc<Region>> {
+        let mut regions = Vec::new();
+        let mut at = span.start;
+        while at < span.end {
+            match self.code.region(at) {
+                Some(region) => {
+                    at = region.span.end.max(at + 1);
+                    regions.push(region);
+                }
+                None => at = at + 1,
+            }
+        }
+        regions
+    }
+
     /// The instruction that `at` is a byte of.
     pub(crate) fn insn_around(&mut self, at: Va) -> Option<Insn> {
         let region = self.code.region(at)?;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind};
 use crate::ground::Ground;
-use crate::image::Image;
+use crate::image::{FunctionSource, Image};
 use crate::plan::Native;
 use crate::refs::{Ref, RefKind};
 
@@ -55,20 +55,33 @@ fn is_taken(image: &Image<'_>, ground: &mut Ground<'_, '_>, reference: &Ref) -> 
         RefKind::Lea => ground.branch(reference).is_some(),
         RefKind::Absolute => ground
             .insn_around(reference.from)
-            .is_some_and(|insn| is_immediate(&insn, reference.from)),
-        RefKind::Data => !in_jump_table(image, ground, reference),
+            .is_some_and(|insn| is_immediate(image, &insn, reference.from)),
+        RefKind::Data => !is_go(image, reference.to) && !in_jump_table(image, ground, reference),
         _ => false,
     }
 }
 
-/// Whether the four bytes at `from` are the immediate that ends `insn`.
-fn is_immediate(insn: &Insn, from: Va) -> bool {
+/// Whether the four bytes at `from` are the immediate that ends `insn`, or the low half of one of 8 bytes.
+fn is_immediate(image: &Image<'_>, insn: &Insn, from: Va) -> bool {
+    let bytes = image.bytes(insn.span()).unwrap_or(&[]);
+    if let [0x48 | 0x49, 0xb8..=0xbf, .., a, b, c, d] = *bytes
+        && bytes.len() == 10
+    {
+        return insn.at + 2 == from && [a, b, c, d] == [0; 4];
+    }
     let ends = insn.at < from && insn.end() == from + 4;
     ends && match insn.kind {
         Kind::Plain => true,
         Kind::RipRelative { disp_at, .. } => insn.at + u64::from(disp_at) != from,
         _ => false, // the distance that a branch goes
     }
+}
+
+/// Whether `at` lies in a function of Go's table. Of those nothing but the start is ever written down as a word.
+fn is_go(image: &Image<'_>, at: Va) -> bool {
+    image
+        .function_at(at)
+        .is_some_and(|f| f.source == FunctionSource::Pclntab)
 }
 
 /// Whether the words beside the reference lead into the same function.

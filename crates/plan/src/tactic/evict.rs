@@ -18,17 +18,37 @@ pub(super) fn evict(
     insn: &Insn,
 ) -> Result<Vec<Proposal>, Refusal> {
     ground.free_to_take(draft, insn.span())?;
-    let (region, _) = ground.place(insn.at)?;
-    if let Some(at) = ground.unknown_jump(insn.at) {
-        return Err(Refusal::UnknownJump { at });
+    let (own, _) = ground.place(insn.at)?;
+    let mut refusal = None;
+    // A function that jumps nobody knows where leaves its neighbours as they are.
+    let neighbours = ground.regions_in(reach(insn.at));
+    let regions = neighbours.iter().filter(|r| r.span != own.span);
+    for region in [&own].into_iter().chain(regions) {
+        if let Some(at) = ground.unknown_jump(region.span.start) {
+            refusal = refusal.or(Some(Refusal::UnknownJump { at }));
+            continue;
+        }
+        if let Some(proposal) = evict_from(ground, draft, insn, &region.insns) {
+            return Ok([proposal].into());
+        }
     }
+    Err(refusal.unwrap_or(Refusal::NoRoom))
+}
+
+/// A stone for `insn` in place of some of `insns`.
+fn evict_from(
+    ground: &mut Ground<'_, '_>,
+    draft: &Draft,
+    insn: &Insn,
+    insns: &[Insn],
+) -> Option<Proposal> {
     let window = reach(insn.at);
-    for (i, first) in region.insns.iter().enumerate() {
+    for (i, first) in insns.iter().enumerate() {
         let stone = first.at + STONE;
         if stone < window.start || stone >= window.end {
             continue;
         }
-        let Ok((mut proposal, room)) = run_out(ground, draft, &region.insns[i..], STONE) else {
+        let Ok((mut proposal, room)) = run_out(ground, draft, &insns[i..], STONE) else {
             continue;
         };
         if room.overlaps(insn.span()) || first.span().overlaps(insn.span()) {
@@ -48,7 +68,7 @@ pub(super) fn evict(
         let (trampoline, edits) = stand_on(insn, room.start, 1);
         proposal.trampolines.push(trampoline);
         proposal.edits.extend(edits);
-        return Ok([proposal].into());
+        return Some(proposal);
     }
-    Err(Refusal::NoRoom)
+    None
 }

@@ -2,7 +2,7 @@
 
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::image::Image;
-use hotpatch_plan::plan::{Native, Outcome, Plan, Tactics};
+use hotpatch_plan::plan::{Native, Outcome, Plan, Tactic, Tactics};
 
 use super::files::{run, scratch};
 use super::planned;
@@ -240,4 +240,47 @@ word:   .quad 0
     );
     assert_eq!(plan.sites.len(), 1);
     assert_eq!(refused(&plan), 0);
+}
+
+/// A pattern matcher in a Rust program: its function jumps nobody knows where, so that no code of it may move,
+/// but the next one's may.
+#[test]
+fn a_neighbour_makes_room_for_a_function_that_jumps_anywhere() {
+    let plan = plan_of(
+        "neighbour",
+        "
+        .globl f
+        .type f, @function
+f:      .cfi_startproc
+        lea 1f(%rip), %rax
+2:      inc %ecx
+        imul %rcx, %rax
+        jmp *%rax
+        .rept 20
+        lea 1(%r15), %r12
+        .endr
+1:      xor %r10d, %r10d
+        syscall
+        jmp 2b
+        .cfi_endproc
+        .size f, . - f
+        .globl g
+        .type g, @function
+g:      .cfi_startproc
+        mov %rdi, %rax
+        mov %rsi, %rbx
+        mov %rdx, %rcx
+        mov %rdi, %rsi
+        ret
+        .cfi_endproc
+        .size g, . - g
+",
+    );
+    assert!(matches!(
+        plan.sites[0].outcome,
+        Outcome::Patched {
+            tactic: Tactic::Evict,
+            ..
+        }
+    ));
 }
