@@ -1,0 +1,59 @@
+//! The command with a cache of its own.
+
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use tempfile::TempDir;
+
+/// A place where the command keeps its library during one test.
+pub struct Place {
+    pub dir: TempDir,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().expect("a temporary directory"),
+        }
+    }
+
+    /// Where the library is to be.
+    #[allow(
+        dead_code,
+        reason = "each file of tests is a program of its own and uses its part"
+    )]
+    pub fn cache(&self) -> PathBuf {
+        self.dir
+            .path()
+            .canonicalize()
+            .expect("a path")
+            .join("hotpatch")
+    }
+
+    /// The command, ready to be given arguments.
+    pub fn hotpatch(&self) -> Command {
+        let mut command = Command::new(assert_cmd::cargo::cargo_bin!("hotpatch"));
+        command
+            .env("XDG_CACHE_HOME", self.dir.path())
+            .env_remove("LD_PRELOAD")
+            .env("NO_COLOR", "1");
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LIBHOTPATCH_") {
+                command.env_remove(name);
+            }
+        }
+        command
+    }
+
+    /// Runs it to its end.
+    pub fn output(&self, args: &[&str]) -> Output {
+        self.hotpatch()
+            .args(args)
+            .output()
+            .expect("hotpatch starts")
+    }
+}
+
+pub fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}

@@ -1,0 +1,75 @@
+//! What the command says of itself.
+
+mod common;
+
+use common::{Place, text};
+
+const HELP: &str = "\
+Turns the system calls of a running program into jumps to trampolines
+
+Usage: hotpatch <COMMAND>
+
+Commands:
+  run      Run a program with its system calls patched
+  inspect  Plan files without running anything, and show what would become of each system call
+  lib      Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
+
+Options:
+  -h, --help     Print help
+  -V, --version  Print version
+
+Examples:
+  hotpatch run -v -- ls -l           run ls, then show what was patched
+  hotpatch run --log calls.log make  the same for a whole build, into a file
+  hotpatch inspect /bin/bash         what would be patched, without running it
+  LD_PRELOAD=$(hotpatch lib) ls      the library alone
+
+Each command has more in its own help: hotpatch run --help
+";
+
+#[test]
+fn help_is_this() {
+    let output = Place::new().output(&["--help"]);
+    assert!(output.status.success());
+    assert_eq!(text(&output.stdout), HELP);
+}
+
+#[test]
+fn each_command_has_examples() {
+    for command in ["run", "inspect"] {
+        let output = Place::new().output(&[command, "--help"]);
+        let shown = text(&output.stdout);
+        assert!(
+            output.status.success() && shown.contains(&format!("Examples:\n  hotpatch {command} ")),
+            "{shown}"
+        );
+        assert!(shown.contains("Exit status: "), "{shown}");
+    }
+}
+
+#[test]
+fn the_version_is_the_packages() {
+    let output = Place::new().output(&["--version"]);
+    assert_eq!(
+        text(&output.stdout),
+        format!("hotpatch {}\n", env!("CARGO_PKG_VERSION"))
+    );
+}
+
+#[test]
+fn a_typing_error_gets_a_suggestion() {
+    let output = Place::new().output(&["inspct"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(
+        text(&output.stderr).contains("inspect"),
+        "{}",
+        text(&output.stderr)
+    );
+}
+
+#[test]
+fn without_a_command_there_is_help() {
+    let output = Place::new().output(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("Usage: hotpatch <COMMAND>"));
+}
