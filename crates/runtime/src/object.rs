@@ -68,31 +68,39 @@ pub fn objects<'m>(maps: &[Mapping<'m>]) -> Vec<Object<'m>> {
 
 impl<'m> Object<'m> {
     /// The file's name as its owner wrote it, a newline as a newline.
+    ///
+    /// The kernel writes `\012` for a newline, but nothing else for a name that holds these four characters: who
+    /// of the two has the right inode number decides.
     #[must_use]
     pub fn path(&self) -> Vec<u8> {
-        maps::unescape(self.base.name)
+        let raw = self.base.name;
+        let plain = maps::unescape(raw);
+        let is_it = |name: &[u8]| {
+            CString::new(name)
+                .is_ok_and(|n| sys::status(&n).is_ok_and(|s| s.st_ino == self.base.inode))
+        };
+        if plain != raw && !is_it(&plain) && is_it(raw) {
+            raw.to_vec()
+        } else {
+            plain
+        }
     }
 
     /// Opens the file that is mapped here: not one that has taken its name since.
     #[must_use]
     pub fn open(&self) -> Option<File> {
-        let plain = maps::unescape(self.base.name);
-        [plain, self.base.name.to_vec()]
-            .into_iter()
-            .find_map(|name| {
-                let fd = Fd::open(&CString::new(name).ok()?, Open::Read).ok()?;
-                let status = fd.status().ok()?;
-                let same =
-                    status.st_ino == self.base.inode && device(status.st_dev) == self.base.device;
-                let len = usize::try_from(status.st_size)
-                    .ok()
-                    .filter(|&len| len > 0)?;
-                if status.st_mode & S_IFMT != S_IFREG {
-                    return None;
-                }
-                let at = fd.map(len).ok()?;
-                Some(File { at, len, same })
-            })
+        let name = CString::new(self.path()).ok()?;
+        // Looked at before it is opened: to open a device is to do something to it.
+        let status = sys::status(&name).ok()?;
+        let len = usize::try_from(status.st_size)
+            .ok()
+            .filter(|&len| len > 0)?;
+        if status.st_mode & S_IFMT != S_IFREG {
+            return None;
+        }
+        let same = status.st_ino == self.base.inode && device(status.st_dev) == self.base.device;
+        let at = Fd::open(&name, Open::Read).ok()?.map(len).ok()?;
+        Some(File { at, len, same })
     }
 }
 

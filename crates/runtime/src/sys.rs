@@ -143,15 +143,6 @@ impl Fd {
         retry(|| unsafe { call(k::__NR_pwrite64, arguments) })
     }
 
-    /// What is known of the file.
-    pub fn status(&self) -> Result<k::stat> {
-        // SAFETY: all zeros is a `stat`.
-        let mut stat: k::stat = unsafe { core::mem::zeroed() };
-        // SAFETY: writes to `stat`.
-        unsafe { call(k::__NR_fstat, [self.0 as usize, (&raw mut stat).addr()]) }?;
-        Ok(stat)
-    }
-
     /// Maps `len` bytes of the file to read, private; never written through.
     pub fn map(&self, len: usize) -> Result<*const u8> {
         let arguments = [
@@ -351,24 +342,22 @@ pub fn now() -> u64 {
     time.tv_sec.cast_unsigned() * 1_000_000_000 + time.tv_nsec.cast_unsigned()
 }
 
-/// How many threads the process has, 1 where it cannot be told.
-#[must_use]
-pub fn threads() -> u32 {
+/// What is known of the file at `path`, without opening it.
+pub fn status(path: &CStr) -> Result<k::stat> {
     // SAFETY: all zeros is a `stat`.
     let mut stat: k::stat = unsafe { core::mem::zeroed() };
     let at = k::AT_FDCWD as isize as usize;
-    let arguments = [
-        at,
-        c"/proc/self/task".as_ptr().addr(),
-        (&raw mut stat).addr(),
-        0,
-    ];
+    let arguments = [at, path.as_ptr().addr(), (&raw mut stat).addr(), 0];
     // SAFETY: reads the path, writes to `stat`.
-    match unsafe { call(k::__NR_newfstatat, arguments) } {
-        // `.`, `..` and one directory for each thread
-        Ok(_) => (stat.st_nlink as u32).saturating_sub(2).max(1),
-        Err(_) => 1,
-    }
+    unsafe { call(k::__NR_newfstatat, arguments) }?;
+    Ok(stat)
+}
+
+/// How many threads the process has, 1 where it cannot be told.
+#[must_use]
+pub fn threads() -> u32 {
+    // `.`, `..` and one directory for each thread
+    status(c"/proc/self/task").map_or(1, |stat| (stat.st_nlink as u32).saturating_sub(2).max(1))
 }
 
 /// The soft limit of the stack's size in bytes.
