@@ -3,6 +3,8 @@
 //! Too much here costs a tactic, too little breaks a program: what looks like a reference counts as one, and
 //! who wants to change it asks [`Ref::insn`] first.
 
+mod windows;
+
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
@@ -11,6 +13,7 @@ use crate::code::{Code, Insn, Kind, Region, Trust};
 use crate::image::Image;
 use crate::search::Search;
 use crate::tables::{self, Tables};
+use windows::Windows;
 
 /// How far a branch with a 1-byte displacement reaches, with its own length.
 const SHORT: u64 = 130;
@@ -393,53 +396,5 @@ impl Found<'_> {
             Some(region) => Some(region.span.start.max(rest.start)),
             None => Some(at + 1),
         }
-    }
-}
-
-/// Spans of code, and for each 64-byte block from the first to the last whether one of them touches it.
-struct Windows<'w> {
-    spans: &'w [Span],
-    first: u64,
-    blocks: Vec<u64>,
-}
-
-impl<'w> Windows<'w> {
-    fn new(spans: &'w [Span]) -> Self {
-        let first = spans.first().map_or(0, |span| span.start.0 >> 6);
-        let last = spans.last().map_or(0, |span| span.end.0 >> 6);
-        let mut blocks = alloc::vec![0u64; usize::try_from((last - first) / 64 + 1).unwrap_or(0)];
-        for span in spans.iter().filter(|span| !span.is_empty()) {
-            for block in span.start.0 >> 6..=(span.end.0 - 1) >> 6 {
-                let bit = block - first;
-                if let Some(word) = usize::try_from(bit / 64)
-                    .ok()
-                    .and_then(|i| blocks.get_mut(i))
-                {
-                    *word |= 1 << (bit % 64);
-                }
-            }
-        }
-        Self {
-            spans,
-            first,
-            blocks,
-        }
-    }
-
-    /// False for most addresses outside, at little cost.
-    fn may_contain(&self, at: Va) -> bool {
-        let bit = (at.0 >> 6).wrapping_sub(self.first);
-        usize::try_from(bit / 64)
-            .ok()
-            .and_then(|i| self.blocks.get(i))
-            .is_some_and(|word| word >> (bit % 64) & 1 != 0)
-    }
-
-    fn contain(&self, at: Va) -> bool {
-        self.may_contain(at)
-            && self
-                .spans
-                .get(self.spans.partition_point(|span| span.end <= at))
-                .is_some_and(|span| span.contains(at))
     }
 }

@@ -3,17 +3,19 @@
 //! Where the bounds of a function are known, all of it is decoded from its start. Elsewhere a region is a
 //! window around what was asked: decoding whole sections would cost more than all the rest of a plan.
 
+mod section;
+
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::ops::{Bound, Range};
+use core::ops::Bound;
 
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind};
-use crate::decode::Reader;
 use crate::image::{Function, Image};
 use crate::refs::Far;
 use crate::vote;
+use section::{Section, decode_run};
 
 /// How far a window reaches to either side of what was asked, in bytes.
 const WINDOW: u64 = 512;
@@ -374,55 +376,4 @@ impl<'i> Code<'i> {
             self.insert(run, trust);
         }
     }
-}
-
-/// A span of code and its bytes.
-#[derive(Clone, Copy)]
-struct Section<'i> {
-    span: Span,
-    bytes: &'i [u8],
-    /// All of the image, code and data.
-    image: Span,
-}
-
-impl<'i> Section<'i> {
-    fn reader(&self) -> Reader<'i> {
-        Reader::new(self.bytes, self.span.start).within(self.image)
-    }
-
-    /// Offset of an address at or after the section's start.
-    fn offset(&self, at: Va) -> usize {
-        usize::try_from(at.0.saturating_sub(self.span.start.0))
-            .unwrap_or(usize::MAX)
-            .min(self.bytes.len())
-    }
-
-    fn offsets(&self, span: Span) -> Range<usize> {
-        self.offset(span.start)..self.offset(span.end)
-    }
-
-    fn va(&self, offset: usize) -> Va {
-        self.span.start + offset as u64
-    }
-}
-
-/// Decodes `range` into `insns` while `keep` says so; the offset reached. An instruction that would pass the
-/// range's end is not kept.
-fn decode_run(
-    reader: &mut Reader<'_>,
-    range: Range<usize>,
-    insns: &mut Vec<Insn>,
-    mut keep: impl FnMut(&Insn) -> bool,
-) -> usize {
-    let mut at = range.start;
-    while at < range.end {
-        match reader.next_at(at) {
-            Some(insn) if at + usize::from(insn.len) <= range.end && keep(&insn) => {
-                at += usize::from(insn.len);
-                insns.push(insn);
-            }
-            _ => break,
-        }
-    }
-    at
 }
