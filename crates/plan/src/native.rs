@@ -3,7 +3,8 @@
 use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
-use crate::code::{Insn, Kind};
+use crate::code::Insn;
+use crate::decode::{Map, Reader};
 use crate::ground::Ground;
 use crate::image::{FunctionSource, Image};
 use crate::plan::Native;
@@ -61,20 +62,26 @@ fn is_taken(image: &Image<'_>, ground: &mut Ground<'_, '_>, reference: &Ref) -> 
     }
 }
 
-/// Whether the four bytes at `from` are the immediate that ends `insn`, or the low half of one of 8 bytes.
+/// Whether the four bytes at `from` are an immediate that `insn` loads, adds or compares with, or the low half of
+/// one of 8 bytes. What it multiplies or masks with is no address.
 fn is_immediate(image: &Image<'_>, insn: &Insn, from: Va) -> bool {
     let bytes = image.bytes(insn.span()).unwrap_or(&[]);
-    if let [0x48 | 0x49, 0xb8..=0xbf, .., a, b, c, d] = *bytes
+    let Some(form) = Reader::new(bytes, insn.at).form_at(0) else {
+        return false;
+    };
+    if let (Map::One, 0xb8..=0xbf, [.., a, b, c, d]) = (form.map, form.opcode, bytes)
         && bytes.len() == 10
     {
-        return insn.at + 2 == from && [a, b, c, d] == [0; 4];
+        return insn.at + 2 == from && [a, b, c, d] == [&0; 4];
     }
-    let ends = insn.at < from && insn.end() == from + 4;
-    ends && match insn.kind {
-        Kind::Plain => true,
-        Kind::RipRelative { disp_at, .. } => insn.at + u64::from(disp_at) != from,
-        _ => false, // the distance that a branch goes
-    }
+    let takes = match (form.map, form.opcode) {
+        // add, sub, cmp, push, mov
+        (Map::One, 0x05 | 0x2d | 0x3d | 0x68 | 0xb8..=0xbf | 0xc7) => true,
+        (Map::One, 0x81) => matches!(form.reg(), 0 | 5 | 7),
+        (Map::One, 0x8d) => !form.is_rip_relative(), // lea
+        _ => false,
+    };
+    takes && insn.at < from && insn.end() == from + 4
 }
 
 /// Whether `at` lies in a function of Go's table. Of those nothing but the start is ever written down as a word.

@@ -152,6 +152,10 @@ after:  cmp $-4095, %rax
         .replace("HERE", "0x401007");
     let plan = plan_linked("immediate", &immediate, "-static");
     assert!(matches!(natives(&plan)[..], [Native::AddressTaken { .. }]));
+    // Nobody multiplies with an address: 0x01010101 is a constant of its own.
+    let factor = immediate.replace("0x48, 0x81, 0xfa", "0x48, 0x69, 0xd2");
+    let plan = plan_linked("factor", &factor, "-static");
+    assert_eq!(natives(&plan), []);
 }
 
 /// Zig programs, which are loaded where the file says: the words of a jump table lead to what follows a site.
