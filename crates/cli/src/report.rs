@@ -177,14 +177,17 @@ impl Row {
 
 impl Summary {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let mut heads = vec!["file", "times", "sites"];
+        let mut heads = vec!["file", "sites"];
         heads.extend(Tactic::ALL.map(Tactic::name));
         heads.extend(["native", "refused", "µs"]);
         let mut table = Table::new(&heads);
         let mut total = Row::default();
         for (path, row) in &self.rows {
-            table.row(row.cells((printable(path), NAME), Style::new()));
-            total.times += row.times;
+            let mut name = printable(path);
+            if row.times > 1 {
+                name.push_str(&format!(" ({} times)", row.times));
+            }
+            table.row(row.cells((name, NAME), Style::new()));
             total.sites += row.sites;
             total.native += row.native;
             total.refused += row.refused;
@@ -194,6 +197,7 @@ impl Summary {
             }
         }
         table.row(total.cells(("total".to_owned(), STRONG), STRONG));
+        table.leave_out("0", &["sites", "refused"]);
         table.write(out)?;
         for (path, row) in &self.rows {
             if let Some(note) = &row.note {
@@ -222,7 +226,7 @@ impl Summary {
 
 impl Row {
     fn cells(&self, first: crate::style::Cell, style: Style) -> Vec<crate::style::Cell> {
-        let mut cells = vec![first, count(self.times, style), count(self.sites, style)];
+        let mut cells = vec![first, count(self.sites, style)];
         cells.extend(self.tactics.map(|n| count(n, style)));
         cells.extend([
             count(self.native, style),

@@ -60,6 +60,29 @@ impl Table {
         }
     }
 
+    /// Leaves out the columns in which every count is `nothing`, but for those of the heads in `keep`.
+    pub fn leave_out(&mut self, nothing: &str, keep: &[&str]) {
+        let Some((heads, body)) = self.rows.split_first() else {
+            return;
+        };
+        let tells = |column: usize, head: &str| {
+            column == 0
+                || keep.contains(&head)
+                || body
+                    .iter()
+                    .any(|row| row.get(column).is_some_and(|(text, _)| text != nothing))
+        };
+        let kept: Vec<bool> = heads
+            .iter()
+            .enumerate()
+            .map(|(column, (head, _))| tells(column, head))
+            .collect();
+        for row in &mut self.rows {
+            let mut columns = kept.iter();
+            row.retain(|_| columns.next().copied().unwrap_or(true));
+        }
+    }
+
     /// Adds a row below.
     pub fn row(&mut self, cells: Vec<Cell>) {
         self.rows.push(cells);
@@ -109,6 +132,26 @@ mod tests {
         assert_eq!(
             String::from_utf8(out.into_inner()).unwrap(),
             "file  sites\nä         7\n"
+        );
+    }
+
+    #[test]
+    fn a_column_that_tells_nothing_is_left_out() {
+        let mut table = Table::new(&["file", "sites", "direct", "stone"]);
+        for n in [0, 3] {
+            table.row(vec![
+                ("x".to_owned(), NAME),
+                count(0, NAME),
+                count(0, NAME),
+                count(n, NAME),
+            ]);
+        }
+        table.leave_out("0", &["sites"]);
+        let mut out = anstream::StripStream::new(Vec::new());
+        table.write(&mut out).unwrap();
+        assert_eq!(
+            String::from_utf8(out.into_inner()).unwrap().lines().next(),
+            Some("file  sites  stone")
         );
     }
 

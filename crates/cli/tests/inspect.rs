@@ -38,7 +38,7 @@ fn the_table_counts_every_site() {
     let shown = text(&output.stdout);
     let lines: Vec<&str> = shown.lines().collect();
     let heads: Vec<&str> = lines[0].split_whitespace().collect();
-    assert_eq!(heads[..3], ["file", "sites", "direct"]);
+    assert_eq!(heads[..2], ["file", "sites"]);
     assert_eq!(lines[1].split_whitespace().nth(1), Some("1"));
     assert_eq!(lines.len(), 2);
 }

@@ -296,3 +296,29 @@ fn a_stop_is_shared_and_so_is_what_ends_it() {
     signal(&child, Signal::SIGCONT);
     assert_eq!(child.wait().unwrap().code(), Some(5));
 }
+
+#[test]
+fn a_strict_run_that_does_not_happen_says_why() {
+    let place = Place::new();
+    let output = place.output(&[
+        "run",
+        "--strict",
+        "--tactics",
+        "direct",
+        "--",
+        "echo",
+        "ran",
+    ]);
+    assert_eq!(output.status.code(), Some(127));
+    assert!(output.stdout.is_empty());
+    assert!(
+        text(&output.stderr).contains("sites refused"),
+        "{}",
+        text(&output.stderr)
+    );
+    let output = place.output(&["run", "--strict", "--", "echo", "ran"]);
+    assert_eq!(
+        (text(&output.stdout), text(&output.stderr)),
+        ("ran\n".to_owned(), String::new())
+    );
+}

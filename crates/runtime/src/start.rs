@@ -188,7 +188,13 @@ fn run(passed: Passed) -> Verdict {
     }
     report.total(sum.files, &sum.counts, us);
     if config.strict && (sum.counts.refusals() > 0 || sum.failed > 0) {
-        log.say(format_args!(
+        // A program that ends before it began must say why, even where the log is silenced.
+        let aloud = if stderr && !log.is_open() {
+            Sink::open(&Target::Stderr).unwrap_or_default()
+        } else {
+            log
+        };
+        aloud.say(format_args!(
             "LIBHOTPATCH_STRICT: {} sites refused, {} files left native: the program does not run",
             sum.counts.refusals(),
             sum.failed

@@ -86,6 +86,7 @@ impl<'a> Summary<'a> {
                 STRONG,
             ));
         }
+        self.table.leave_out("0", &["sites", "refused"]);
         self.table.write(out)
     }
 }
