@@ -10,7 +10,7 @@ use hotpatch_plan::Options;
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::check::check;
 use hotpatch_plan::image::Image;
-use hotpatch_plan::plan::{Outcome, Plan, Tactic, Tactics};
+use hotpatch_plan::plan::{Outcome, Plan, Site, Tactic, Tactics};
 use hotpatch_plan::search::Scalar;
 
 /// Files that differ in how they were made: shared, static, by other compilers, without symbols.
@@ -56,6 +56,12 @@ fn judge(path: &Path, tactics: Tactics, bias: u64, count: &mut Count) -> Vec<Str
     let plan = hotpatch_plan::plan(&image, &options);
     let planned = start.elapsed();
     count.add(&plan);
+    if tactics == Tactics::ALL {
+        let left = |s: &&Site| !matches!(s.outcome, Outcome::Patched { .. });
+        for site in plan.sites.iter().filter(left) {
+            println!("{}: {site:?}", path.display());
+        }
+    }
     let base = Va(image.span().end.0.next_multiple_of(0x1000));
     let emission = match plan.emit(&image, base, bias) {
         Ok(emission) => emission,
