@@ -259,7 +259,7 @@ impl<'i> Code<'i> {
             let site = self.sites.get(next).map(|site| section.offset(*site));
             let lead = site.filter(|site| *site < last && settled.is_none_or(|s| s > *site));
             let lead = lead.filter(|_| end < last);
-            from = match (missed, lead) {
+            let next_run = match (missed, lead) {
                 (Some(_), _) | (None, Some(_)) => {
                     let site = site.unwrap_or(last);
                     let lead = vote::lead_in(&mut reader, site);
@@ -268,6 +268,8 @@ impl<'i> Code<'i> {
                 }
                 (None, None) => settled.unwrap_or(last),
             };
+            // A site that does not fit before the next region cannot be decoded: on, or this would not end.
+            from = next_run.max(from + 1);
             while run
                 .last()
                 .is_some_and(|insn| section.offset(insn.end()) > from)

@@ -46,3 +46,28 @@ fn mangled_files_with_unwind_tables_are_planned_or_refused() {
     .run();
     assert!(files > 3, "the budget is spent on files");
 }
+
+/// Text with too many sites to be code, and none of it known: what a sweep believes contradicts itself.
+#[test]
+fn noise_is_planned_or_refused() {
+    let mut sites = 0;
+    arbtest::arbtest(|u| {
+        let mut text = Vec::new();
+        for _ in 0..u.int_in_range(20..=300)? {
+            match u.int_in_range(0..=3)? {
+                0 => text.extend_from_slice(&[0x0f, 0x05]),
+                1 => text.extend_from_slice(&[0x74, u.arbitrary()?]),
+                2 => text.extend_from_slice(&[0x48, 0x89, 0xc0 | u.int_in_range(0..=63)?]),
+                _ => text.push(u.arbitrary()?),
+            }
+        }
+        let start = Instant::now();
+        sites += mangle::survives(&synthetic::elf(&text, &[]));
+        assert!(start.elapsed() < LONGEST, "took {:?}", start.elapsed());
+        Ok(())
+    })
+    .size_min(1 << 11)
+    .budget_ms(2_000)
+    .run();
+    assert!(sites > 50, "some of it looks like code: {sites}");
+}
