@@ -24,6 +24,6 @@ fuzz_target!(|data: &[u8]| {
     };
     for tactics in ladders() {
         let (plan, _) = planned(&program, tactics, place);
-        assert_eq!(plan.sites.len(), program.sites.len());
+        assert!(!place.bounds || plan.sites.len() == program.sites.len());
     }
 });

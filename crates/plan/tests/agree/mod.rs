@@ -37,13 +37,12 @@ pub fn agrees(u: &mut Unstructured<'_>, count: &mut Count) -> Result<()> {
     let mut seen = Vec::new();
     for tactics in ladders() {
         let (plan, emission) = planned(&program, tactics, place);
-        assert_eq!(
-            plan.sites.len(),
-            program.sites.len(),
+        assert!(
+            !place.bounds || plan.sites.len() == program.sites.len(),
             "finds all sites\n{}",
             listing(&program)
         );
-        if tactics == Tactics::ALL {
+        if tactics == Tactics::ALL && place.bounds {
             count.sites += plan.sites.len();
             count.patched += patched(&plan);
         }

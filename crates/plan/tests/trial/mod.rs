@@ -18,6 +18,8 @@ pub struct Place {
     pub bias: u64,
     /// Bytes between the image and its trampolines.
     pub gap: u64,
+    /// The image says where functions begin and end.
+    pub bounds: bool,
 }
 
 impl Place {
@@ -25,7 +27,8 @@ impl Place {
     pub fn draw(u: &mut Unstructured<'_>) -> Result<Self> {
         let bias = *u.choose(&[0x5555_1234_0000, 0x5555_f234_0000])?;
         let gap = *u.choose(&[0, 0x1000_0000, 0x7f00_0000])?;
-        Ok(Self { bias, gap })
+        let bounds = u.ratio(3, 4)?;
+        Ok(Self { bias, gap, bounds })
     }
 }
 
@@ -42,7 +45,12 @@ pub fn ladders() -> impl Iterator<Item = Tactics> {
 /// # Panics
 /// If the plan is faulty, with the faults and the plan.
 pub fn planned(program: &Program, tactics: Tactics, place: Place) -> (Plan, Emission) {
-    let file = elf(&program.text, &program.functions);
+    let functions = if place.bounds {
+        &program.functions[..]
+    } else {
+        &[]
+    };
+    let file = elf(&program.text, functions);
     let image = Image::from_file(&file).expect("the file is well-formed");
     let options = Options {
         tactics,
