@@ -10,12 +10,15 @@ use crate::draft::{Draft, Proposal};
 use crate::ground::Ground;
 use crate::image::Image;
 use crate::native::keep_native;
-use crate::pad::{Pad, pads as pads_of};
+use crate::pad::{self, Pad, pads as pads_of};
 use crate::plan::{Native, Outcome, Plan, Refusal, Site, Tactic};
 use crate::tactic::{one_stone, propose};
 
 /// How far a chain of stones can lead.
 const FAR: u64 = 560;
+
+/// How far what moves along with a site can lie from it.
+const NEAR: u64 = 96;
 
 /// How many branches may have to move one because of the other.
 const MAX_DEPTH: usize = 6;
@@ -37,16 +40,21 @@ pub fn choose<'i>(
     };
     let mut windows: Vec<Span> = early.iter().map(|e| e.pad).collect();
     let mut settled = early.iter().map(|e| e.site).peekable();
+    let mut wide = Vec::new();
     for &at in sites {
-        windows.push(match settled.next_if_eq(&at) {
-            Some(_) => Span::new(at + 2, 1),
-            None => Span {
-                start: at - FAR,
-                end: at + FAR,
-            },
-        });
+        if settled.next_if_eq(&at).is_some() {
+            windows.push(Span::new(at + 2, 1));
+            continue;
+        }
+        let around = |far| Span {
+            start: at - far,
+            end: at + far,
+        };
+        windows.push(around(NEAR));
+        pad::may_pad(image, around(FAR), |span| windows.push(span));
+        wide.push(around(FAR));
     }
-    let mut ground = Ground::new(image, options, code, windows);
+    let mut ground = Ground::new(image, options, code, windows, &wide);
     let native = keep_native(image, &mut ground, sites);
     let mut draft = Draft::default();
     for stone in early {

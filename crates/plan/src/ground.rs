@@ -51,6 +51,7 @@ impl<'c, 'i> Ground<'c, 'i> {
         options: &'c Options<'c>,
         code: &'c mut Code<'i>,
         windows: Vec<Span>,
+        wide: &[Span],
     ) -> Self {
         let mut forbidden = Taken::default();
         options
@@ -65,7 +66,7 @@ impl<'c, 'i> Ground<'c, 'i> {
             });
         }
         let windows = merged(windows);
-        let refs = refs(image, options.search, code, &windows);
+        let refs = refs(image, options.search, code, &windows, wide);
         Self {
             image,
             options,
@@ -82,7 +83,13 @@ impl<'c, 'i> Ground<'c, 'i> {
         let mut windows = self.windows.clone();
         windows.extend(more);
         self.windows = merged(windows);
-        self.refs = refs(self.image, self.options.search, self.code, &self.windows);
+        self.refs = refs(
+            self.image,
+            self.options.search,
+            self.code,
+            &self.windows,
+            &[],
+        );
         self.pads.clear();
     }
 

@@ -79,6 +79,8 @@ pub struct Image<'a> {
     recent_segment: Cell<usize>,
     recent_code: Cell<usize>,
     recent_fde: Cell<Option<frames::Fde>>,
+    /// The last CIE that was read, and where.
+    recent_cie: Cell<Option<(Va, frames::Cie)>>,
     frames: OnceCell<frames::Frames<'a>>,
     symbols: OnceCell<symbols::Symbols<'a>>,
     pclntab: OnceCell<Option<pclntab::Pclntab<'a>>>,

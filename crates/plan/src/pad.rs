@@ -72,6 +72,38 @@ pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: Option<&Refs>) -> V
     found
 }
 
+/// Calls `found` with spans that hold every pad in `window`, without decoding: wherever a byte is `int3` or the
+/// opcode of a no-op, all that an instruction around it could cover.
+pub(crate) fn may_pad(image: &Image<'_>, window: Span, mut found: impl FnMut(Span)) {
+    const BEFORE: u64 = 14;
+    const BEHIND: u64 = 10;
+    let first = image.code.partition_point(|code| code.end <= window.start);
+    let near = image.code[first..].iter();
+    for code in near.take_while(|code| code.start < window.end) {
+        let part = Span {
+            start: window.start.max(code.start),
+            end: window.end.min(code.end),
+        };
+        let bytes = image.bytes(part).unwrap_or(&[]);
+        let mut open: Option<Span> = None;
+        for (i, &byte) in bytes.iter().enumerate() {
+            if !(matches!(byte, 0x90 | 0xcc) || byte == 0x1f && i > 0 && bytes[i - 1] == 0x0f) {
+                continue;
+            }
+            let at = part.start + i as u64;
+            let (start, end) = (at - BEFORE, at + BEHIND);
+            match &mut open {
+                Some(span) if start <= span.end => span.end = end,
+                _ => open
+                    .replace(Span { start, end })
+                    .into_iter()
+                    .for_each(&mut found),
+            }
+        }
+        open.into_iter().for_each(&mut found);
+    }
+}
+
 /// Adds `span` as a pad; a live one ends where something in it is not a no-op.
 fn push(found: &mut Vec<Pad>, run: &[Insn], mut span: Span, live: bool) {
     if live {

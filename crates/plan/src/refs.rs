@@ -109,14 +109,21 @@ impl Refs {
 
 /// Finds every known reference into `windows` (ascending, disjoint).
 ///
-/// All code is searched once, for references into a wider neighbourhood, and again only when asked for
-/// windows outside it.
-pub fn refs(image: &Image<'_>, search: &dyn Search, code: &mut Code<'_>, windows: &[Span]) -> Refs {
+/// All code is searched once, for references into a wider neighbourhood and into `wide`, where later questions
+/// may lead, and again only when asked for windows outside both.
+pub fn refs(
+    image: &Image<'_>,
+    search: &dyn Search,
+    code: &mut Code<'_>,
+    windows: &[Span],
+    wide: &[Span],
+) -> Refs {
     let far = match code.far_refs() {
         Some(far) if windows.iter().all(|window| far.covers(*window)) => far,
         far => {
             let before = far.as_ref().map_or(&[][..], |far| &far.around);
-            let far = Rc::new(Far::gather(image, search, widened(windows, before)));
+            let around = widened(windows.iter().chain(wide), before);
+            let far = Rc::new(Far::gather(image, search, around));
             code.set_far_refs(Rc::clone(&far));
             far
         }
@@ -186,16 +193,12 @@ impl Far {
 }
 
 /// The neighbourhood of `windows`, and what was known `before`.
-fn widened(windows: &[Span], before: &[Span]) -> Vec<Span> {
+fn widened<'s>(windows: impl Iterator<Item = &'s Span>, before: &[Span]) -> Vec<Span> {
     let wide = |span: &Span| Span {
         start: Va(span.start.0.saturating_sub(NEIGHBOURHOOD)),
         end: Va(span.end.0.saturating_add(NEIGHBOURHOOD)),
     };
-    let mut all: Vec<Span> = windows
-        .iter()
-        .map(wide)
-        .chain(before.iter().copied())
-        .collect();
+    let mut all: Vec<Span> = windows.map(wide).chain(before.iter().copied()).collect();
     all.sort_unstable();
     all.dedup_by(|next, kept| {
         let meets = next.start <= kept.end;
@@ -235,7 +238,7 @@ impl Found<'_> {
             );
         }
         let target = |offset: usize| {
-            let disp = bytes.get(offset..)?.first_chunk()?;
+            let disp = bytes.get(offset..offset + 4)?.first_chunk()?;
             let end = base + offset as u64 + 4;
             Some((end, end.offset(i32::from_le_bytes(*disp).into())))
         };
@@ -313,11 +316,13 @@ impl Found<'_> {
     /// Branches with a 1-byte displacement. Regions that are decoded already are asked; elsewhere only
     /// what looks like a branch into a window is worth decoding.
     fn short(&mut self, image: &Image<'_>, code: &mut Code<'_>) {
+        let mut done = Va(0);
         for window in self.windows.spans {
             let reach = Span {
-                start: Va(window.start.0.saturating_sub(SHORT)),
+                start: Va(window.start.0.saturating_sub(SHORT)).max(done),
                 end: window.end + SHORT,
             };
+            done = done.max(reach.end);
             let first = image.code.partition_point(|code| code.end <= reach.start);
             let near = image.code[first..].iter();
             for section in near.take_while(|code| code.start < reach.end) {
@@ -325,13 +330,13 @@ impl Found<'_> {
                     start: reach.start.max(section.start),
                     end: reach.end.min(section.end),
                 };
-                self.short_in(image, code, part, *window);
+                self.short_in(image, code, part);
             }
         }
     }
 
-    /// The branches in `part` with a 1-byte displacement into `window`.
-    fn short_in(&mut self, image: &Image<'_>, code: &mut Code<'_>, part: Span, window: Span) {
+    /// The branches in `part` with a 1-byte displacement into a window.
+    fn short_in(&mut self, image: &Image<'_>, code: &mut Code<'_>, part: Span) {
         let mut at = part.start;
         while at < part.end {
             at = match code.known(at) {
@@ -349,7 +354,7 @@ impl Found<'_> {
                         start: at,
                         end: next,
                     };
-                    self.suspect(image, code, rest, window).unwrap_or(next)
+                    self.suspect(image, code, rest).unwrap_or(next)
                 }
             };
         }
@@ -374,21 +379,16 @@ impl Found<'_> {
         }
     }
 
-    /// Looks through `rest`, which is not decoded, for bytes that read as a short branch into `window`; where
+    /// Looks through `rest`, which is not decoded, for bytes that read as a short branch into a window; where
     /// there are some, the code around the first is decoded, and asked from where this returns.
-    fn suspect(
-        &mut self,
-        image: &Image<'_>,
-        code: &mut Code<'_>,
-        rest: Span,
-        window: Span,
-    ) -> Option<Va> {
+    fn suspect(&mut self, image: &Image<'_>, code: &mut Code<'_>, rest: Span) -> Option<Va> {
         let bytes = image.tail(rest.start)?;
         let bytes = &bytes[..bytes.len().min(usize::try_from(rest.len()).ok()? + 1)];
         let (found, _) = bytes.windows(2).enumerate().find(|&(offset, pair)| {
             matches!(pair[0], 0x70..=0x7f | 0xeb | 0xe0..=0xe3) && {
                 let end = rest.start + offset as u64 + 2;
-                window.contains(end.offset(pair[1].cast_signed().into()))
+                self.windows
+                    .contain(end.offset(pair[1].cast_signed().into()))
             }
         })?;
         let at = rest.start + found as u64;

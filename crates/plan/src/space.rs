@@ -16,6 +16,9 @@ impl Taken {
     pub(crate) fn take(&mut self, span: Span) {
         let mut merged = span;
         while let Some(old) = self.overlap(merged) {
+            if old.covers(merged) {
+                return;
+            }
             self.spans.remove(&old.start);
             merged = Span {
                 start: merged.start.min(old.start),

@@ -33,7 +33,8 @@ pub(super) struct Fde {
 }
 
 /// What an FDE's CIE says of it.
-struct Cie {
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cie {
     pointer: u8,
     lsda: u8,
     signal: bool,
@@ -189,7 +190,19 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// The CIE at `at`: nearly all FDEs of an image share two or three, and neighbours one.
     fn cie(&self, at: Va) -> Option<Cie> {
+        match self.recent_cie.get() {
+            Some((recent, cie)) if recent == at => Some(cie),
+            _ => {
+                let cie = self.read_cie(at)?;
+                self.recent_cie.set(Some((at, cie)));
+                Some(cie)
+            }
+        }
+    }
+
+    fn read_cie(&self, at: Va) -> Option<Cie> {
         let mut reader = record(&mut Reader::new(self.tail(at)?, at))?;
         if reader.u32()? != 0 {
             return None;

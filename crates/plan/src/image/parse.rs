@@ -108,6 +108,7 @@ impl<'a> Image<'a> {
             headers,
             recent_segment: Cell::new(0),
             recent_code: Cell::new(0),
+            recent_cie: Cell::new(None),
             recent_fde: Cell::new(None),
             frames: OnceCell::new(),
             symbols: OnceCell::new(),

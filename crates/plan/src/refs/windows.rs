@@ -37,10 +37,9 @@ impl<'w> Windows<'w> {
     /// False for most addresses outside, at little cost.
     pub(super) fn may_contain(&self, at: Va) -> bool {
         let bit = (at.0 >> 6).wrapping_sub(self.first);
-        usize::try_from(bit / 64)
-            .ok()
-            .and_then(|i| self.blocks.get(i))
-            .is_some_and(|word| word >> (bit % 64) & 1 != 0)
+        // 58 bits: no address is too large for an index
+        let word = self.blocks.get((bit / 64) as usize);
+        word.is_some_and(|word| word >> (bit % 64) & 1 != 0)
     }
 
     pub(super) fn contain(&self, at: Va) -> bool {
