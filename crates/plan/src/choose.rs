@@ -7,7 +7,7 @@ use crate::Options;
 use crate::addr::{Span, Va};
 use crate::code::{Code, Insn, Kind, Region};
 use crate::draft::{Draft, Proposal};
-use crate::ground::Ground;
+use crate::ground::{Ground, merged};
 use crate::image::Image;
 use crate::native::keep_native;
 use crate::pad::{self, Pad, pads as pads_of};
@@ -17,8 +17,11 @@ use crate::tactic::{one_stone, propose};
 /// How far a chain of stones can lead.
 const FAR: u64 = 560;
 
+/// No short jump is longer.
+const REACH: u64 = 130;
+
 /// How far what moves along with a site can lie from it.
-const NEAR: u64 = 96;
+const NEAR: u64 = 64;
 
 /// How many branches may have to move one because of the other.
 const MAX_DEPTH: usize = 6;
@@ -51,8 +54,11 @@ pub fn choose<'i>(
             end: at + far,
         };
         windows.push(around(NEAR));
-        pad::may_pad(image, around(FAR), |span| windows.push(span));
         wide.push(around(FAR));
+    }
+    let wide = merged(wide);
+    for span in &wide {
+        pad::may_pad(image, *span, |pad| windows.push(pad));
     }
     let mut ground = Ground::new(image, options, code, windows, &wide);
     let native = keep_native(image, &mut ground, sites);
@@ -117,7 +123,11 @@ fn early_stones<'i>(
         if insns.get(1).is_some_and(|next| next.kind == Kind::Nop) {
             continue; // perhaps no stone is needed
         }
-        let dead = pads.iter().filter(|pad| !pad.live).map(|pad| pad.span);
+        let near = pads.partition_point(|pad| pad.span.end + REACH < site);
+        let near = pads[near..]
+            .iter()
+            .take_while(|pad| pad.span.start < site + REACH);
+        let dead = near.filter(|pad| !pad.live).map(|pad| pad.span);
         let Some((pad, proposal)) = one_stone(&draft, insn, dead) else {
             continue;
         };

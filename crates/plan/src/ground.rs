@@ -11,7 +11,7 @@ use crate::draft::Draft;
 use crate::image::Image;
 use crate::pad::{self, Pad};
 use crate::plan::Refusal;
-use crate::refs::{Ref, Refs, refs};
+use crate::refs::{Ref, Refs, refs, refs_near};
 use crate::space::Taken;
 
 /// Room on a pad.
@@ -66,7 +66,7 @@ impl<'c, 'i> Ground<'c, 'i> {
             });
         }
         let windows = merged(windows);
-        let refs = refs(image, options.search, code, &windows, wide);
+        let refs = refs_near(image, options.search, code, &windows, wide);
         Self {
             image,
             options,
@@ -83,13 +83,7 @@ impl<'c, 'i> Ground<'c, 'i> {
         let mut windows = self.windows.clone();
         windows.extend(more);
         self.windows = merged(windows);
-        self.refs = refs(
-            self.image,
-            self.options.search,
-            self.code,
-            &self.windows,
-            &[],
-        );
+        self.refs = refs(self.image, self.options.search, self.code, &self.windows);
         self.pads.clear();
     }
 
@@ -257,7 +251,7 @@ impl<'c, 'i> Ground<'c, 'i> {
 }
 
 /// The same bytes as disjoint spans, in order.
-fn merged(mut spans: Vec<Span>) -> Vec<Span> {
+pub(crate) fn merged(mut spans: Vec<Span>) -> Vec<Span> {
     spans.sort_unstable();
     let mut merged: Vec<Span> = Vec::with_capacity(spans.len());
     for span in spans {

@@ -51,15 +51,10 @@ pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: Option<&Refs>) -> V
         let mut dead = before.is_some_and(|b| never_returns(image, b, span.end));
         // Whoever arrives inside divides the pad: from there on it is live.
         let mut start = span.start;
-        let arrivals = targets
-            .iter()
-            .copied()
-            .chain(
-                refs.map_or(&[][..], |refs| refs.to(span))
-                    .iter()
-                    .map(|r| r.to),
-            )
-            .filter(|&t| span.contains(t));
+        let inner = targets.partition_point(|t| *t < span.start);
+        let inner = targets[inner..].iter().take_while(|t| **t < span.end);
+        let outer = refs.map_or(&[][..], |refs| refs.to(span));
+        let arrivals = inner.copied().chain(outer.iter().map(|r| r.to));
         let mut cuts: Vec<Va> = arrivals.collect();
         cuts.sort_unstable();
         cuts.dedup();
@@ -73,10 +68,9 @@ pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: Option<&Refs>) -> V
 }
 
 /// Calls `found` with spans that hold every pad in `window`, without decoding: wherever a byte is `int3` or the
-/// opcode of a no-op, all that an instruction around it could cover.
+/// opcode of a no-op, all that such an instruction could cover.
 pub(crate) fn may_pad(image: &Image<'_>, window: Span, mut found: impl FnMut(Span)) {
-    const BEFORE: u64 = 14;
-    const BEHIND: u64 = 10;
+    const LONGEST: u64 = 15;
     let first = image.code.partition_point(|code| code.end <= window.start);
     let near = image.code[first..].iter();
     for code in near.take_while(|code| code.start < window.end) {
@@ -87,13 +81,18 @@ pub(crate) fn may_pad(image: &Image<'_>, window: Span, mut found: impl FnMut(Spa
         let bytes = image.bytes(part).unwrap_or(&[]);
         let mut open: Option<Span> = None;
         for (i, &byte) in bytes.iter().enumerate() {
-            if !(matches!(byte, 0x90 | 0xcc) || byte == 0x1f && i > 0 && bytes[i - 1] == 0x0f) {
+            if !matches!(byte, 0x90 | 0xcc | 0x1f) {
                 continue;
             }
-            let at = part.start + i as u64;
-            let (start, end) = (at - BEFORE, at + BEHIND);
+            let behind = match byte {
+                0x1f if i > 0 && bytes[i - 1] != 0x0f => continue,
+                0x1f => behind_nop(bytes.get(i + 1)),
+                _ => 1,
+            };
+            let end = part.start + i as u64 + behind;
+            let start = end - LONGEST;
             match &mut open {
-                Some(span) if start <= span.end => span.end = end,
+                Some(span) if start <= span.end => span.end = span.end.max(end),
                 _ => open
                     .replace(Span { start, end })
                     .into_iter()
@@ -102,6 +101,18 @@ pub(crate) fn may_pad(image: &Image<'_>, window: Span, mut found: impl FnMut(Spa
         }
         open.into_iter().for_each(&mut found);
     }
+}
+
+/// Bytes from the last of a long no-op's opcode to its end, as its ModRM says.
+fn behind_nop(modrm: Option<&u8>) -> u64 {
+    let Some(&modrm) = modrm else { return 8 };
+    let sib = u64::from(modrm & 7 == 4 && modrm < 0xc0);
+    let disp = match modrm >> 6 {
+        1 => 1,
+        2 => 4,
+        _ => 0,
+    };
+    2 + sib + disp
 }
 
 /// Adds `span` as a pad; a live one ends where something in it is not a no-op.

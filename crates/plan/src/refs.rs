@@ -109,9 +109,14 @@ impl Refs {
 
 /// Finds every known reference into `windows` (ascending, disjoint).
 ///
-/// All code is searched once, for references into a wider neighbourhood and into `wide`, where later questions
-/// may lead, and again only when asked for windows outside both.
-pub fn refs(
+/// All code is searched once, for references into a wider neighbourhood, and again only when asked for
+/// windows outside it.
+pub fn refs(image: &Image<'_>, search: &dyn Search, code: &mut Code<'_>, windows: &[Span]) -> Refs {
+    refs_near(image, search, code, windows, &[])
+}
+
+/// The same; a search of all code finds also what leads into `wide`, where later questions may lead.
+pub(crate) fn refs_near(
     image: &Image<'_>,
     search: &dyn Search,
     code: &mut Code<'_>,
@@ -133,11 +138,11 @@ pub fn refs(
         windows: &windows,
         all: Vec::new(),
     };
-    far.refs
-        .iter()
-        .for_each(|r| found.push(r.to, r.from, r.kind));
+    let near = far.refs.iter().filter(|r| windows.may_contain(r.to));
+    found.all.extend(near);
     found.landing_pads(code);
     found.short(image, code);
+    found.all.retain(|r| windows.contain(r.to));
     found.all.sort_unstable();
     found.all.dedup();
     Refs {
@@ -150,7 +155,7 @@ pub fn refs(
 pub(crate) struct Far {
     /// Where `refs` is complete; in order, disjoint.
     around: Vec<Span>,
-    /// In no order.
+    /// In no order; some lie near `around`, not in it.
     refs: Vec<Ref>,
     /// Where jump tables begin, ascending.
     tables: Rc<[Va]>,
@@ -217,7 +222,7 @@ struct Found<'w> {
 
 impl Found<'_> {
     fn push(&mut self, to: Va, from: Va, kind: RefKind) {
-        if self.windows.contain(to) {
+        if self.windows.may_contain(to) {
             self.all.push(Ref { to, from, kind });
         }
     }

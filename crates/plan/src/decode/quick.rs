@@ -153,12 +153,8 @@ static OPERANDS: [u8; 256] = {
 pub(super) fn decode(bytes: &[u8; NEED], at: Va) -> Option<Insn> {
     let byte = |i: usize| bytes[i % NEED];
     let word = |i: usize| {
-        i64::from(i32::from_le_bytes([
-            byte(i),
-            byte(i + 1),
-            byte(i + 2),
-            byte(i + 3),
-        ]))
+        let four = bytes.get(i..)?.first_chunk()?;
+        Some(i64::from(i32::from_le_bytes(*four)))
     };
     let mut i = 0;
     let mut small = false;
@@ -211,16 +207,16 @@ pub(super) fn decode(bytes: &[u8; NEED], at: Va) -> Option<Insn> {
     let end = at + i as u64;
     let short = entry & BYTE != 0;
     let target = || {
-        end.offset(if short {
+        Some(end.offset(if short {
             i64::from(byte(tail).cast_signed())
         } else {
-            word(tail)
-        })
+            word(tail)?
+        }))
     };
     let disp_len = if short { 1 } else { 4 };
     let kind = match entry & CLASS {
         0 | LEA if modrm & 0xc7 == 5 => Kind::RipRelative {
-            target: end.offset(word(operand + 1)),
+            target: end.offset(word(operand + 1)?),
             disp_at: operand as u8 + 1,
             lea: entry & CLASS == LEA,
         },
@@ -228,15 +224,15 @@ pub(super) fn decode(bytes: &[u8; NEED], at: Va) -> Option<Insn> {
         // processors differ on what the prefix does to a branch
         JCC | JMP | CALL if small => return None,
         JCC => Kind::Jcc {
-            target: target(),
+            target: target()?,
             disp_len,
             cond: opcode & 15,
         },
         JMP => Kind::Jmp {
-            target: target(),
+            target: target()?,
             disp_len,
         },
-        CALL => Kind::Call { target: target() },
+        CALL => Kind::Call { target: target()? },
         NOP if modrm >> 3 & 7 == 0 => Kind::Nop,
         XCHG if rex & 1 == 0 => Kind::Nop,
         RET => Kind::Ret,
