@@ -22,6 +22,8 @@ pub struct Sites {
 ///
 /// Only the byte pairs are looked at. Inside a known function that decodes from its start to its end, the pair
 /// is a site if that decoding has a `syscall` there; elsewhere the vote decides, unless a symbol calls it data.
+/// Without section headers nobody says which bytes of a segment are code at all (older links put read-only data
+/// there, of which the vote takes one pair in a thousand for a site), so there only known functions have sites.
 pub fn scan<'i>(image: &'i Image<'i>, search: &dyn Search, code: &mut Code<'i>) -> Sites {
     let mut sites = Sites::default();
     for span in &image.code {
@@ -36,7 +38,11 @@ pub fn scan<'i>(image: &'i Image<'i>, search: &dyn Search, code: &mut Code<'i>) 
             let at = span.start + offset as u64;
             let true_site = match in_function(code, at) {
                 Some(decided) => decided,
-                None => !image.is_data(at) && vote::begins_at(&mut reader, offset),
+                None => {
+                    image.has_section_headers()
+                        && !image.is_data(at)
+                        && vote::begins_at(&mut reader, offset)
+                }
             };
             if true_site {
                 sites.at.push(at)
