@@ -191,7 +191,9 @@ fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Er
         path: script.clone(),
         source,
     })?;
+    // Another build may be reading the object that is there.
     let object = target_dir.join(OBJECT);
+    let fresh = target_dir.join(format!("{OBJECT}.{}", std::process::id()));
     let mut lld = clean(linker.into_os_string());
     lld.args(["-flavor", "gnu", "-shared", "-nostdlib", "--gc-sections"])
         // A name that is not defined here would be looked for in the program's own libraries.
@@ -234,9 +236,13 @@ fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Er
         .arg("--version-script")
         .arg(&script)
         .arg("-o")
-        .arg(&object)
+        .arg(&fresh)
         .arg(archive);
     run("link the runtime", &mut lld)?;
+    fs::rename(&fresh, &object).map_err(|source| Error::File {
+        path: object.clone(),
+        source,
+    })?;
     Ok(object)
 }
 
