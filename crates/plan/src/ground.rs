@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use crate::Options;
 use crate::addr::{Span, Va};
 use crate::code::{Code, Insn, Region};
+use crate::decode::decode;
 use crate::draft::Draft;
 use crate::image::Image;
 use crate::pad::{self, Pad};
@@ -65,6 +66,10 @@ impl<'c, 'i> Ground<'c, 'i> {
                 end: sequence.abort,
             });
         }
+        image.probes(&mut |at| {
+            let probe = image.tail(at).and_then(|bytes| decode(bytes, at));
+            forbidden.take(probe.map_or(Span::new(at, 1), |insn| insn.span()));
+        });
         let windows = merged(windows);
         let refs = refs_near(image, options.search, code, &windows, wide);
         Self {
@@ -219,7 +224,11 @@ impl<'c, 'i> Ground<'c, 'i> {
                         .free_in(span)
                         .map(|span| Free { span, opens: None }),
                 );
-            } else if live && !span.is_empty() && draft.taken.overlap(pad.span).is_none() {
+            } else if live
+                && !span.is_empty()
+                && draft.taken.overlap(pad.span).is_none()
+                && self.unknown_jump(pad.span.start).is_none()
+            {
                 found.push(Free {
                     span,
                     opens: Some(pad),

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind, Region, Trust};
 use crate::image::Image;
-use crate::refs::Refs;
+use crate::refs::{Ref, RefKind, Refs};
 
 /// A run of padding with one entry at most: its start.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -55,11 +55,20 @@ pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: Option<&Refs>) -> V
         let inner = targets[inner..].iter().take_while(|t| **t < span.end);
         let outer = refs.map_or(&[][..], |refs| refs.to(span));
         let arrivals = inner.copied().chain(outer.iter().map(|r| r.to));
+        // A no-op whose address is written down is there to be changed while the program runs.
+        let is_named = |at: Va| {
+            let refs = refs.map_or(&[][..], |refs| refs.to(Span::new(at, 1)));
+            let written =
+                |r: &Ref| matches!(r.kind, RefKind::Lea | RefKind::Data | RefKind::Absolute);
+            refs.iter().any(written)
+        };
         let mut cuts: Vec<Va> = arrivals.collect();
         cuts.sort_unstable();
         cuts.dedup();
         for cut in cuts.into_iter().chain([span.end]) {
-            push(&mut found, run, Span { start, end: cut }, !dead);
+            if dead || !is_named(start) {
+                push(&mut found, run, Span { start, end: cut }, !dead);
+            }
             dead = false;
             start = cut;
         }

@@ -130,7 +130,7 @@ pub enum Refusal {
     },
     /// The function or section ends before there is room.
     NoRoom,
-    /// Bytes that may not change: a relocation, a restartable sequence, a debugger's breakpoint.
+    /// Bytes that may not change: a relocation, a restartable sequence, a probe, a debugger's breakpoint.
     Forbidden {
         /// The first such byte.
         at: Va,

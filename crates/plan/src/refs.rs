@@ -3,20 +3,18 @@
 //! Too much here costs a tactic, too little breaks a program: what looks like a reference counts as one, and
 //! who wants to change it asks [`Ref::insn`] first.
 
+mod short;
 mod windows;
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
-use crate::code::{Code, Insn, Kind, Region, Trust};
+use crate::code::{Code, Insn, Kind, Trust};
 use crate::image::Image;
 use crate::search::Search;
 use crate::tables::{self, Tables};
 use windows::Windows;
-
-/// How far a branch with a 1-byte displacement reaches, with its own length.
-const SHORT: u64 = 130;
 
 /// How far around windows references are gathered, because the tactics ask for more of it later.
 const NEIGHBOURHOOD: u64 = 64;
@@ -28,7 +26,7 @@ pub enum RefKind {
     Branch,
     /// A direct call.
     Call,
-    /// The address is taken by `lea`.
+    /// The address is taken by `lea`, or names an operand of an instruction near.
     Lea,
     /// Four bytes of code that equal the address, where code is not position-independent.
     Absolute,
@@ -315,91 +313,6 @@ impl Found<'_> {
                 done = function.end;
                 at = function.end.max(at + 1);
             }
-        }
-    }
-
-    /// Branches with a 1-byte displacement. Regions that are decoded already are asked; elsewhere only
-    /// what looks like a branch into a window is worth decoding.
-    fn short(&mut self, image: &Image<'_>, code: &mut Code<'_>) {
-        let mut done = Va(0);
-        for window in self.windows.spans {
-            let reach = Span {
-                start: Va(window.start.0.saturating_sub(SHORT)).max(done),
-                end: window.end + SHORT,
-            };
-            done = done.max(reach.end);
-            let first = image.code.partition_point(|code| code.end <= reach.start);
-            let near = image.code[first..].iter();
-            for section in near.take_while(|code| code.start < reach.end) {
-                let part = Span {
-                    start: reach.start.max(section.start),
-                    end: reach.end.min(section.end),
-                };
-                self.short_in(image, code, part);
-            }
-        }
-    }
-
-    /// The branches in `part` with a 1-byte displacement into a window.
-    fn short_in(&mut self, image: &Image<'_>, code: &mut Code<'_>, part: Span) {
-        let mut at = part.start;
-        while at < part.end {
-            at = match code.known(at) {
-                Some(region) => {
-                    let rest = Span {
-                        start: at,
-                        end: part.end,
-                    };
-                    self.short_of(&region, rest);
-                    region.span.end
-                }
-                None => {
-                    let next = code.next_known(at).unwrap_or(part.end).min(part.end);
-                    let rest = Span {
-                        start: at,
-                        end: next,
-                    };
-                    self.suspect(image, code, rest).unwrap_or(next)
-                }
-            };
-        }
-    }
-
-    /// The short branches of `region` that begin in `part`.
-    fn short_of(&mut self, region: &Region, part: Span) {
-        for insn in &region.insns[region.index_around(part.start).unwrap_or(0)..] {
-            if insn.at >= part.end {
-                break;
-            }
-            let near = matches!(
-                insn.kind,
-                Kind::Jcc { disp_len: 1, .. }
-                    | Kind::Jmp { disp_len: 1, .. }
-                    | Kind::Loop { .. }
-                    | Kind::Xbegin { .. }
-            );
-            if let (true, Some(to)) = (near, insn.branch_target()) {
-                self.push(to, insn.at, RefKind::Branch);
-            }
-        }
-    }
-
-    /// Looks through `rest`, which is not decoded, for bytes that read as a short branch into a window; where
-    /// there are some, the code around the first is decoded, and asked from where this returns.
-    fn suspect(&mut self, image: &Image<'_>, code: &mut Code<'_>, rest: Span) -> Option<Va> {
-        let bytes = image.tail(rest.start)?;
-        let bytes = &bytes[..bytes.len().min(usize::try_from(rest.len()).ok()? + 1)];
-        let (found, _) = bytes.windows(2).enumerate().find(|&(offset, pair)| {
-            matches!(pair[0], 0x70..=0x7f | 0xeb | 0xe0..=0xe3) && {
-                let end = rest.start + offset as u64 + 2;
-                self.windows
-                    .contain(end.offset(pair[1].cast_signed().into()))
-            }
-        })?;
-        let at = rest.start + found as u64;
-        match code.region(at) {
-            Some(region) => Some(region.span.start.max(rest.start)),
-            None => Some(at + 1),
         }
     }
 }

@@ -79,11 +79,21 @@ impl<'i> Tables<'i> {
     }
 }
 
-/// A jump through a register in `region` whose targets no table and no word of data gives.
+/// A jump in `region` whose targets no table and no word of data gives, or one that leads inside an instruction.
 pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) -> Option<Va> {
+    if let Some(jump) = region.insns.iter().find(|i| cuts(image, region, i)) {
+        return Some(jump.at);
+    }
     let is_jump = |insn: &Insn| matches!(insn.kind, Kind::JmpIndirect { table: true, .. });
     let is_table = |insn: &Insn| matches!(insn.kind, Kind::RipRelative { target, lea: true, .. } if tables.binary_search(&target).is_ok());
-    if !region.insns.iter().any(is_jump) || region.insns.iter().any(is_table) {
+    // A table may hold distances to a label as well as to itself.
+    let is_label = |insn: &Insn| {
+        matches!(insn.kind, Kind::RipRelative { target, lea: true, .. }
+            if region.index_of(target).is_some() && !image.is_function_start(target))
+    };
+    if !region.insns.iter().any(is_jump)
+        || region.insns.iter().any(is_table) && !region.insns.iter().any(is_label)
+    {
         return None;
     }
     let mut joins: Vec<Va> = region
@@ -100,6 +110,19 @@ pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) ->
     let mut unknown =
         jumps.filter(|(index, _)| !goes_where_a_word_says(image, region, &joins, *index));
     unknown.next().map(|(_, jump)| jump.at)
+}
+
+/// Whether `branch` leads inside an instruction: one of the two has been read wrongly, as behind data that
+/// decodes. Only a `lock` prefix is jumped over on purpose.
+fn cuts(image: &Image<'_>, region: &Region, branch: &Insn) -> bool {
+    let Some(to) = branch.branch_target() else {
+        return false;
+    };
+    let around = region.index_around(to).map(|i| &region.insns[i]);
+    around.is_some_and(|insn| {
+        let skips_lock = || insn.at + 1 == to && image.read(insn.at, 1) == Some(&[0xf0]);
+        insn.at != to && !skips_lock()
+    })
 }
 
 /// Whether the jump at `index` takes its target unchanged from memory, an immediate or a `lea`. Such an address

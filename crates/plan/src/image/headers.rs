@@ -39,6 +39,8 @@ pub(super) struct Headers<'a> {
     pub(super) gopclntab: Option<Span>,
     pub(super) text: Option<Va>,
     pub(super) restartable: Option<Span>,
+    /// The notes of SystemTap's probes, in a file: they are not loaded.
+    pub(super) probes: &'a [u8],
     /// Relocation sections that are loaded: what a static program, which has no `PT_DYNAMIC`, applies itself.
     pub(super) rela: Vec<Span>,
     program_headers: &'a [u8],

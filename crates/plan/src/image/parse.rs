@@ -21,6 +21,7 @@ const SHT_RELA: u32 = 4;
 const SHT_NOBITS: u32 = 8;
 const SHT_DYNSYM: u32 = 11;
 const SHT_X86_64_UNWIND: u32 = 0x7000_0001;
+const SHT_NOTE: u32 = 7;
 const SHF_ALLOC: u64 = 2;
 const SHF_EXECINSTR: u64 = 4;
 
@@ -160,6 +161,7 @@ impl<'a> Image<'a> {
                 {
                     self.headers.rela.push(s.span());
                 }
+                SHT_NOTE if s.is(b".note.stapsdt") => self.headers.probes = bytes,
                 SHT_PROGBITS | SHT_X86_64_UNWIND if s.flags & SHF_ALLOC != 0 => {
                     self.read_section(&s)
                 }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::bytes::{half, u64_at, word};
-use super::{Image, Restartable};
+use super::{Image, Restartable, bytes};
 use crate::addr::{Span, Va};
 
 pub(super) const DT_HASH: u64 = 4;
@@ -278,6 +278,20 @@ impl Image<'_> {
         written.sort_unstable();
         written.dedup();
         written
+    }
+
+    /// Calls `found` with the address of each probe that the file states (`.note.stapsdt`): a no-op that a tracer
+    /// has the kernel write a breakpoint over, by what the file says and whatever stands there in memory.
+    pub fn probes(&self, found: &mut dyn FnMut(Va)) {
+        let mut rest = bytes::Reader::new(self.headers.probes, Va(0));
+        let mut next = || {
+            let (name, desc, _) = (rest.u32()?, rest.u32()?, rest.u32()?);
+            rest.take(u64::from(name).next_multiple_of(4))?;
+            u64_at(rest.take(u64::from(desc).next_multiple_of(4))?, 0)
+        };
+        while let Some(at) = next() {
+            found(Va(at));
+        }
     }
 
     /// The restartable sequences that the file states (`__rseq_cs`, as the kernel's `struct rseq_cs` lays it out).

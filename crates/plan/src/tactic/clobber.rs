@@ -170,6 +170,9 @@ pub(super) fn direct(
     if window.insns.iter().skip(1).any(|i| i.kind != Kind::Nop) {
         return Err(Refusal::NoRoom);
     }
+    if let Some(at) = ground.unknown_jump(insn.at) {
+        return Err(Refusal::UnknownJump { at });
+    }
     let proposal = admit(ground, draft, &window)?;
     exact(proposal, insn.at)
 }
