@@ -21,4 +21,4 @@
     .long 0x7fffffff
 4:  .long 2b - 1b, 5b - 1b
 # plan:
-# f+0x29 refused (clobber: nobody knows where f+0xe jumps)
+# f+0x29 refused (clobber: nobody knows where f+0x10 jumps)

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
-use crate::code::{Insn, Kind, Region};
+use crate::code::{Insn, Kind, Region, Trust};
 use crate::decode::{Form, Map, Reader};
 use crate::image::Image;
 
@@ -79,21 +79,24 @@ impl<'i> Tables<'i> {
     }
 }
 
-/// A jump in `region` whose targets no table and no word of data gives, or one that leads inside an instruction.
+/// A jump in `region` whose targets no table and no word of data gives, or one that leads inside an instruction;
+/// or what takes the address of a label, which others may be computed from.
 pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) -> Option<Va> {
     if let Some(jump) = region.insns.iter().find(|i| cuts(image, region, i)) {
         return Some(jump.at);
     }
     let is_jump = |insn: &Insn| matches!(insn.kind, Kind::JmpIndirect { table: true, .. });
     let is_table = |insn: &Insn| matches!(insn.kind, Kind::RipRelative { target, lea: true, .. } if tables.binary_search(&target).is_ok());
-    // A table may hold distances to a label as well as to itself.
+    // Distances may be added to a label, and the sum jumped to, called, or returned to.
     let is_label = |insn: &Insn| {
         matches!(insn.kind, Kind::RipRelative { target, lea: true, .. }
             if region.index_of(target).is_some() && !image.is_function_start(target))
     };
-    if !region.insns.iter().any(is_jump)
-        || region.insns.iter().any(is_table) && !region.insns.iter().any(is_label)
-    {
+    let label = region.insns.iter().find(|i| is_label(i) && !is_table(i));
+    if let (Some(label), Trust::Function) = (label, region.trust) {
+        return Some(label.at);
+    }
+    if !region.insns.iter().any(is_jump) || label.is_none() && region.insns.iter().any(is_table) {
         return None;
     }
     let mut joins: Vec<Va> = region
