@@ -21,7 +21,7 @@ use alloc::vec::Vec;
 pub use fault::Fault;
 
 use crate::addr::{Span, Va};
-use crate::image::Image;
+use crate::image::{FunctionSource, Image};
 use crate::plan::{Change, Emission, Outcome, Plan};
 use arrive::{Patched, edit_span, is_retarget};
 use copy::Copies;
@@ -346,5 +346,8 @@ fn falls(image: &Image<'_>, window: &Window, step: &Step) -> bool {
     let after = window.steps.partition_point(|s| s.at < step.end());
     let rest = &window.steps[after..];
     let code = rest.iter().find(|s| !s.pad).map_or(step.end(), |s| s.at);
-    !image.is_function_start(code)
+    let own = image.function_at(step.end());
+    let counted =
+        own.is_some_and(|f| f.source != FunctionSource::Pclntab && f.span.start <= step.at);
+    counted || !image.is_function_start(code)
 }

@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind, Region, Trust};
-use crate::image::Image;
+use crate::image::{FunctionSource, Image};
 use crate::refs::{Ref, RefKind, Refs};
 
 /// A run of padding with one entry at most: its start.
@@ -178,8 +178,12 @@ fn is_padding(image: &Image<'_>, insn: &Insn) -> bool {
 /// Whether nothing falls from `before` into the pad that ends at `end`.
 fn never_returns(image: &Image<'_>, before: &Insn, end: Va) -> bool {
     match before.kind {
-        // A call that does not return ends its function, so the next one starts behind the pad.
-        Kind::Call { .. } | Kind::CallIndirect { .. } => image.is_function_start(end),
+        // A call that does not return ends its function, so the next one starts behind the pad. No-ops that the
+        // function counts as its own are executed; Go counts up to the next function.
+        Kind::Call { .. } | Kind::CallIndirect { .. } => {
+            let own = image.function_at(before.end());
+            image.is_function_start(end) && own.is_none_or(|f| f.source == FunctionSource::Pclntab)
+        }
         _ => !before.falls_through(),
     }
 }
