@@ -82,7 +82,10 @@ impl<'i> Tables<'i> {
 /// A jump in `region` whose targets no table and no word of data gives, or one that leads inside an instruction;
 /// or what takes the address of a label, which others may be computed from.
 pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) -> Option<Va> {
-    if let Some(jump) = region.insns.iter().find(|i| cuts(image, region, i)) {
+    // Far aborts are not searched for.
+    let is_abort = |insn: &Insn| matches!(insn.kind, Kind::Xbegin { .. });
+    let mut insns = region.insns.iter();
+    if let Some(jump) = insns.find(|i| is_abort(i) || cuts(image, region, i)) {
         return Some(jump.at);
     }
     let is_jump = |insn: &Insn| matches!(insn.kind, Kind::JmpIndirect { table: true, .. });
