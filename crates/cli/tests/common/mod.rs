@@ -1,8 +1,10 @@
 //! The command with a cache of its own.
 
+use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Output};
 
+use nix::libc;
 use tempfile::TempDir;
 
 /// A place where the command keeps its library during one test.
@@ -37,6 +39,17 @@ impl Place {
             .env("XDG_CACHE_HOME", self.dir.path())
             .env_remove("LD_PRELOAD")
             .env("NO_COLOR", "1");
+        // A signal that whoever runs the tests ignores (`nohup`, a shell's background job) would be ignored by
+        // the program too, as it is natively.
+        let reset = || {
+            for signal in 1..32 {
+                // SAFETY: the default disposition runs no code; SIGKILL and SIGSTOP are refused.
+                unsafe { libc::signal(signal, libc::SIG_DFL) };
+            }
+            Ok(())
+        };
+        // SAFETY: `signal` may be called between fork and exec.
+        unsafe { command.pre_exec(reset) };
         for (name, _) in std::env::vars_os() {
             if name.to_string_lossy().starts_with("LIBHOTPATCH_") {
                 command.env_remove(name);
