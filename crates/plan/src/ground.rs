@@ -156,6 +156,16 @@ impl<'c, 'i> Ground<'c, 'i> {
         region.insns.get(index).copied()
     }
 
+    /// Where functions begin between `after` and `end`, both left out.
+    pub(crate) fn function_starts(&self, after: Va, end: Va) -> impl Iterator<Item = Va> {
+        starts_between(self.image, after, end)
+    }
+
+    /// Whether an instruction is `add %al,(%rax)`, two bytes of zero: what data reads as, and no compiler writes.
+    pub(crate) fn is_zero(&self, insn: &Insn) -> bool {
+        insn.len == 2 && self.image.bytes(insn.span()) == Some(&[0, 0])
+    }
+
     /// The regions that have a byte in `span`.
     pub(crate) fn regions_in(&mut self, span: Span) -> Vec<Rc<Region>> {
         let mut regions = Vec::new();
@@ -270,4 +280,10 @@ pub(crate) fn merged(mut spans: Vec<Span>) -> Vec<Span> {
         }
     }
     merged
+}
+
+/// Where functions begin between `after` and `end`, both left out.
+pub(crate) fn starts_between(image: &Image<'_>, after: Va, end: Va) -> impl Iterator<Item = Va> {
+    let next = move |&at: &Va| image.next_function_start(at);
+    core::iter::successors(image.next_function_start(after), next).take_while(move |&at| at < end)
 }

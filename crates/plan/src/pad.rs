@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind, Region, Trust};
+use crate::ground::starts_between;
 use crate::image::{FunctionSource, Image};
 use crate::refs::{Ref, RefKind, Refs};
 
@@ -63,6 +64,9 @@ pub(crate) fn pads(image: &Image<'_>, region: &Region, refs: Option<&Refs>) -> V
             refs.iter().any(written)
         };
         let mut cuts: Vec<Va> = arrivals.collect();
+        if region.trust == Trust::Swept {
+            cuts.extend(starts_between(image, span.start - 1, span.end));
+        }
         cuts.sort_unstable();
         cuts.dedup();
         for cut in cuts.into_iter().chain([span.end]) {

@@ -78,6 +78,16 @@ fn admit(
         },
     )?;
     movable(window.insns)?;
+    if let Some(data) = window.insns.iter().find(|i| ground.is_zero(i)) {
+        return Err(Refusal::Immovable { at: data.at });
+    }
+    // A function that begins inside may be called by those we do not see.
+    if let Some(at) = ground
+        .function_starts(span.start, end)
+        .find(|&at| window.is_hazard(at))
+    {
+        return Err(Refusal::TargetInside { at, from: at });
+    }
     if span.end < window.leap.end {
         ground.dead_padding(Span {
             start: span.end,

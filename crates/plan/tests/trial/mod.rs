@@ -45,12 +45,13 @@ pub fn ladders() -> impl Iterator<Item = Tactics> {
 /// # Panics
 /// If the plan is faulty, with the faults and the plan.
 pub fn planned(program: &Program, tactics: Tactics, place: Place) -> (Plan, Emission) {
-    let functions = if place.bounds {
-        &program.functions[..]
-    } else {
-        &[]
+    // Who is called by name alone must have one, or nobody could know that control arrives there.
+    let functions = program.functions.iter();
+    let functions: Vec<_> = match place.bounds {
+        true => functions.copied().collect(),
+        false => functions.map(|&(start, _)| (start, 0)).collect(),
     };
-    let file = elf(&program.text, functions);
+    let file = elf(&program.text, &functions);
     let image = Image::from_file(&file).expect("the file is well-formed");
     let options = Options {
         tactics,
