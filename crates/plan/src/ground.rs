@@ -25,10 +25,6 @@ pub(crate) struct Free {
 }
 
 impl Free {
-    pub(crate) fn first(&self) -> Va {
-        self.span.start
-    }
-
     pub(crate) fn room(&self) -> u64 {
         self.span.len()
     }

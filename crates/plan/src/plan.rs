@@ -176,6 +176,12 @@ pub struct Trampoline {
     pub insns: Vec<crate::code::Insn>,
 }
 
+/// Bytes of `jmp rel8`.
+pub const HOP: u64 = 2;
+
+/// Bytes of `jmp rel32`.
+pub const LEAP: u64 = 5;
+
 /// What is written at one place of the image.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Change {
@@ -204,8 +210,8 @@ impl Change {
     #[must_use]
     pub const fn size(self) -> u64 {
         match self {
-            Self::Hop { .. } => 2,
-            Self::Leap { .. } => 5,
+            Self::Hop { .. } => HOP,
+            Self::Leap { .. } => LEAP,
             Self::Retarget { .. } => 4,
         }
     }

@@ -7,11 +7,8 @@ use crate::code::{Insn, Kind};
 use crate::draft::{Draft, Proposal};
 use crate::emit::copy_len;
 use crate::ground::Ground;
-use crate::plan::{Change, Edit, Refusal, Trampoline};
+use crate::plan::{Change, Edit, LEAP, Refusal, Trampoline};
 use crate::refs::{Ref, RefKind};
-
-/// Bytes of `jmp rel32`.
-const LEAP: u64 = 5;
 
 /// Instructions before the site that may move along with it.
 const MAX_BEFORE: usize = 5;

@@ -7,10 +7,7 @@ use super::stone::{reach, stand_on};
 use crate::code::{Insn, Kind};
 use crate::draft::{Draft, Proposal};
 use crate::ground::Ground;
-use crate::plan::Refusal;
-
-/// Bytes of the stone's `jmp rel32`.
-const STONE: u64 = 5;
+use crate::plan::{LEAP, Refusal};
 
 pub(super) fn evict(
     ground: &mut Ground<'_, '_>,
@@ -44,11 +41,11 @@ fn evict_from(
 ) -> Option<Proposal> {
     let window = reach(insn.at);
     for (i, first) in insns.iter().enumerate() {
-        let stone = first.at + STONE;
+        let stone = first.at + LEAP;
         if stone < window.start || stone >= window.end {
             continue;
         }
-        let Ok((mut proposal, room)) = run_out(ground, draft, &insns[i..], STONE) else {
+        let Ok((mut proposal, room)) = run_out(ground, draft, &insns[i..], LEAP) else {
             continue;
         };
         if room.overlaps(insn.span()) || first.span().overlaps(insn.span()) {

@@ -7,11 +7,7 @@ use crate::addr::{Span, Va};
 use crate::code::Insn;
 use crate::draft::{Draft, Proposal};
 use crate::ground::{Free, Ground};
-use crate::plan::{Change, Edit, Refusal, Trampoline};
-
-/// Bytes of `jmp rel8` and of `jmp rel32`.
-const HOP: u64 = 2;
-const LEAP: u64 = 5;
+use crate::plan::{Change, Edit, HOP, LEAP, Refusal, Trampoline};
 
 /// Stones before the leap. Three serve all but a few in ten thousand sites.
 const MAX_HOPS: usize = 4;
@@ -110,7 +106,7 @@ fn chain(ground: &mut Ground<'_, '_>, draft: &Draft, from: Va, live: bool) -> Op
 
 /// The lowest address in `free` within `window` that `need` bytes fit behind.
 fn place(free: &Free, window: Span, need: u64) -> Option<Va> {
-    let at = free.first().max(window.start);
+    let at = free.span.start.max(window.start);
     (at < window.end && at + need <= free.span.end).then_some(at)
 }
 
