@@ -51,20 +51,7 @@ impl Guest {
     /// When a guest states something that has no meaning: a typing error must not silence a test.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let mut all: Vec<Self> = fs::read_dir(package().join("guests"))
-            .expect("tests/guests is part of the source")
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| {
-                path.extension()
-                    .is_some_and(|e| e == "c" || e == "cc" || e == "s" || e == "S")
-            })
-            .map(|path| {
-                Self::read(path.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-            })
-            .collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+        crate::cases("guests", &["c", "cc", "s", "S"], Self::read)
     }
 
     fn read(source: PathBuf) -> Result<Self, String> {

@@ -30,6 +30,31 @@ pub fn package() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// What `read` makes of each file in `folder` of this package with one of `extensions`, in order of file name.
+///
+/// # Panics
+/// When a file cannot be read or states something that has no meaning: a typing error must not silence a test.
+fn cases<T>(
+    folder: &str,
+    extensions: &[&str],
+    read: impl Fn(PathBuf) -> Result<T, String>,
+) -> Vec<T> {
+    let entries = std::fs::read_dir(package().join(folder))
+        .unwrap_or_else(|e| panic!("tests/{folder} is part of the source: {e}"));
+    let mut files: Vec<PathBuf> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|e| extensions.iter().any(|wanted| e == *wanted))
+        })
+        .collect();
+    files.sort();
+    let read =
+        |path: PathBuf| read(path.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    files.into_iter().map(read).collect()
+}
+
 /// A directory for what the suites build and leave behind, readable by every user because some
 /// programs give up root before they load anything.
 #[must_use]

@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::process::{Ran, run};
-use crate::{Allowed, library, package, report, scratch};
+use crate::{Allowed, library, report, scratch};
 
 /// A script of `tests/real`.
 #[derive(Debug)]
@@ -36,17 +36,7 @@ impl Script {
     /// When a script states something that has no meaning: a typing error must not silence a test.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        let mut all: Vec<Self> = fs::read_dir(package().join("real"))
-            .expect("tests/real is part of the source")
-            .flatten()
-            .map(|entry| entry.path())
-            .filter(|path| path.extension().is_some_and(|e| e == "sh"))
-            .map(|path| {
-                Self::read(path.clone()).unwrap_or_else(|e| panic!("{}: {e}", path.display()))
-            })
-            .collect();
-        all.sort_by(|a, b| a.name.cmp(&b.name));
-        all
+        crate::cases("real", &["sh"], Self::read)
     }
 
     fn read(source: PathBuf) -> Result<Self, String> {
