@@ -120,7 +120,7 @@ fn sites(patched: &Patched<'_, '_>) -> Vec<Fault> {
             Outcome::Patched { trampoline, .. } => {
                 faults.extend(reached(patched, at, *trampoline));
             }
-            Outcome::Native(_) | Outcome::Refused(_) => {
+            Outcome::Native(_) | Outcome::Refused(_) | Outcome::NotSelected => {
                 if patched.changed(Span::new(at, 2)) || patched.copies.moves(at) {
                     faults.push(Fault::SiteTouched { site: at });
                 }

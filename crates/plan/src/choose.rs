@@ -10,8 +10,9 @@ use crate::draft::{Draft, Proposal};
 use crate::ground::{Ground, merged};
 use crate::image::Image;
 use crate::native::keep_native;
+use crate::number::numbers;
 use crate::pad::{self, Pad, pads as pads_of};
-use crate::plan::{Native, Outcome, Plan, Refusal, Site, Tactic};
+use crate::plan::{Candidate, Native, Outcome, Plan, Refusal, Site, Tactic};
 use crate::tactic::{one_stone, propose};
 
 /// How far a chain of stones can lead.
@@ -26,7 +27,7 @@ const NEAR: u64 = 64;
 /// How many branches may have to move one because of the other.
 const MAX_DEPTH: usize = 6;
 
-/// Decides for each of `sites` (true `syscall` instructions, in order of address).
+/// Decides for each of `sites` (true instructions, in order of address).
 ///
 /// Most sites find a stone in their own function. These are chosen first, as if nobody arrived in their
 /// pads; then one search of the image tells who does, and what the other sites may use.
@@ -35,7 +36,7 @@ pub fn choose<'i>(
     image: &'i Image<'i>,
     options: &Options<'_>,
     code: &mut Code<'i>,
-    sites: &[Va],
+    sites: &[Candidate],
 ) -> Plan {
     let early = match options.tactics.has(Tactic::Stone) {
         true => early_stones(image, options, code, sites),
@@ -44,9 +45,10 @@ pub fn choose<'i>(
     let mut windows: Vec<Span> = early.iter().map(|e| e.pad).collect();
     let mut settled = early.iter().map(|e| e.site).peekable();
     let mut wide = Vec::new();
-    for &at in sites {
-        if settled.next_if_eq(&at).is_some() {
-            windows.push(Span::new(at + 2, 1));
+    for site in sites {
+        let at = site.at;
+        if settled.next_if_eq(&at).is_some() || !site.selected {
+            windows.push(Span::new(site.end(), 1));
             continue;
         }
         let around = |far| Span {
@@ -62,6 +64,9 @@ pub fn choose<'i>(
     }
     let mut ground = Ground::new(image, options, code, windows, &wide);
     let native = keep_native(image, &mut ground, sites);
+    for site in sites.iter().filter(|site| !site.selected) {
+        ground.forbid(site.span());
+    }
     let mut draft = Draft::default();
     for stone in early {
         let is_free = ground
@@ -72,10 +77,10 @@ pub fn choose<'i>(
         }
     }
     let mut open: Vec<Open> = Vec::new();
-    for (&at, native) in sites.iter().zip(&native) {
-        if native.is_none() {
+    for (site, native) in sites.iter().zip(&native) {
+        if native.is_none() && site.selected {
             open.push(Open {
-                at,
+                at: site.at,
                 refusals: Vec::new(),
             });
         }
@@ -83,7 +88,11 @@ pub fn choose<'i>(
     for tactic in Tactic::ALL {
         climb(&mut ground, &mut draft, &mut open, tactic, options);
     }
-    finish(draft, sites, &native, open)
+    let mut plan = finish(draft, sites, &native, open);
+    if options.numbers {
+        numbers(image, code, &mut plan.sites);
+    }
+    plan
 }
 
 /// A site, the pad of its own function that holds its stone, and what that takes.
@@ -98,12 +107,13 @@ fn early_stones<'i>(
     image: &'i Image<'i>,
     options: &Options<'_>,
     code: &mut Code<'i>,
-    sites: &[Va],
+    sites: &[Candidate],
 ) -> Vec<Early> {
     let mut draft = Draft::default();
     let mut early = Vec::with_capacity(sites.len());
     let mut pads: Option<(Rc<Region>, Vec<Pad>)> = None;
-    for &site in sites {
+    for site in sites.iter().filter(|site| site.selected) {
+        let site = site.at;
         if !pads
             .as_ref()
             .is_some_and(|(region, _)| region.span.contains(site))
@@ -240,18 +250,30 @@ fn commit(
     Ok(())
 }
 
-fn finish(mut draft: Draft, sites: &[Va], native: &[Option<Native>], open: Vec<Open>) -> Plan {
+fn finish(
+    mut draft: Draft,
+    sites: &[Candidate],
+    native: &[Option<Native>],
+    open: Vec<Open>,
+) -> Plan {
     draft.edits.sort_unstable_by_key(|e| e.at);
     let mut open = open.into_iter().peekable();
-    let site = |(&at, native): (&Va, &Option<Native>)| {
-        let refused = open.next_if(|o| o.at == at);
-        let outcome = match (native, draft.patched.get(&at), refused) {
+    let site = |(site, native): (&Candidate, &Option<Native>)| {
+        let refused = open.next_if(|o| o.at == site.at);
+        let outcome = match (native, draft.patched.get(&site.at), refused) {
+            _ if !site.selected => Outcome::NotSelected,
             (Some(native), ..) => Outcome::Native(*native),
             (_, Some(&(tactic, trampoline)), _) => Outcome::Patched { tactic, trampoline },
             (.., Some(open)) => Outcome::Refused(open.refusals),
             (.., None) => Outcome::Refused(Vec::new()),
         };
-        Site { at, outcome }
+        Site {
+            at: site.at,
+            kind: site.kind,
+            len: site.len,
+            number: None,
+            outcome,
+        }
     };
     let sites = sites.iter().zip(native).map(site).collect();
     Plan {

@@ -18,6 +18,7 @@ pub mod emit;
 mod ground;
 pub mod image;
 mod native;
+mod number;
 mod pad;
 pub mod plan;
 pub mod refs;
@@ -26,6 +27,7 @@ pub mod scan;
 pub mod search;
 #[cfg(feature = "show")]
 pub mod show;
+mod site;
 mod space;
 mod tables;
 mod tactic;
@@ -34,10 +36,11 @@ mod vote;
 use addr::Span;
 use code::Code;
 use image::Image;
-use plan::{Plan, Tactics};
+use plan::{Candidate, Kinds, Plan, Tactics};
 use search::Search;
 
 /// What decides how a plan is made, besides the image.
+#[derive(Clone, Copy)]
 pub struct Options<'o> {
     /// The ladder.
     pub tactics: Tactics,
@@ -45,16 +48,45 @@ pub struct Options<'o> {
     pub search: &'o dyn Search,
     /// Bytes that no plan may change, move or stand on.
     pub forbidden: &'o [Span],
+    /// Which instructions are sites.
+    pub kinds: Kinds,
+    /// Whether sites are to state their system call's number, which only hooks need.
+    pub numbers: bool,
+}
+
+impl<'o> Options<'o> {
+    /// Every `syscall` by the whole ladder, anywhere.
+    #[must_use]
+    pub const fn new(search: &'o dyn Search) -> Self {
+        Self {
+            tactics: Tactics::ALL,
+            search,
+            forbidden: &[],
+            kinds: Kinds::SYSCALL,
+            numbers: false,
+        }
+    }
 }
 
 /// Finds the sites of `image` and decides how each is reached.
 #[must_use]
 pub fn plan<'i>(image: &'i Image<'i>, options: &Options<'_>) -> Plan {
+    plan_selected(image, options, |_| true)
+}
+
+/// The same, for those sites that `select` says yes to. The others are left alone.
+#[must_use]
+pub fn plan_selected<'i>(
+    image: &'i Image<'i>,
+    options: &Options<'_>,
+    select: impl FnMut(&Candidate) -> bool,
+) -> Plan {
     let mut code = Code::new(image);
-    let sites = scan::scan(image, options.search, &mut code);
-    if sites.at.is_empty() {
+    let mut sites = scan::scan(image, options.search, &mut code);
+    if sites.found.is_empty() {
         // most files have none: who refers to what need not be known
         return Plan::default();
     }
-    choose::choose(image, options, &mut code, &sites.at)
+    sites.select(select);
+    choose::choose(image, options, &mut code, &sites.found)
 }

@@ -7,7 +7,7 @@ use crate::code::Insn;
 use crate::decode::{Map, Reader};
 use crate::ground::Ground;
 use crate::image::{FunctionSource, Image};
-use crate::plan::Native;
+use crate::plan::{Candidate, Native, SiteKind};
 use crate::refs::{Ref, RefKind};
 
 /// `mov $15,%rax` as the assembler writes it: with `syscall` behind it, what unwinders look for.
@@ -24,9 +24,13 @@ const TABLE_REACH: u64 = 16 << 10;
 pub(crate) fn keep_native(
     image: &Image<'_>,
     ground: &mut Ground<'_, '_>,
-    sites: &[Va],
+    sites: &[Candidate],
 ) -> Vec<Option<Native>> {
-    let native = |&at: &Va| {
+    let native = |site: &Candidate| {
+        if site.kind != SiteKind::Syscall {
+            return None; // the kernel interrupts and restarts no other
+        }
+        let at = site.at;
         let before = at - RESTORER.len() as u64;
         if image.read(before, RESTORER.len()) == Some(&RESTORER) {
             ground.forbid(Span {

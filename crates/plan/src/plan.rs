@@ -4,6 +4,8 @@ use alloc::vec::Vec;
 
 use crate::addr::{Span, Va};
 
+pub use crate::site::{Candidate, Kinds, SiteKind};
+
 /// How a site is reached from the image.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum Tactic {
@@ -151,17 +153,41 @@ pub enum Outcome {
     },
     /// Left alone for good reason.
     Native(Native),
+    /// Left alone because nobody asked for it.
+    NotSelected,
     /// No tactic could take it: each with its reason, in the ladder's order.
     Refused(Vec<(Tactic, Refusal)>),
 }
 
-/// A `syscall` instruction and what became of it.
+/// An instruction that was looked for, and what became of it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Site {
     /// Its address.
     pub at: Va,
+    /// What it is.
+    pub kind: SiteKind,
+    /// Its length in bytes.
+    pub len: u8,
+    /// Number of the system call that it makes when control falls into it through the instructions before it;
+    /// `None` where these do not say, and where nobody asked ([`Options::numbers`](crate::Options::numbers)).
+    /// A hint: a branch to the site may bring another.
+    pub number: Option<u32>,
     /// What became of it.
     pub outcome: Outcome,
+}
+
+impl Site {
+    /// Its bytes' place.
+    #[must_use]
+    pub fn span(&self) -> Span {
+        Span::new(self.at, u64::from(self.len))
+    }
+
+    /// The address after it.
+    #[must_use]
+    pub fn end(&self) -> Va {
+        self.at + u64::from(self.len)
+    }
 }
 
 /// A run of the image's instructions that is executed elsewhere, and then jumps back to `span.end`

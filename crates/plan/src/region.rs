@@ -118,8 +118,8 @@ impl<'i> Code<'i> {
     }
 
     /// Makes `sites`, ascending, boundaries that sweeps must respect.
-    pub fn expect(&mut self, sites: &[Va]) {
-        self.sites = sites.to_vec();
+    pub fn expect(&mut self, sites: impl Iterator<Item = Va>) {
+        self.sites = sites.collect();
     }
 
     /// The region that `at` is a byte of; `None` outside code and where nothing decodes.

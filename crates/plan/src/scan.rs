@@ -6,6 +6,7 @@ use crate::addr::Va;
 use crate::code::{Code, Kind, Trust};
 use crate::decode::Reader;
 use crate::image::Image;
+use crate::plan::{Candidate, SiteKind};
 use crate::search::Search;
 use crate::vote;
 
@@ -13,9 +14,18 @@ use crate::vote;
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub struct Sites {
     /// The `syscall` instructions, ascending.
-    pub at: Vec<Va>,
+    pub found: Vec<Candidate>,
     /// The pairs that lie inside other instructions or in data, ascending.
     pub rejected: Vec<Va>,
+}
+
+impl Sites {
+    /// Keeps selected what `select` says yes to; it is asked once for each.
+    pub fn select(&mut self, mut select: impl FnMut(&Candidate) -> bool) {
+        for candidate in &mut self.found {
+            candidate.selected = select(candidate);
+        }
+    }
 }
 
 /// Finds every `syscall` instruction of `image`.
@@ -45,13 +55,18 @@ pub fn scan<'i>(image: &'i Image<'i>, search: &dyn Search, code: &mut Code<'i>) 
                 }
             };
             if true_site {
-                sites.at.push(at)
+                sites.found.push(Candidate {
+                    at,
+                    kind: SiteKind::Syscall,
+                    len: 2,
+                    selected: true,
+                });
             } else {
-                sites.rejected.push(at)
+                sites.rejected.push(at);
             }
         });
     }
-    code.expect(&sites.at);
+    code.expect(sites.found.iter().map(|site| site.at));
     sites
 }
 

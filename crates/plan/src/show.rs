@@ -76,7 +76,7 @@ pub fn listing<'i>(
     let Outcome::Patched { trampoline, .. } = site.outcome else {
         let around = Span {
             start: site.at - AROUND,
-            end: site.at + (2 + AROUND),
+            end: site.end() + AROUND,
         };
         return Some(Listing {
             before: shown.code(&[around], &[site.at], false),
@@ -512,5 +512,6 @@ pub fn outcome(site: &Site) -> &'static str {
         Outcome::Patched { tactic, .. } => tactic.name(),
         Outcome::Native(_) => "native",
         Outcome::Refused(_) => "refused",
+        Outcome::NotSelected => "not-selected",
     }
 }

@@ -88,6 +88,7 @@ fn describe<'i>(image: &'i Image<'i>, plan: &Plan, emission: &Emission) -> Strin
         let what = match &site.outcome {
             Outcome::Patched { tactic, .. } => tactic.name().to_owned(),
             Outcome::Native(why) => format!("native: {}", show::why_native(image, why)),
+            Outcome::NotSelected => "not selected".to_owned(),
             Outcome::Refused(why) => {
                 let why = why
                     .iter()
@@ -136,8 +137,7 @@ fn plans_read_as_expected() {
         let image = Image::from_file(&object).expect("an object");
         let options = Options {
             tactics,
-            search: &Scalar,
-            forbidden: &[],
+            ..Options::new(&Scalar)
         };
         let plan = hotpatch_plan::plan(&image, &options);
         let emission = plan.emit(&image, TRAMPOLINES, 0).expect("within reach");

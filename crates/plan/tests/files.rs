@@ -33,6 +33,7 @@ impl Count {
                 Outcome::Patched { tactic, .. } => tactic.name(),
                 Outcome::Native(_) => "native",
                 Outcome::Refused(_) => "refused",
+                Outcome::NotSelected => "not selected",
             };
             *self.0.entry(name).or_default() += 1;
         }
@@ -49,8 +50,7 @@ fn judge(path: &Path, tactics: Tactics, bias: u64, count: &mut Count) -> Vec<Str
     };
     let options = Options {
         tactics,
-        search: &Scalar,
-        forbidden: &[],
+        ..Options::new(&Scalar)
     };
     let start = Instant::now();
     let plan = hotpatch_plan::plan(&image, &options);

@@ -70,7 +70,7 @@ fn agrees_with_objdump(path: &str) -> (usize, usize) {
     let mut code = Code::new(&image);
     let sites = scan(&image, &Scalar, &mut code);
     let listing = objdump(path);
-    let ours: BTreeSet<Va> = sites.at.iter().copied().collect();
+    let ours: BTreeSet<Va> = sites.found.iter().map(|s| s.at).collect();
     for site in &ours {
         assert!(
             listing.syscalls.contains(site),
@@ -88,7 +88,7 @@ fn agrees_with_objdump(path: &str) -> (usize, usize) {
         assert!(sites.rejected.contains(theirs));
     }
     let mut in_functions = 0;
-    for site in &sites.at {
+    for site in &ours {
         let region = code.region(*site).unwrap();
         let kind = region.insn_at(*site).map(|insn| insn.kind);
         assert_eq!(
@@ -227,7 +227,7 @@ fn pairs_in_data_are_rejected_and_the_code_around_them_is_found() {
     let image = Image::from_file(&bytes).unwrap();
     let mut code = Code::new(&image);
     let sites = scan(&image, &Scalar, &mut code);
-    let found: BTreeSet<Va> = sites.at.iter().copied().collect();
+    let found: BTreeSet<Va> = sites.found.iter().map(|s| s.at).collect();
     let lost = expected.iter().find(|site| !found.contains(site));
     assert_eq!(lost, None, "a true site that was not found");
     // 800 pairs were planted in data. No vote can tell all of them: some random bytes are likely code.
@@ -256,7 +256,7 @@ fn regions_never_overlap_however_they_are_asked_for() {
         let image = Image::from_file(&bytes).unwrap();
         let mut code = Code::new(&image);
         let sites = scan(&image, &Scalar, &mut code);
-        let span = image.code_at(sites.at[0]).unwrap();
+        let span = image.code_at(sites.found[0].at).unwrap();
         let mut regions = BTreeMap::new();
         let mut at = 0;
         for step in 0..20_000u64 {
@@ -293,12 +293,12 @@ fn every_pair_is_accounted_for() {
     let sites = scan(&image, &Scalar, &mut Code::new(&image));
     assert_eq!(
         sites
-            .at
+            .found
             .iter()
-            .chain(&sites.rejected)
-            .copied()
+            .map(|site| site.at)
+            .chain(sites.rejected.iter().copied())
             .collect::<BTreeSet<_>>(),
         pairs
     );
-    assert!(sites.at.is_sorted() && sites.rejected.is_sorted());
+    assert!(sites.found.is_sorted() && sites.rejected.is_sorted());
 }

@@ -15,6 +15,8 @@ pub struct Counts {
     pub tactics: [u32; Tactic::ALL.len()],
     /// Left alone for good reason, by [`NATIVE`].
     pub native: [u32; NATIVE.len()],
+    /// Left alone because no hook asked for them.
+    pub not_selected: u32,
     /// Refused, by [`REFUSED`]: the reason of the last tactic asked.
     pub refused: [u32; REFUSED.len()],
 }
@@ -33,6 +35,7 @@ impl Counts {
                 Outcome::Native(native) => {
                     counts.native[position(&NATIVE, native_name(native))] += 1
                 }
+                Outcome::NotSelected => counts.not_selected += 1,
                 Outcome::Refused(reasons) => {
                     counts.refused[position(&REFUSED, last_reason(reasons))] += 1
                 }
@@ -55,6 +58,7 @@ impl Counts {
     /// Adds those of another file.
     pub fn add(&mut self, other: &Self) {
         self.sites += other.sites;
+        self.not_selected += other.not_selected;
         let mine = self
             .tactics
             .iter_mut()
@@ -117,6 +121,10 @@ impl fmt::Display for Counts {
             write!(f, "{separator}{n} {}", tactic.name())?;
             separator = ", ";
         }
+        if self.not_selected > 0 {
+            write!(f, "{separator}{} not selected", self.not_selected)?;
+            separator = ", ";
+        }
         let groups = [
             ("native", &NATIVE[..], &self.native[..]),
             ("refused", &REFUSED, &self.refused),
@@ -175,12 +183,15 @@ fn last_reason(reasons: &[(Tactic, Refusal)]) -> &'static str {
 pub(crate) mod tests {
     use super::*;
     use hotpatch_plan::addr::Va;
-    use hotpatch_plan::plan::Site;
+    use hotpatch_plan::plan::{Site, SiteKind};
 
     /// One site of each outcome.
     pub(crate) fn plan() -> Plan {
         let site = |at, outcome| Site {
             at: Va(at),
+            kind: SiteKind::Syscall,
+            len: 2,
+            number: None,
             outcome,
         };
         let refused = vec![

@@ -66,7 +66,7 @@ pub fn plan<'a>(
     let mut code = Code::new(&loaded.image);
     let sites = scan::scan(&loaded.image, &Sse2, &mut code);
     times[1] = sys::now();
-    if sites.at.is_empty() {
+    if sites.found.is_empty() {
         return Fitting {
             plan: Plan::default(),
             find: times[1] - times[0],
@@ -80,10 +80,10 @@ pub fn plan<'a>(
         forbidden.sort_unstable();
         let options = Options {
             tactics: allowed,
-            search: &Sse2,
             forbidden: &forbidden,
+            ..Options::new(&Sse2)
         };
-        let plan = choose(&loaded.image, &options, &mut code, &sites.at);
+        let plan = choose(&loaded.image, &options, &mut code, &sites.found);
         let before = forbidden.len();
         add_conflicts(loaded, &plan, threads, maps, &mut forbidden);
         if forbidden.len() == before {

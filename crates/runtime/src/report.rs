@@ -183,6 +183,7 @@ impl Report {
                         native_name(native)
                     )
                 }
+                Outcome::NotSelected => write!(self.lines, r#","tactic":"not-selected""#),
                 Outcome::Refused(reasons) => self.refused(reasons),
             };
             self.close();

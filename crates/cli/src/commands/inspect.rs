@@ -100,8 +100,7 @@ fn with_plan<T>(
     let image = Image::from_file(&file)?;
     let options = Options {
         tactics: tactics.unwrap_or(Tactics::ALL),
-        search: &Scalar,
-        forbidden: &[],
+        ..Options::new(&Scalar)
     };
     let plan = hotpatch_plan::plan(&image, &options);
     let microseconds = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -143,6 +142,7 @@ impl Counts {
                 Outcome::Patched { tactic, .. } => counts.tactics[*tactic as usize] += 1,
                 Outcome::Native(_) => counts.native += 1,
                 Outcome::Refused(_) => counts.refused += 1,
+                Outcome::NotSelected => {}
             }
         }
         counts

@@ -29,7 +29,7 @@ fn sites_are_the_syscall_instructions_of_objdump() {
             expected.others.append(&mut expected.sites);
             expected.others.sort_unstable();
         }
-        let found: Vec<u64> = sites.at.iter().map(|at| at.0).collect();
+        let found: Vec<u64> = sites.found.iter().map(|site| site.at.0).collect();
         assert_eq!(found, expected.sites, "{}", file.name);
         let rejected: Vec<u64> = sites.rejected.iter().map(|at| at.0).collect();
         assert_eq!(rejected, expected.others, "{}", file.name);
@@ -52,8 +52,7 @@ fn sites_are_the_syscall_instructions_of_objdump() {
 fn planned<'a>(name: &str, image: &'a Image<'a>, tactics: Tactics) -> Plan {
     let options = Options {
         tactics,
-        search: &Scalar,
-        forbidden: &[],
+        ..Options::new(&Scalar)
     };
     let plan = hotpatch_plan::plan(image, &options);
     let base = Va(image.span().end.0.next_multiple_of(4096));
@@ -74,6 +73,7 @@ fn shares(plan: &Plan) -> BTreeMap<&'static str, usize> {
             Outcome::Patched { tactic, .. } => tactic.name(),
             Outcome::Native(_) => "native",
             Outcome::Refused(_) => "refused",
+            Outcome::NotSelected => "not selected",
         };
         *shares.entry(name).or_default() += 1;
     }
@@ -109,6 +109,7 @@ fn the_whole_ladder_leaves_no_site() {
                 Outcome::Patched { .. } => {}
                 Outcome::Native(Native::Restorer) => restorers += 1,
                 Outcome::Native(Native::AddressTaken { .. }) => taken += 1,
+                Outcome::NotSelected => panic!("{}: {:?} was asked for", file.name, site.at),
                 Outcome::Refused(why) => panic!("{}: {:?} {why:?}", file.name, site.at),
             }
         }

@@ -80,8 +80,7 @@ pub fn survives(file: &[u8]) -> usize {
     };
     let options = Options {
         tactics: Tactics::ALL,
-        search: &Scalar,
-        forbidden: &[],
+        ..Options::new(&Scalar)
     };
     let plan = hotpatch_plan::plan(&image, &options);
     let base = Va(image.span().end.0.wrapping_add(0xfff) & !0xfff);

@@ -86,8 +86,7 @@ fn planned(file: &[u8], tactics: Tactics) -> (Plan, Emission) {
     let image = Image::from_file(file).expect("the file is well-formed");
     let options = Options {
         tactics,
-        search: &Scalar,
-        forbidden: &[],
+        ..Options::new(&Scalar)
     };
     let plan = hotpatch_plan::plan(&image, &options);
     let emission = plan.emit(&image, Va(0x4_0000), BIAS).expect("near enough");

@@ -55,8 +55,7 @@ pub fn planned(program: &Program, tactics: Tactics, place: Place) -> (Plan, Emis
     let image = Image::from_file(&file).expect("the file is well-formed");
     let options = Options {
         tactics,
-        search: &Scalar,
-        forbidden: &[],
+        ..Options::new(&Scalar)
     };
     let plan = hotpatch_plan::plan(&image, &options);
     let base = Va(data_at(program.text.len()) + DATA_LEN + place.gap);

@@ -111,6 +111,7 @@ fn record<'a>(planned: &Planned<'a>, site: &Site) -> SiteRecord<'a> {
             )
         }
         Outcome::Native(native) => (None, vec![why_native(native)]),
+        Outcome::NotSelected => (None, Vec::new()),
         Outcome::Refused(reasons) => (None, reasons.iter().map(why_refused).collect()),
     };
     SiteRecord {

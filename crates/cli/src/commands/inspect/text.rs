@@ -123,7 +123,7 @@ fn sites(out: &mut dyn Write, planned: &Planned<'_>) -> io::Result<()> {
             site.at.to_string()
         )?;
         match &site.outcome {
-            Outcome::Patched { .. } => {}
+            Outcome::Patched { .. } | Outcome::NotSelected => {}
             Outcome::Native(native) => {
                 write!(
                     out,
@@ -162,7 +162,7 @@ fn name(planned: &Planned<'_>, site: &Site) -> String {
 fn word(site: &Site) -> (&'static str, Style) {
     let style = match site.outcome {
         Outcome::Patched { .. } => GOOD,
-        Outcome::Native(_) => Style::new(),
+        Outcome::Native(_) | Outcome::NotSelected => Style::new(),
         Outcome::Refused(_) => BAD,
     };
     (show::outcome(site), style)
@@ -170,14 +170,7 @@ fn word(site: &Site) -> (&'static str, Style) {
 
 fn asm(out: &mut dyn Write, planned: &Planned<'_>, which: &str) -> io::Result<()> {
     let mut code = Code::new(planned.image);
-    code.expect(
-        &planned
-            .plan
-            .sites
-            .iter()
-            .map(|site| site.at)
-            .collect::<Vec<_>>(),
-    );
+    code.expect(planned.plan.sites.iter().map(|site| site.at));
     let mut found = false;
     for (index, site) in planned.plan.sites.iter().enumerate() {
         if !is_meant(planned, site, which) {
