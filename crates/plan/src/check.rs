@@ -21,6 +21,7 @@ use alloc::vec::Vec;
 pub use fault::Fault;
 
 use crate::addr::{Span, Va};
+use crate::emit::Style;
 use crate::image::{FunctionSource, Image};
 use crate::plan::{Change, Emission, Outcome, Plan};
 use arrive::{Patched, edit_span, is_retarget};
@@ -40,8 +41,23 @@ pub fn check(
     emission: &Emission,
     bias: u64,
 ) -> Result<(), Vec<Fault>> {
+    check_as(image, plan, emission, bias, Style::Plain)
+}
+
+/// The same for an emission in another style. What a hooked block does before its `syscall` is compared with what
+/// it should be byte for byte, and not understood.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_as(
+    image: &Image<'_>,
+    plan: &Plan,
+    emission: &Emission,
+    bias: u64,
+    style: Style<'_>,
+) -> Result<(), Vec<Fault>> {
     let shape = edits(image, plan, emission);
-    let (copies, faults) = copy::walk(image, plan, emission, bias);
+    let (copies, faults) = copy::walk(image, plan, emission, bias, style);
     let mut faults = [shape, faults].concat();
     if faults.is_empty() {
         let patched = Patched {

@@ -2,7 +2,11 @@
 //!
 //! Every byte sequence that is not a copy stands here, beside its assembly.
 
+mod block;
+
 use alloc::vec::Vec;
+
+pub use block::{Block, Hooking, at, block, data};
 
 use crate::addr::Va;
 use crate::code::{Insn, Kind};
@@ -62,6 +66,24 @@ pub fn copy_len(insn: &Insn) -> Option<u8> {
     })
 }
 
+/// What stands for a `syscall`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Style<'h> {
+    /// The instruction.
+    Plain,
+    /// The instruction, or what a hook makes of it.
+    Hooked(&'h Hooking<'h>),
+}
+
+impl Style<'_> {
+    fn len(self, insn: &Insn) -> u8 {
+        match (self, insn.kind) {
+            (Self::Hooked(_), Kind::Syscall) => at::LEN,
+            _ => copy_len(insn).unwrap_or(0),
+        }
+    }
+}
+
 /// Where each moved instruction of a plan goes: the part of emission that needs no addresses.
 struct Layout {
     starts: Vec<u32>,
@@ -72,7 +94,7 @@ struct Layout {
 }
 
 impl Layout {
-    fn of(plan: &Plan) -> Self {
+    fn of(plan: &Plan, style: Style<'_>) -> Self {
         let mut layout = Self {
             starts: Vec::new(),
             moved: Vec::new(),
@@ -83,7 +105,7 @@ impl Layout {
             let mut at = layout.len.next_multiple_of(ALIGN);
             layout.starts.push(at as u32);
             for insn in &trampoline.insns {
-                let len = copy_len(insn).unwrap_or(0);
+                let len = style.len(insn);
                 layout.moved.push(Moved {
                     offset: at as u32,
                     original: insn.at,
@@ -124,6 +146,8 @@ struct Writer<'w, 'i> {
     bias: u64,
     image: &'w Image<'i>,
     layout: &'w Layout,
+    style: Style<'w>,
+    blocks: Vec<Block>,
 }
 
 impl Writer<'_, '_> {
@@ -173,6 +197,9 @@ impl Writer<'_, '_> {
             Kind::JmpIndirect { rip, .. } => self.put_copy(insn, rip),
             Kind::Nop => Ok(()),
             Kind::Syscall => {
+                if let Style::Hooked(hooking) = self.style {
+                    return self.put_block(insn.at, hooking);
+                }
                 self.put(&[0x0f, 0x05]); // syscall
                 // The kernel left the address after *this* instruction in rcx.
                 self.put(&[0x48, 0x8d, 0x0d]); // lea rel32(%rip),%rcx
@@ -206,6 +233,18 @@ impl Writer<'_, '_> {
         }
     }
 
+    fn put_block(&mut self, site: Va, hooking: &Hooking<'_>) -> Result<(), OutOfReach> {
+        let id = hooking.first + self.blocks.len() as u32;
+        self.blocks.push(Block {
+            offset: self.code.len() as u32,
+            site,
+            id,
+        });
+        let bytes = block(self.here(), site, id, hooking)?;
+        self.put(&bytes);
+        Ok(())
+    }
+
     fn put_trampoline(&mut self, trampoline: &Trampoline) -> Result<(), OutOfReach> {
         self.code
             .resize(self.code.len().next_multiple_of(ALIGN), FILL);
@@ -221,30 +260,65 @@ impl Writer<'_, '_> {
 }
 
 impl Plan {
-    /// Length in bytes of [`Emission::code`], wherever it is placed.
+    /// Length in bytes of [`Emission::code`], wherever it is placed, where nothing is hooked.
     #[must_use]
     pub fn code_len(&self) -> usize {
-        Layout::of(self).len
+        Layout::of(self, Style::Plain).len
+    }
+
+    /// The same for `style`.
+    #[must_use]
+    pub fn code_len_as(&self, style: Style<'_>) -> usize {
+        Layout::of(self, style).len
     }
 
     /// The plan as bytes, with the trampolines at `base` (in the image's own address space, where
-    /// the image itself is loaded `bias` higher).
+    /// the loader puts the image `bias` higher than it says), nothing hooked.
     ///
     /// # Errors
-    /// The first address that a jump or operand cannot reach from `base`.
+    /// `base` is too far from the image.
     pub fn emit(&self, image: &Image<'_>, base: Va, bias: u64) -> Result<Emission, OutOfReach> {
-        let layout = Layout::of(self);
+        self.emit_as(image, base, bias, Style::Plain)
+    }
+
+    /// The same, with `style` for each `syscall`.
+    ///
+    /// # Errors
+    /// `base`, or the style's data area, is too far from the image.
+    pub fn emit_as(
+        &self,
+        image: &Image<'_>,
+        base: Va,
+        bias: u64,
+        style: Style<'_>,
+    ) -> Result<Emission, OutOfReach> {
+        let layout = Layout::of(self, style);
         let mut writer = Writer {
             code: Vec::with_capacity(layout.len),
             base,
             bias,
             image,
             layout: &layout,
+            style,
+            blocks: Vec::new(),
         };
         self.trampolines
             .iter()
             .try_for_each(|t| writer.put_trampoline(t))?;
-        let code = writer.code;
+        let (code, blocks) = (writer.code, writer.blocks);
+        let patches = self.patches(&layout, base)?;
+        Ok(Emission {
+            base,
+            code,
+            starts: layout.starts,
+            patches,
+            moved: layout.moved,
+            blocks,
+        })
+    }
+
+    /// What is written over the image.
+    fn patches(&self, layout: &Layout, base: Va) -> Result<Vec<Patch>, OutOfReach> {
         let patches = self.edits.iter().map(|edit| {
             let mut bytes = [0; 5];
             let at = edit.at;
@@ -266,13 +340,6 @@ impl Plan {
                 bytes,
             })
         });
-        let patches = patches.collect::<Result<_, _>>()?;
-        Ok(Emission {
-            base,
-            code,
-            starts: layout.starts,
-            patches,
-            moved: layout.moved,
-        })
+        patches.collect()
     }
 }

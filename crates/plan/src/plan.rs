@@ -306,4 +306,6 @@ pub struct Emission {
     pub patches: Vec<Patch>,
     /// Every instruction that moved, in order of offset.
     pub moved: Vec<Moved>,
+    /// Where hooked sites have their blocks, in order of offset; none in the plain style.
+    pub blocks: Vec<crate::emit::Block>,
 }

@@ -8,7 +8,8 @@ use std::time::Instant;
 
 use hotpatch_plan::Options;
 use hotpatch_plan::addr::Va;
-use hotpatch_plan::check::check;
+use hotpatch_plan::check::{Fault, check, check_as};
+use hotpatch_plan::emit::{Hooking, Style};
 use hotpatch_plan::image::Image;
 use hotpatch_plan::plan::{Outcome, Plan, Site, Tactic, Tactics};
 use hotpatch_plan::search::Scalar;
@@ -70,6 +71,7 @@ fn judge(path: &Path, tactics: Tactics, bias: u64, count: &mut Count) -> Vec<Str
     let faults = check(&image, &plan, &emission, bias)
         .err()
         .unwrap_or_default();
+    let faults = [faults, judge_hooked(&image, &plan, base, bias)].concat();
     if planned.as_millis() > 500 {
         println!(
             "{}: planned in {planned:?}, judged in {:?}",
@@ -79,6 +81,27 @@ fn judge(path: &Path, tactics: Tactics, bias: u64, count: &mut Count) -> Vec<Str
     }
     let place = |fault| format!("{} {tactics:?}: {fault}", path.display());
     faults.iter().map(place).collect()
+}
+
+/// The same plan with every site hooked.
+fn judge_hooked(image: &Image<'_>, plan: &Plan, base: Va, bias: u64) -> Vec<Fault> {
+    let quiet: Vec<Va> = plan.sites.iter().map(|s| s.at).step_by(3).collect();
+    let hooking = Hooking {
+        data: base + 0x20_0000,
+        first: 7,
+        saved_rsp: -80,
+        quiet: &quiet,
+    };
+    let style = Style::Hooked(&hooking);
+    let emission = plan
+        .emit_as(image, base, bias, style)
+        .expect("as near as the plain one");
+    assert_eq!(emission.code.len(), plan.code_len_as(style));
+    let patched = |s: &&Site| matches!(s.outcome, Outcome::Patched { .. });
+    assert!(emission.blocks.len() >= plan.sites.iter().filter(patched).count());
+    check_as(image, plan, &emission, bias, style)
+        .err()
+        .unwrap_or_default()
 }
 
 fn judge_all<'p>(files: impl Iterator<Item = &'p Path> + Clone) {

@@ -10,6 +10,7 @@ use super::step::{
     branch_target, bytes_from, decode, falls_through, instruction_at, is_nop, operand,
 };
 use crate::addr::{Span, Va};
+use crate::emit::{Block, Style, at, block};
 use crate::image::Image;
 use crate::plan::{Emission, Plan, Trampoline};
 
@@ -82,10 +83,13 @@ pub(super) fn walk(
     plan: &Plan,
     emission: &Emission,
     bias: u64,
+    style: Style<'_>,
 ) -> (Copies, Vec<Fault>) {
     let mut walk = Walk {
         image,
         bias,
+        style,
+        blocks: &emission.blocks,
         copies: Copies::default(),
         faults: Vec::new(),
     };
@@ -136,6 +140,9 @@ pub(super) fn walk(
 struct Walk<'w, 'i> {
     image: &'w Image<'i>,
     bias: u64,
+    style: Style<'w>,
+    /// The hooked sites still to come.
+    blocks: &'w [Block],
     copies: Copies,
     faults: Vec<Fault>,
 }
@@ -222,6 +229,7 @@ impl Walk<'_, '_> {
     ) -> Result<(), Fault> {
         let at = Va(original.ip());
         if original.code() == Code::Syscall {
+            self.hook(at, reader)?;
             return syscall(original, reader);
         }
         if is_nop(original) {
@@ -251,6 +259,29 @@ impl Walk<'_, '_> {
             }
             _ => Err(Fault::Immovable { at }),
         }
+    }
+
+    /// What stands before the `syscall` of a hooked site.
+    fn hook(&mut self, site: Va, reader: &mut Reader<'_>) -> Result<(), Fault> {
+        let Style::Hooked(hooking) = self.style else {
+            return Ok(());
+        };
+        let bad = Fault::NotACopy {
+            original: site,
+            offset: reader.at as u32,
+        };
+        let (listed, rest) = self.blocks.split_first().ok_or(bad)?;
+        let template = block(reader.here(), site, listed.id, hooking).map_err(|_| bad)?;
+        let before = &template[..usize::from(at::RUN)];
+        if listed.site != site
+            || listed.offset as usize != reader.at
+            || !reader.rest().starts_with(before)
+        {
+            return Err(bad);
+        }
+        self.blocks = rest;
+        reader.at += before.len();
+        Ok(())
     }
 
     fn branch(

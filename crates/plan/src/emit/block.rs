@@ -1,0 +1,239 @@
+//! The block that stands for a hooked `syscall`: who wants to see the call is asked before anything is saved.
+//!
+//! Only `rcx` and `r11` are free here, which the instruction overwrites anyway; no flag and no byte of the program's
+//! stack is touched. The runtime's part of the bargain is in its `entry.rs`.
+
+use crate::addr::Va;
+
+use super::{OutOfReach, rel32};
+
+/// Offsets in an image's data area, which lies in reach of its trampolines.
+pub mod data {
+    /// Address of the code called at a hooked `syscall`.
+    pub const GATE: u64 = 0;
+    /// Address of the code called behind it.
+    pub const AFTER: u64 = 8;
+    /// A byte for each number below 65536, then one for all others: not 0 where the call is hooked.
+    pub const TABLE: u64 = 64;
+    /// The same for sites that no hook has chosen: what the runtime itself must see.
+    pub const QUIET: u64 = TABLE + TABLE_LEN.next_multiple_of(64);
+    /// Bytes of either table.
+    pub const TABLE_LEN: u64 = OTHERS + 1;
+    /// Index in a table of all numbers that are not below it.
+    pub const OTHERS: u64 = 0x1_0000;
+    /// Bytes of the area.
+    pub const LEN: u64 = QUIET + TABLE_LEN;
+}
+
+/// Where in the block what is executed: what an interrupted program counter means.
+///
+/// From the start to [`at::SWITCH`], and at [`at::RUN`], nothing has happened yet, and every register but `rcx` and
+/// `r11` is the program's. At [`at::NEXT`] the call is done.
+pub mod at {
+    /// The stack pointer goes to `r11`.
+    pub const SWITCH: u8 = 33;
+    /// The hook stack is in `rsp` from here on, the program's in `r11`.
+    pub const SWITCHED: u8 = 45;
+    /// Where the gate returns to; `rsp` is the top of the hook stack.
+    pub const RETURN: u8 = 56;
+    /// The program's stack is back, `rcx` says how to go on.
+    pub const LEFT: u8 = 61;
+    /// Executes the call for hooks that want to see its result.
+    pub const CALL: u8 = 65;
+    /// That call is done.
+    pub const CALLED: u8 = 67;
+    /// The hook stack is in `rsp` from here on, the program's in `r11`.
+    pub const CALLED_SWITCHED: u8 = 79;
+    /// Where the gate behind it returns to.
+    pub const AFTER_RETURN: u8 = 90;
+    /// The program's stack is back, `rcx` says how to go on.
+    pub const AFTER_LEFT: u8 = 95;
+    /// Executes the call.
+    pub const RUN: u8 = 99;
+    /// The call is done, however.
+    pub const NEXT: u8 = 101;
+    /// Bytes of the block.
+    pub const LEN: u8 = 108;
+}
+
+/// What the blocks of one image have in common.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Hooking<'h> {
+    /// The data area, 64-aligned.
+    pub data: Va,
+    /// The id of the image's first hooked site; the others count on from there in the order of the code.
+    pub first: u32,
+    /// Where the gate keeps the program's stack pointer, relative to the top of the hook stack.
+    pub saved_rsp: i8,
+    /// Sites, in order of address, that no hook has chosen.
+    pub quiet: &'h [Va],
+}
+
+/// A hooked site of an emission.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Block {
+    /// Offset of its block in [`Emission::code`](crate::plan::Emission::code).
+    pub offset: u32,
+    /// The original instruction's address.
+    pub site: Va,
+    /// What the gate is told.
+    pub id: u32,
+}
+
+/// The block of `site`, for `start`.
+///
+/// # Errors
+/// The data area or the site is not within 2 GB.
+pub fn block(
+    start: Va,
+    site: Va,
+    id: u32,
+    hooking: &Hooking<'_>,
+) -> Result<[u8; at::LEN as usize], OutOfReach> {
+    let quiet = hooking.quiet.binary_search(&site).is_ok();
+    let table = hooking.data + if quiet { data::QUIET } else { data::TABLE };
+    let end = |offset: u8| start + u64::from(offset);
+    let [t0, t1, t2, t3] = rel32(end(26), table)?;
+    let [g0, g1, g2, g3] = rel32(end(at::RETURN), hooking.data + data::GATE)?;
+    let [a0, a1, a2, a3] = rel32(end(at::AFTER_RETURN), hooking.data + data::AFTER)?;
+    let [n0, n1, n2, n3] = rel32(end(at::LEN), site + 2)?;
+    let [i0, i1, i2, i3] = id.to_le_bytes();
+    let rsp = hooking.saved_rsp.cast_unsigned();
+    #[rustfmt::skip]
+    let bytes = [
+        // The upper half of the number must be zero, else it is none of the numbers in the table.
+        0x89, 0xc1,                               //   0: mov %eax,%ecx
+        0x0f, 0xc9,                               //   2: bswap %ecx
+        0x0f, 0xb7, 0xc9,                         //   4: movzwl %cx,%ecx
+        0xe3, 0x07,                               //   7: jrcxz 16
+        0xb9, 0x00, 0x00, 0x01, 0x00,             //   9: mov $OTHERS,%ecx
+        0xeb, 0x03,                               //  14: jmp 19
+        0x0f, 0xb7, 0xc8,                         //  16: movzwl %ax,%ecx
+        0x4c, 0x8d, 0x1d, t0, t1, t2, t3,         //  19: lea table(%rip),%r11
+        0x41, 0x0f, 0xb6, 0x0c, 0x0b,             //  26: movzbl (%r11,%rcx),%ecx
+        0xe3, at::RUN - at::SWITCH,               //  31: jrcxz RUN
+        0x49, 0x89, 0xe3,                         //  33: mov %rsp,%r11
+        0x65, 0x48, 0x8b, 0x24, 0x25, 0, 0, 0, 0, //  36: mov %gs:0,%rsp
+        0xb9, i0, i1, i2, i3,                     //  45: mov $id,%ecx
+        0xff, 0x15, g0, g1, g2, g3,               //  50: call *GATE(%rip)
+        0x48, 0x8b, 0x64, 0x24, rsp,              //  56: mov saved_rsp(%rsp),%rsp
+        0xe3, at::RUN - 63,                       //  61: jrcxz RUN
+        0xff, 0xe1,                               //  63: jmp *%rcx
+        0x0f, 0x05,                               //  65: syscall
+        0x49, 0x89, 0xe3,                         //  67: mov %rsp,%r11
+        0x65, 0x48, 0x8b, 0x24, 0x25, 0, 0, 0, 0, //  70: mov %gs:0,%rsp
+        0xb9, i0, i1, i2, i3,                     //  79: mov $id,%ecx
+        0xff, 0x15, a0, a1, a2, a3,               //  84: call *AFTER(%rip)
+        0x48, 0x8b, 0x64, 0x24, rsp,              //  90: mov saved_rsp(%rsp),%rsp
+        0xe3, at::NEXT - 97,                      //  95: jrcxz NEXT
+        0xff, 0xe1,                               //  97: jmp *%rcx
+        0x0f, 0x05,                               //  99: syscall
+        // The kernel, or the gate, left another address in rcx.
+        0x48, 0x8d, 0x0d, n0, n1, n2, n3,         // 101: lea site+2(%rip),%rcx
+    ];
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use iced_x86::{Decoder, DecoderOptions, Formatter as _, GasFormatter, Instruction};
+
+    const START: Va = Va(0x10_0000);
+    const HOOKING: Hooking<'_> = Hooking {
+        data: Va(0x12_0000),
+        first: 0,
+        saved_rsp: -80,
+        quiet: &[Va(0x2000)],
+    };
+
+    /// Each instruction with its offset, as the GNU assembler would write it.
+    fn listing(code: &[u8]) -> Vec<(u64, String)> {
+        let mut formatter = GasFormatter::new();
+        let options = formatter.options_mut();
+        options.set_gas_show_mnemonic_size_suffix(false);
+        options.set_uppercase_hex(false);
+        options.set_rip_relative_addresses(false);
+        let decoder = Decoder::with_ip(64, code, START.0, DecoderOptions::NONE);
+        let line = |i: Instruction| {
+            assert!(!i.is_invalid());
+            let mut text = String::new();
+            formatter.format(&i, &mut text);
+            (i.ip() - START.0, text)
+        };
+        decoder.into_iter().map(line).collect()
+    }
+
+    #[test]
+    fn decodes_to_the_intended_assembly() {
+        let code = block(START, Va(0x1000), 0x1234, &HOOKING).unwrap();
+        let expected = [
+            (0, "mov %eax,%ecx"),
+            (2, "bswap %ecx"),
+            (4, "movzwl %cx,%ecx"),
+            (7, "jrcxz 0x100010"),
+            (9, "mov $0x10000,%ecx"),
+            (14, "jmp 0x100013"),
+            (16, "movzwl %ax,%ecx"),
+            (19, "lea 0x120040,%r11"),
+            (26, "movzbl (%r11,%rcx),%ecx"),
+            (31, "jrcxz 0x100063"),
+            (33, "mov %rsp,%r11"),
+            (36, "mov %gs:0,%rsp"),
+            (45, "mov $0x1234,%ecx"),
+            (50, "callq *0x120000"),
+            (56, "mov -0x50(%rsp),%rsp"),
+            (61, "jrcxz 0x100063"),
+            (63, "jmp *%rcx"),
+            (65, "syscall"),
+            (67, "mov %rsp,%r11"),
+            (70, "mov %gs:0,%rsp"),
+            (79, "mov $0x1234,%ecx"),
+            (84, "callq *0x120008"),
+            (90, "mov -0x50(%rsp),%rsp"),
+            (95, "jrcxz 0x100065"),
+            (97, "jmp *%rcx"),
+            (99, "syscall"),
+            (101, "lea 0x1002,%rcx"),
+        ];
+        let shown = listing(&code);
+        let plain: Vec<(u64, String)> = shown
+            .iter()
+            .map(|(at, text)| (*at, text.replace("0x0000000000", "0x")))
+            .collect();
+        let expected: Vec<(u64, String)> = expected.map(|(at, text)| (at, text.to_owned())).into();
+        assert_eq!(plain, expected);
+    }
+
+    #[test]
+    fn the_named_offsets_are_instructions() {
+        let code = block(START, Va(0x1000), 0, &HOOKING).unwrap();
+        let starts: Vec<u64> = listing(&code).iter().map(|(at, _)| *at).collect();
+        for offset in [
+            at::SWITCH,
+            at::SWITCHED,
+            at::RETURN,
+            at::LEFT,
+            at::CALL,
+            at::CALLED,
+            at::CALLED_SWITCHED,
+            at::AFTER_RETURN,
+            at::AFTER_LEFT,
+            at::RUN,
+            at::NEXT,
+        ] {
+            assert!(starts.contains(&u64::from(offset)), "{offset}");
+        }
+        assert_eq!(code.len(), usize::from(at::LEN));
+    }
+
+    #[test]
+    fn a_site_nobody_chose_asks_the_other_table() {
+        let code = block(START, Va(0x2000), 0, &HOOKING).unwrap();
+        let lea = listing(&code).remove(7).1;
+        assert!(
+            lea.starts_with(&format!("lea {:#x}", 0x12_0000 + data::QUIET)),
+            "{lea}"
+        );
+    }
+}
