@@ -67,6 +67,8 @@ pub struct Config<'a> {
     pub tactics: Tactics,
     /// `LIBHOTPATCH_STRICT`
     pub strict: bool,
+    /// `LIBHOTPATCH_HOOK`: paths, in order.
+    pub hooks: Vec<&'a [u8]>,
     /// What is wrong with the settings: a line for each.
     pub complaints: Vec<String>,
 }
@@ -81,6 +83,7 @@ impl<'a> Config<'a> {
             skip: Skip::default(),
             tactics: Tactics::ALL,
             strict: false,
+            hooks: Vec::new(),
             complaints: Vec::new(),
         };
         if environment.secure {
@@ -95,6 +98,12 @@ impl<'a> Config<'a> {
         }
         if let Some(patterns) = environment.get("LIBHOTPATCH_SKIP") {
             config.skip = Skip::parse(patterns);
+        }
+        if let Some(paths) = environment.get("LIBHOTPATCH_HOOK") {
+            config.hooks = paths
+                .split(|&b| b == b':')
+                .filter(|p| !p.is_empty())
+                .collect();
         }
         config.read_words(environment);
         config
@@ -137,7 +146,8 @@ impl<'a> Config<'a> {
     }
 }
 
-const KNOWN: [&str; 5] = [
+const KNOWN: [&str; 6] = [
+    "LIBHOTPATCH_HOOK",
     "LIBHOTPATCH_LOGPATH",
     "LIBHOTPATCH_REPORT",
     "LIBHOTPATCH_SKIP",
@@ -198,6 +208,12 @@ mod tests {
             assert!(!skip.skips(b"/usr/lib/libc.so.6") && skip.skips(b"/usr/bin/ls"));
         }
         assert!(Skip::parse(b"!").skips(b"/usr/bin/ls"));
+    }
+
+    #[test]
+    fn hooks_keep_their_order() {
+        let config = read(&["LIBHOTPATCH_HOOK=/b.so::a.so:"]);
+        assert_eq!(config.hooks, [&b"/b.so"[..], b"a.so"]);
     }
 
     #[test]

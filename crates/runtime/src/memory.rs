@@ -243,7 +243,14 @@ unsafe fn map_again(m: &Mapping<'_>, span: Range) -> Result<(), Errno> {
     let file = Fd::open(&name, Open::Read)?;
     let (at, len) = (span.start as usize, (span.end - span.start) as usize);
     // SAFETY: as the caller promises; I8: the file still holds what was mapped.
-    unsafe { file.map_code_at(at, len, m.offset + (span.start - m.start)) }
+    unsafe {
+        file.map_at(
+            at,
+            len,
+            m.offset + (span.start - m.start),
+            Protection::ReadExecute,
+        )
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,4 @@
 //! The mapped files that hold code, each as an image with its place in the process.
-//!
-//! # Safety
-//! I5 for what is read from memory; I8 for files: nobody shortens a file while a program that runs it starts.
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;
@@ -14,6 +11,7 @@ use crate::maps::{self, Mapping};
 use crate::memory;
 use crate::pages::{PAGE, Range};
 use crate::sys::{self, Fd, Open};
+use crate::view::View;
 
 /// A mapped file, or the vDSO, by the lines of the maps that speak of it.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -99,8 +97,8 @@ impl<'m> Object<'m> {
             return None;
         }
         let same = status.st_ino == self.base.inode && device(status.st_dev) == self.base.device;
-        let at = Fd::open(&name, Open::Read).ok()?.map(len).ok()?;
-        Some(File { at, len, same })
+        let view = View::of(&Fd::open(&name, Open::Read).ok()?, len).ok()?;
+        Some(File { view, same })
     }
 }
 
@@ -111,11 +109,10 @@ fn device(packed: u64) -> (u32, u32) {
     (major as u32, minor as u32)
 }
 
-/// A file, mapped to be read; unmapped when dropped.
+/// A file, mapped to be read.
 #[derive(Debug)]
 pub struct File {
-    at: *const u8,
-    len: usize,
+    view: View,
     /// Device and inode are those of the maps. Where not (some file systems show two faces), its code must be
     /// compared.
     same: bool,
@@ -123,15 +120,7 @@ pub struct File {
 
 impl File {
     fn bytes(&self) -> &[u8] {
-        // SAFETY: mapped until `self` is dropped; I8: nobody shortens it.
-        unsafe { core::slice::from_raw_parts(self.at, self.len) }
-    }
-}
-
-impl Drop for File {
-    fn drop(&mut self) {
-        // SAFETY: what borrowed it is gone.
-        let _ = unsafe { sys::unmap(self.at.addr(), self.len) };
+        self.view.bytes()
     }
 }
 
@@ -194,7 +183,7 @@ fn compare(
     let mut missing = Vec::new();
     let mut seen = false;
     for segment in image.segments.iter().filter(|s| s.executable) {
-        let offset = (segment.bytes.as_ptr().addr() - file.at.addr()) as u64;
+        let offset = (segment.bytes.as_ptr().addr() - file.bytes().as_ptr().addr()) as u64;
         let mut at = segment.span.start;
         let end = segment.span.start + segment.bytes.len() as u64;
         while at < end {

@@ -17,6 +17,7 @@ use crate::arena::Arena;
 use crate::config::{Config, Target};
 use crate::counts::Counts;
 use crate::environment::{Environment, Passed, read_all};
+use crate::load::{self, Loaded as Hook};
 use crate::log::Sink;
 use crate::maps::{self, Mapping};
 use crate::memory::{self, Writer};
@@ -37,7 +38,9 @@ const STACK: Layout = match Layout::from_size_align(1 << 20, PAGE as usize) {
 };
 
 /// The exit status of a program that must not run with a site unpatched.
-const STRICT_STATUS: u8 = 127;
+const UNPATCHED_STATUS: u8 = 127;
+/// The exit status of a program that must not run without a hook.
+const UNHOOKED_STATUS: u8 = 126;
 
 /// The constructor. glibc passes the three words, musl nothing.
 ///
@@ -64,7 +67,7 @@ pub unsafe extern "C" fn hotpatch_start(
     unsafe { ARENA.destroy() };
     match ended {
         Ok(Verdict::Run) => {}
-        Ok(Verdict::Refuse) => sys::exit(STRICT_STATUS),
+        Ok(Verdict::Refuse(status)) => sys::exit(status),
         Err(words) => last_line(&passed, words.as_str()),
     }
 }
@@ -72,7 +75,8 @@ pub unsafe extern "C" fn hotpatch_start(
 /// Whether the program may go on.
 enum Verdict {
     Run,
-    Refuse,
+    /// It ends with this status.
+    Refuse(u8),
 }
 
 /// Says without memory that start-up came to nothing.
@@ -144,12 +148,17 @@ fn run(passed: Passed) -> Verdict {
             "/proc/self/maps cannot be read: the program runs unpatched"
         ));
         return if config.strict {
-            Verdict::Refuse
+            Verdict::Refuse(UNPATCHED_STATUS)
         } else {
             Verdict::Run
         };
     }
-    // 4. Each file with code: plan it, make its trampolines, write.
+    // 4. The hooks.
+    let (hooks, refused) = load_hooks(&config, &log, stderr);
+    if refused > 0 && config.strict {
+        return Verdict::Refuse(UNHOOKED_STATUS);
+    }
+    // 5. Each file with code: plan it, make its trampolines, write.
     let threads = if sys::threads() > 1 {
         Threads::Many
     } else {
@@ -162,6 +171,9 @@ fn run(passed: Passed) -> Verdict {
         writer: Writer::choose(),
         threads,
     };
+    for hook in &hooks {
+        process.space.take(hook.span);
+    }
     if threads == Threads::Many {
         log.say(format_args!(
             "other threads run already: only stone and before are used"
@@ -181,27 +193,36 @@ fn run(passed: Passed) -> Verdict {
             }
         }
     }
-    // 5. The total.
+    // 6. The total.
     let us = (sys::now() - begin) / 1000;
     if log.is_open() {
         log.say(format_args!("{} files, {}; {us} us", sum.files, sum.counts));
     }
     report.total(sum.files, &sum.counts, us);
     if config.strict && (sum.counts.refusals() > 0 || sum.failed > 0) {
-        // A program that ends before it began must say why, even where the log is silenced.
-        let aloud = if stderr && !log.is_open() {
-            Sink::open(&Target::Stderr).unwrap_or_default()
-        } else {
-            log
-        };
+        let own = aloud(&log, stderr);
+        let aloud = own.as_ref().unwrap_or(&log);
         aloud.say(format_args!(
             "LIBHOTPATCH_STRICT: {} sites refused, {} files left native: the program does not run",
             sum.counts.refusals(),
             sum.failed
         ));
-        return Verdict::Refuse;
+        return Verdict::Refuse(UNPATCHED_STATUS);
     }
     Verdict::Run
+}
+
+/// Where a program that ends before it began says why, if the log is silenced.
+fn aloud(log: &Sink, stderr: bool) -> Option<Sink> {
+    (stderr && !log.is_open())
+        .then(|| Sink::open(&Target::Stderr).ok())
+        .flatten()
+}
+
+/// The hooks that can be used, and how many cannot.
+fn load_hooks(config: &Config<'_>, log: &Sink, stderr: bool) -> (Vec<Hook>, u32) {
+    let own = config.strict.then(|| aloud(log, stderr)).flatten();
+    load::load(&config.hooks, config.strict, own.as_ref().unwrap_or(log))
 }
 
 fn open(config: &Config<'_>, stderr: bool) -> (Sink, Report) {

@@ -157,17 +157,22 @@ impl Fd {
         unsafe { call(k::__NR_mmap, arguments) }.map(core::ptr::with_exposed_provenance)
     }
 
-    /// Maps code of the file over what is at `at`, private.
+    /// Maps a part of the file over what is at `at`, private.
     ///
     /// # Safety
     /// Nobody needs what was there.
-    pub unsafe fn map_code_at(&self, at: usize, len: usize, offset: u64) -> Result<()> {
+    pub unsafe fn map_at(
+        &self,
+        at: usize,
+        len: usize,
+        offset: u64,
+        protection: Protection,
+    ) -> Result<()> {
         let flags = k::MAP_PRIVATE | k::MAP_FIXED;
-        let protection = Protection::ReadExecute.bits();
         let arguments = [
             at,
             len,
-            protection,
+            protection.bits(),
             flags as usize,
             self.0 as usize,
             offset as usize,

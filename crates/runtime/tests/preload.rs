@@ -193,3 +193,97 @@ fn each_tactic_alone_keeps_programs_going() {
         );
     }
 }
+
+/// Builds a freestanding hook.
+fn hook(name: &str, code: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (source, object) = (
+        directory.join(format!("{name}.c")),
+        directory.join(format!("{name}.so")),
+    );
+    std::fs::write(&source, code).unwrap();
+    let status = Command::new("gcc")
+        .args([
+            "-shared",
+            "-fPIC",
+            "-ffreestanding",
+            "-nostdlib",
+            "-mgeneral-regs-only",
+            "-o",
+        ])
+        .args([&object, &source])
+        .status();
+    assert!(status.unwrap().success(), "{name}");
+    object
+}
+
+#[test]
+fn a_hook_that_cannot_be_used_is_one_line() {
+    let no_symbol = hook("no_symbol", "int nothing;");
+    let script = Path::new(env!("CARGO_TARGET_TMPDIR")).join("script.so");
+    std::fs::write(&script, "#!/bin/sh\n").unwrap();
+    for (path, why) in [
+        ("/nonexistent/a.so", "no such file"),
+        ("/dev/null", "not a regular file"),
+        ("/", "not a regular file"),
+        (script.to_str().unwrap(), "not an ELF file"),
+        (
+            no_symbol.to_str().unwrap(),
+            "exports no symbol `hotpatch_hook`",
+        ),
+        (
+            "/lib/x86_64-linux-gnu/libm.so.6",
+            "needs the library libc.so.6",
+        ),
+    ] {
+        let command = || {
+            let mut command = patched("/bin/echo", &["done"]);
+            command.env("LIBHOTPATCH_HOOK", path);
+            command
+        };
+        let (output, out, err) = run(&mut command());
+        let lines: Vec<_> = err.lines().filter(|l| l.contains("hook ")).collect();
+        assert!(
+            lines.len() == 1
+                && lines[0].contains(&format!("hook {path}: {why}"))
+                && lines[0].ends_with("; the program runs without it"),
+            "{err}"
+        );
+        assert!(output.status.success() && out == "done\n", "{path}");
+        let strict = command()
+            .env("LIBHOTPATCH_STRICT", "1")
+            .env("LIBHOTPATCH_LOGPATH", "/dev/null")
+            .output()
+            .unwrap();
+        let err = String::from_utf8_lossy(&strict.stderr);
+        assert_eq!(strict.status.code(), Some(126), "{path}: {err}");
+        assert!(
+            strict.stdout.is_empty()
+                && err.lines().count() == 1
+                && err.ends_with("; the program does not run\n"),
+            "{path}: {err}"
+        );
+    }
+}
+
+#[test]
+fn a_hooks_memory_is_never_writable_and_executable() {
+    let hook = hook(
+        "mapped",
+        r#"struct { unsigned abi, size; const char *name; unsigned flags, vectors; unsigned long syscalls[9], kinds;
+               void *select, *start, *before, *after, *event, *reserved; } hotpatch_hook;
+           unsigned before(void *context, void *frame) { return 0; }
+           char zeros[20000];
+           __typeof__(hotpatch_hook) hotpatch_hook = { 1, sizeof hotpatch_hook, "mapped", .before = before, .reserved = zeros };"#,
+    );
+    let (output, maps, err) =
+        run(patched("/bin/cat", &["/proc/self/maps"]).env("LIBHOTPATCH_HOOK", &hook));
+    assert!(output.status.success() && !err.contains("hook "), "{err}");
+    let code: Vec<_> = maps
+        .lines()
+        .filter(|l| l.ends_with("mapped.so") && l.contains(" r-xp "))
+        .collect();
+    assert_eq!(code.len(), 1, "{maps}");
+    assert!(!maps.contains(" rwxp "), "{maps}");
+    assert!(!err.contains("mapped.so"), "a hook was patched:\n{err}");
+}

@@ -1,0 +1,203 @@
+//! Loads hooks: opens their files, maps them, relocates them.
+//!
+//! Whatever is wrong with a file is a line in the log, and the program runs without that hook.
+//!
+//! # Safety
+//! I11: a hook's memory is ours alone until its code runs, and stays as long as the process.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+use core::fmt;
+
+use hotpatch_abi::Hook;
+use linux_raw_sys::general::{S_IFMT, S_IFREG};
+
+use crate::hook_file::{HookFile, Refused, Segment};
+use crate::line::Line;
+use crate::log::Sink;
+use crate::pages::{PAGE, Range};
+use crate::rescue::rescue;
+use crate::sys::{self, Errno, Fd, Open, Protection};
+use crate::view::View;
+
+/// More in one process are refused.
+pub const MOST: usize = 16;
+
+/// A hook that is ready to be called. It holds no allocation, so it may outlive start-up.
+#[derive(Clone, Debug)]
+pub struct Loaded {
+    /// What it exports, as it was when it was loaded: all its pointers lead to its own code, or are null.
+    pub hook: Hook,
+    /// The name that it gives itself, or its file's.
+    pub name: Line<64>,
+    /// What to add to an address of the file for the address in the process.
+    pub bias: u64,
+    /// All of its memory. Code in it is never patched.
+    pub span: Range,
+}
+
+/// Loads the hooks at `paths`, in order: those that can be used, and how many cannot. Each of these is a line.
+#[must_use]
+pub fn load(paths: &[&[u8]], strict: bool, log: &Sink) -> (Vec<Loaded>, u32) {
+    let mut loaded = Vec::new();
+    let mut refused = 0;
+    let end = if strict {
+        "the program does not run"
+    } else {
+        "the program runs without it"
+    };
+    for path in paths {
+        let mut refuse = |why: fmt::Arguments<'_>| {
+            refused += 1;
+            log.say(format_args!("hook {}: {why}; {end}", path.escape_ascii()));
+        };
+        if loaded.len() == MOST {
+            refuse(format_args!("there are {MOST} hooks already"));
+            continue;
+        }
+        let (file, view) = match open(path) {
+            Ok(opened) => opened,
+            Err(why) => {
+                refuse(format_args!("{why}"));
+                continue;
+            }
+        };
+        // SAFETY: I3: it owns arena memory alone; nobody knows of what it has mapped if it gives up.
+        match unsafe { rescue(0, || map(&file, view.bytes(), path)) } {
+            Ok(Ok(hook)) => loaded.push(hook),
+            Ok(Err(why)) => refuse(format_args!("{why}")),
+            Err(words) => refuse(format_args!("{}", words.as_str())),
+        }
+    }
+    (loaded, refused)
+}
+
+/// Why there is nothing to be looked at, or nothing to be called.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Failure<'a> {
+    Open(Errno),
+    NoFile,
+    Map(Errno),
+    Refused(Refused<'a>),
+}
+
+impl fmt::Display for Failure<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Open(error) => error.fmt(f),
+            Self::NoFile => f.write_str("not a regular file"),
+            Self::Map(error) => write!(f, "cannot be mapped: {error}"),
+            Self::Refused(why) => why.fmt(f),
+        }
+    }
+}
+
+fn open(path: &[u8]) -> Result<(Fd, View), Failure<'static>> {
+    let name = CString::new(path).map_err(|_| Failure::NoFile)?;
+    // Looked at before it is opened: to open a device is to do something to it.
+    let status = sys::status(&name).map_err(Failure::Open)?;
+    if status.st_mode & S_IFMT != S_IFREG {
+        return Err(Failure::NoFile);
+    }
+    let len = usize::try_from(status.st_size)
+        .ok()
+        .filter(|&len| len > 0)
+        .ok_or(Failure::Refused(Refused::NotElf))?;
+    let file = Fd::open(&name, Open::Read).map_err(Failure::Open)?;
+    let view = View::of(&file, len).map_err(Failure::Open)?;
+    Ok((file, view))
+}
+
+/// Maps what is in `bytes`, which are those of `file`.
+fn map<'a>(file: &Fd, bytes: &'a [u8], path: &[u8]) -> Result<Loaded, Failure<'a>> {
+    let parsed = HookFile::parse(bytes).map_err(Failure::Refused)?;
+    let own = parsed.span();
+    let len = own.end - own.start;
+    let (at, span) = reserve(own.start, len, parsed.align).map_err(Failure::Map)?;
+    let bias = at.wrapping_sub(own.start);
+    let mapped = parsed
+        .segments
+        .iter()
+        .try_for_each(|segment| map_segment(file, &parsed, segment, bias));
+    if let Err(error) = mapped {
+        // SAFETY: reserved just now; nothing of it has been used.
+        let _ = unsafe { sys::unmap(at as usize, len as usize) };
+        return Err(Failure::Map(error));
+    }
+    let there = parsed.symbol.wrapping_add(bias) as usize;
+    // SAFETY: I11: mapped and readable; `parse` has looked at each field, pointers included.
+    let hook = unsafe { core::ptr::with_exposed_provenance::<Hook>(there).read() };
+    let mut name = Line::new();
+    let file_name = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
+    name.push_printable(parsed.name().unwrap_or(file_name));
+    Ok(Loaded {
+        hook,
+        name,
+        bias,
+        span,
+    })
+}
+
+/// Reserves `len` bytes at an address that is `start` modulo `align`.
+fn reserve(start: u64, len: u64, align: u64) -> Result<(u64, Range), Errno> {
+    let room = len + align - PAGE;
+    let from = sys::map_anywhere(0, room as usize, Protection::None)? as u64;
+    let at = from + (start.wrapping_sub(from) & (align - 1));
+    let span = Range {
+        start: at,
+        end: at + len,
+    };
+    for (start, end) in [(from, at), (span.end, from + room)] {
+        if start < end {
+            // SAFETY: reserved just now, and not needed.
+            let _ = unsafe { sys::unmap(start as usize, (end - start) as usize) };
+        }
+    }
+    Ok((at, span))
+}
+
+fn map_segment(
+    file: &Fd,
+    parsed: &HookFile<'_>,
+    segment: &Segment,
+    bias: u64,
+) -> Result<(), Errno> {
+    let pages = segment.span.pages();
+    let at = pages.start.wrapping_add(bias) as usize;
+    let len = (pages.end - pages.start) as usize;
+    if len == 0 {
+        return Ok(());
+    }
+    if !segment.writable {
+        let protection = if segment.executable {
+            Protection::ReadExecute
+        } else {
+            Protection::Read
+        };
+        let offset = segment.offset & !(PAGE - 1);
+        // SAFETY: I11: inside the reserved range; relocations are in writable segments alone.
+        return unsafe { file.map_at(at, len, offset, protection) };
+    }
+    // SAFETY: I11: inside the reserved range.
+    unsafe { sys::protect(at, len, Protection::ReadWrite) }?;
+    let data = parsed.data(segment, bias);
+    let there = segment.span.start.wrapping_add(bias) as usize;
+    // SAFETY: I11: writable now, and the file's bytes of a segment are no more than its length.
+    unsafe {
+        core::ptr::copy_nonoverlapping(
+            data.as_ptr(),
+            core::ptr::with_exposed_provenance_mut(there),
+            data.len(),
+        );
+    }
+    let relro = Range {
+        start: parsed.relro.start & !(PAGE - 1),
+        end: parsed.relro.end & !(PAGE - 1),
+    };
+    if relro.start < relro.end && pages.start <= relro.start && relro.end <= pages.end {
+        let at = relro.start.wrapping_add(bias) as usize;
+        // SAFETY: I11: relocated.
+        unsafe { sys::protect(at, (relro.end - relro.start) as usize, Protection::Read) }?;
+    }
+    Ok(())
+}
