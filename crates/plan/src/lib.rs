@@ -29,6 +29,7 @@ pub mod search;
 pub mod show;
 mod site;
 mod space;
+pub mod store;
 mod tables;
 mod tactic;
 mod vote;
