@@ -185,7 +185,12 @@ pub type LogFn = Option<unsafe extern "C" fn(text: *const u8, len: usize)>;
 /// Ends the hook's call at once, reports the text and calls the hook no more.
 pub type FailFn = Option<unsafe extern "C" fn(text: *const u8, len: usize) -> !>;
 
-/// What a hook may ask of the runtime.
+/// Copies the value of a variable of the environment that the program was started with, without a zero byte behind it:
+/// how many bytes, more than `size` if that was too few, or -ENOENT. Answers while [`Hook::start`] runs; later -ENOENT.
+pub type EnvironmentFn =
+    Option<unsafe extern "C" fn(name: *const u8, len: usize, value: *mut u8, size: usize) -> i64>;
+
+/// What a hook may ask of the runtime. The same address in all calls, as long as the process lives.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Services {
@@ -205,13 +210,15 @@ pub struct Services {
     pub log: LogFn,
     /// See [`FailFn`].
     pub fail: FailFn,
+    /// See [`EnvironmentFn`].
+    pub environment: EnvironmentFn,
 }
 
 /// Whether an instruction is to be patched. Asked once for each candidate, before the program runs.
 pub type SelectFn =
     Option<unsafe extern "C" fn(services: *const Services, site: *const Site) -> bool>;
 
-/// Called once, before the program runs. Not 0: the hook is not used.
+/// Called once, before the program runs and before all else. Not 0 (an errno): the hook is not used.
 pub type StartFn = Option<unsafe extern "C" fn(services: *const Services) -> i32>;
 
 /// Called at each hooked instruction. Answers a [`verdict`].

@@ -1,0 +1,131 @@
+//! Write hooks for libhotpatch: your code in place of a program's system calls.
+//!
+//! A hook is a value with a [`Hook`] implementation, exported once from a `no_std` binary for
+//! `x86_64-unknown-none` (`hotpatch new-hook NAME` writes such a project):
+//!
+//! ```
+//! # #![allow(dead_code)]
+//! use hotpatch_hook::{Context, Errno, Hook, SyscallSet, Verdict, export_hook, log, nr};
+//!
+//! /// Nobody makes directories.
+//! struct NoDirectories;
+//!
+//! impl Hook for NoDirectories {
+//!     const SYSCALLS: SyscallSet = SyscallSet::of(&[nr::MKDIR, nr::MKDIRAT]);
+//!
+//!     fn before(&self, context: &mut Context<'_>) -> Verdict {
+//!         log!("{} refused", nr::name(context.number()).unwrap_or("?"));
+//!         context.refuse(Errno::EPERM)
+//!     }
+//! }
+//!
+//! export_hook! {
+//!     static HOOK: NoDirectories = NoDirectories;
+//! }
+//! # fn main() {}
+//! ```
+//!
+//! ```text
+//! $ cargo build --release
+//! $ hotpatch run --hook target/x86_64-unknown-none/release/no-directories -- mkdir x
+//! mkdir: cannot create directory 'x': Operation not permitted
+//! ```
+//!
+//! # What a hook may do
+//!
+//! It runs in the program, on any of its threads and on several at once, in the middle of whatever the program was doing. So it
+//!
+//! - has no libc, no heap and no threads of its own: state is in statics (atomics) and in the
+//!   eight bytes that each thread has ([`Context::slot`]); it must not wait for a lock,
+//! - uses no vector registers: the target has none,
+//! - reads and writes the program's memory by [`Context::read`] and [`Context::write`], which answer
+//!   [`Errno::EFAULT`] where a pointer dereferenced would crash,
+//! - makes system calls by [`Context::syscall`], which no hook sees,
+//! - has about 64 KiB of stack.
+//!
+//! A panic ends the hook, not the program: its message goes to the log, the call that it was asked about runs
+//! as the program made it, and the hook is not called again.
+#![no_std]
+
+#[cfg(test)]
+extern crate std;
+
+mod context;
+mod errno;
+#[doc(hidden)]
+pub mod export;
+pub mod nr;
+mod plain;
+mod runtime;
+mod set;
+mod setting;
+mod site;
+mod text;
+
+pub use context::{Context, Verdict};
+pub use errno::Errno;
+pub use hotpatch_abi as abi;
+pub use hotpatch_abi::Frame;
+pub use plain::Plain;
+#[doc(hidden)]
+pub use runtime::log_line;
+pub use runtime::{environment, fail, read, read_bytes, read_string, syscall, write, write_bytes};
+pub use set::SyscallSet;
+pub use setting::Setting;
+pub use site::{Kind, Kinds, Site};
+pub use text::Text;
+
+/// What happens to threads and processes besides their calls.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[non_exhaustive]
+pub enum Event {
+    /// A thread is about to run its first instruction.
+    ThreadStart,
+    /// The thread ends.
+    ThreadEnd,
+    /// The process has just been forked; this is the child.
+    ForkChild,
+    /// An exec follows, which may fail.
+    BeforeExec,
+    /// The process ends by `exit_group`.
+    Exit,
+}
+
+/// A hook. One value of it serves all threads.
+pub trait Hook: Sync + 'static {
+    /// The system calls it is called for; all others pass at no cost.
+    const SYSCALLS: SyscallSet = SyscallSet::all();
+
+    /// The kinds of instruction it is called for.
+    const KINDS: Kinds = Kinds::SYSCALL;
+
+    /// [`Frame::rbx`] and what follows it are neither read nor changed, which makes calls a little cheaper.
+    const ARGUMENTS_ONLY: bool = false;
+
+    /// Called once, before the program runs and before all others: the place to read settings.
+    ///
+    /// # Errors
+    /// Whatever makes the hook useless: it is then not called again, and the log says so.
+    fn start(&self) -> Result<(), Errno> {
+        Ok(())
+    }
+
+    /// Whether this instruction is to be patched. Asked once for each candidate, before the program runs.
+    fn select(&self, site: Site<'_>) -> bool {
+        let _ = site;
+        true
+    }
+
+    /// An instruction is about to be executed.
+    fn before(&self, context: &mut Context<'_>) -> Verdict;
+
+    /// An instruction has been executed, for which `before` said [`Verdict::RunAndReturn`].
+    fn after(&self, context: &mut Context<'_>) {
+        let _ = context;
+    }
+
+    /// Something else happened. `slot` is the thread's, as [`Context::slot`].
+    fn event(&self, event: Event, slot: &mut u64) {
+        let _ = (event, slot);
+    }
+}
