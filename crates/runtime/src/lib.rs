@@ -23,6 +23,7 @@ pub mod pages;
 pub mod patch;
 pub mod report;
 pub mod rescue;
+pub mod services;
 pub mod start;
 pub mod sys;
 pub mod view;

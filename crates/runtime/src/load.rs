@@ -12,11 +12,13 @@ use core::fmt;
 use hotpatch_abi::Hook;
 use linux_raw_sys::general::{S_IFMT, S_IFREG};
 
+use crate::environment::Environment;
 use crate::hook_file::{HookFile, Refused, Segment};
 use crate::line::Line;
 use crate::log::Sink;
 use crate::pages::{PAGE, Range};
 use crate::rescue::rescue;
+use crate::services::{self, SERVICES};
 use crate::sys::{self, Errno, Fd, Open, Protection};
 use crate::view::View;
 
@@ -41,11 +43,7 @@ pub struct Loaded {
 pub fn load(paths: &[&[u8]], strict: bool, log: &Sink) -> (Vec<Loaded>, u32) {
     let mut loaded = Vec::new();
     let mut refused = 0;
-    let end = if strict {
-        "the program does not run"
-    } else {
-        "the program runs without it"
-    };
+    let end = end(strict);
     for path in paths {
         let mut refuse = |why: fmt::Arguments<'_>| {
             refused += 1;
@@ -70,6 +68,63 @@ pub fn load(paths: &[&[u8]], strict: bool, log: &Sink) -> (Vec<Loaded>, u32) {
         }
     }
     (loaded, refused)
+}
+
+/// Tells each hook that it is started: those that are content, in order, and how many are not. Each of these is a line.
+///
+/// # Safety
+/// Start-up's alone (I3, I16).
+// The words cannot be allocated.
+#[allow(clippy::result_large_err)]
+#[must_use]
+pub unsafe fn start(
+    hooks: Vec<Loaded>,
+    environment: &Environment<'_>,
+    strict: bool,
+    log: &Sink,
+) -> (Vec<Loaded>, u32) {
+    // SAFETY: as the caller promises. Now, so that lines have names.
+    unsafe { services::know(&hooks) };
+    let before = hooks.len();
+    let mut content = hooks;
+    content.retain(|hook| {
+        let Some(start) = hook.hook.start else {
+            return true;
+        };
+        // SAFETY: I11: the hook's own function; services live as long as the process.
+        let work = || unsafe { start(&raw const SERVICES) };
+        // SAFETY: I3 for what is ours; the hook is not called again if it gives up.
+        let guarded = || unsafe { rescue(0, work) };
+        // SAFETY: as the caller promises.
+        let ended = unsafe { services::with_environment(environment, guarded) };
+        let end = end(strict);
+        let name = hook.name.as_str();
+        match ended {
+            Ok(0) => return true,
+            Ok(errno) => log.say(format_args!(
+                "hook {name}: cannot start: {}; {end}",
+                Errno(errno.unsigned_abs())
+            )),
+            Err(words) => log.say(format_args!(
+                "hook {name}: cannot start: {}; {end}",
+                words.as_str()
+            )),
+        }
+        false
+    });
+    // SAFETY: as the caller promises. Their numbers have changed.
+    unsafe { services::know(&content) };
+    let refused = (before - content.len()) as u32;
+    (content, refused)
+}
+
+/// What becomes of a program whose hook cannot be used.
+fn end(strict: bool) -> &'static str {
+    if strict {
+        "the program does not run"
+    } else {
+        "the program runs without it"
+    }
 }
 
 /// Why there is nothing to be looked at, or nothing to be called.

@@ -76,6 +76,13 @@ fn swap_guard(guard: *const Guard) -> *const Guard {
     core::mem::replace(&mut state.guard, guard)
 }
 
+/// Whether work is being guarded: whether start-up runs.
+#[must_use]
+pub fn is_guarded() -> bool {
+    // SAFETY: I3: written by start-up alone.
+    !unsafe { (*STATE.0.get()).guard }.is_null()
+}
+
 /// Ends the innermost guarded work with these words.
 ///
 /// Outside of it there is nobody to go back to. Nothing of ours runs there, so this is never seen.

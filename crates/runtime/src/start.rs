@@ -26,6 +26,7 @@ use crate::pages::{PAGE, Range, Space};
 use crate::patch::{self, Threads};
 use crate::report::{self, Report, Subject, Times};
 use crate::rescue::{LastWords, rescue};
+use crate::services;
 use crate::sys::{self, Errno};
 
 #[cfg_attr(target_os = "none", global_allocator)]
@@ -154,7 +155,7 @@ fn run(passed: Passed) -> Verdict {
         };
     }
     // 4. The hooks.
-    let (hooks, refused) = load_hooks(&config, &log, stderr);
+    let (hooks, refused) = load_hooks(&config, &environment, &log, stderr);
     if refused > 0 && config.strict {
         return Verdict::Refuse(UNHOOKED_STATUS);
     }
@@ -220,9 +221,22 @@ fn aloud(log: &Sink, stderr: bool) -> Option<Sink> {
 }
 
 /// The hooks that can be used, and how many cannot.
-fn load_hooks(config: &Config<'_>, log: &Sink, stderr: bool) -> (Vec<Hook>, u32) {
+fn load_hooks(
+    config: &Config<'_>,
+    environment: &Environment<'_>,
+    log: &Sink,
+    stderr: bool,
+) -> (Vec<Hook>, u32) {
     let own = config.strict.then(|| aloud(log, stderr)).flatten();
-    load::load(&config.hooks, config.strict, own.as_ref().unwrap_or(log))
+    let log_lines = own.as_ref().unwrap_or(log);
+    let (hooks, refused) = load::load(&config.hooks, config.strict, log_lines);
+    if log.is_open() {
+        // SAFETY: I16: start-up, and no hook has been called.
+        unsafe { services::log_to(&config.log) };
+    }
+    // SAFETY: I3 and I16: start-up.
+    let (hooks, unwilling) = unsafe { load::start(hooks, environment, config.strict, log_lines) };
+    (hooks, refused + unwilling)
 }
 
 fn open(config: &Config<'_>, stderr: bool) -> (Sink, Report) {

@@ -16,6 +16,10 @@ use crate::arch::syscall;
 pub struct Errno(pub u32);
 
 impl Errno {
+    /// No such file, or no such thing.
+    pub const NOENT: Self = Self(errno::ENOENT);
+    /// An address that is not mapped.
+    pub const FAULT: Self = Self(errno::EFAULT);
     /// Interrupted by a signal.
     pub const INTR: Self = Self(errno::EINTR);
     /// Makes no sense.
@@ -356,6 +360,42 @@ pub fn status(path: &CStr) -> Result<k::stat> {
     // SAFETY: reads the path, writes to `stat`.
     unsafe { call(k::__NR_newfstatat, arguments) }?;
     Ok(stat)
+}
+
+/// What is known of an open file.
+pub fn status_of(fd: u32) -> Result<k::stat> {
+    // SAFETY: all zeros is a `stat`.
+    let mut stat: k::stat = unsafe { core::mem::zeroed() };
+    // SAFETY: writes to `stat`.
+    unsafe { call(k::__NR_fstat, [fd as usize, (&raw mut stat).addr()]) }?;
+    Ok(stat)
+}
+
+/// Which way bytes are copied.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Direction {
+    /// To our own memory.
+    FromProgram,
+    /// From our own memory.
+    ToProgram,
+}
+
+/// Copies between our own memory and memory that may not be there: how many bytes.
+///
+/// The process's id is asked each time: a child of `vfork` runs in this memory under another.
+///
+/// # Safety
+/// `len` bytes at `own` are ours.
+pub unsafe fn copy(own: *mut u8, program: u64, len: usize, direction: Direction) -> Result<usize> {
+    let number = match direction {
+        Direction::FromProgram => k::__NR_process_vm_readv,
+        Direction::ToProgram => k::__NR_process_vm_writev,
+    };
+    let (ours, theirs) = ([own.addr(), len], [program as usize, len]);
+    let (ours, theirs) = ((&raw const ours).addr(), (&raw const theirs).addr());
+    let arguments = [process_id() as usize, ours, 1, theirs, 1, 0];
+    // SAFETY: as the caller promises; the kernel judges the program's addresses.
+    unsafe { call(number, arguments) }
 }
 
 /// How many threads the process has, 1 where it cannot be told.

@@ -287,3 +287,84 @@ fn a_hooks_memory_is_never_writable_and_executable() {
     assert!(!maps.contains(" rwxp "), "{maps}");
     assert!(!err.contains("mapped.so"), "a hook was patched:\n{err}");
 }
+
+/// A hook whose `start` does `code`, with the services as `s`.
+fn starting(name: &str, code: &str) -> PathBuf {
+    hook(
+        name,
+        &format!(
+            r#"typedef unsigned long u64;
+            struct services {{ unsigned abi, size; long (*syscall)(u64, const u64 *);
+                long (*read)(void *, u64, u64), (*read_string)(void *, u64, u64), (*write)(const void *, u64, u64);
+                void (*log)(const char *, u64); void (*fail)(const char *, u64);
+                long (*environment)(const char *, u64, char *, u64); }};
+            struct hook {{ unsigned abi, size; const char *name; unsigned flags, vectors; u64 syscalls[9], kinds;
+                void *select; int (*start)(const struct services *); void *before, *after, *event, *reserved; }};
+            unsigned before(void *context, void *frame) {{ return 0; }}
+            int start(const struct services *s) {{ {code} }}
+            struct hook hotpatch_hook = {{ 1, sizeof(struct hook), "{name}", .start = start, .before = before }};"#
+        ),
+    )
+}
+
+#[test]
+fn a_hook_that_does_not_start_is_one_line() {
+    for (name, code, why) in [
+        ("unwilling", "return 13;", "access denied"),
+        ("failing", "s->fail(\"no way\", 6); return 0;", "no way"),
+    ] {
+        let hook = starting(name, code);
+        let (output, _, err) = run(patched("/bin/true", &[]).env("LIBHOTPATCH_HOOK", &hook));
+        assert!(output.status.success(), "{err}");
+        let expected = format!("hook {name}: cannot start: {why}; the program runs without it");
+        assert_eq!(
+            err.lines().filter(|l| l.contains(&expected)).count(),
+            1,
+            "{err}"
+        );
+        let (output, _, _) = run(patched("/bin/true", &[])
+            .env("LIBHOTPATCH_HOOK", &hook)
+            .env("LIBHOTPATCH_STRICT", "1"));
+        assert_eq!(output.status.code(), Some(126));
+    }
+}
+
+#[test]
+fn services_copy_what_is_there_and_report_what_is_not() {
+    let hook = starting(
+        "asking",
+        r#"
+        char b[64]; const char *text = "some text"; volatile char page[8192];
+        #define IS(what) if (!(what)) { s->log(#what, sizeof #what - 1); return 22; }
+        IS(s->abi == 1 && s->size == sizeof *s)
+        IS(s->read(b, (u64)text, 4) == 4 && b[0] == 's' && b[3] == 'e')
+        IS(s->read(b, 0, 4) == -14 && s->read(b, ~0ul - 2, 8) == -14)
+        IS(s->read_string(b, (u64)text, 64) == 10 && b[8] == 't' && b[9] == 0)
+        IS(s->read_string(b, (u64)text, 5) == 5)
+        IS(s->read_string(b, 64, 5) == -14)
+        IS(s->write("xyz", (u64)page, 3) == 3 && page[2] == 'z')
+        IS(s->write("xyz", (u64)start, 3) == -14)
+        IS(s->environment("ASKED", 5, b, 64) == 2 && b[0] == '4' && b[1] == '2')
+        IS(s->environment("ASKED", 5, b, 1) == 2)
+        IS(s->environment("ASK", 3, b, 64) == -2)
+        u64 nothing[6] = { 0 };
+        IS(s->syscall(39, nothing) > 1)
+        IS(s->syscall(9999, nothing) == -38)
+        /* Two anonymous pages, the second unmapped: what is left of the first is copied. */
+        u64 map[6] = { 0, 8192, 3, 0x22, -1ul, 0 };
+        u64 at = s->syscall(9, map);
+        u64 unmap[6] = { at + 4096, 4096 };
+        IS(s->syscall(11, unmap) == 0)
+        IS(s->read(b, at + 4090, 64) == 6)
+        IS(s->write(b, at + 4090, 64) == 6)
+        IS(s->read_string(b, at + 4096, 64) == -14)
+        s->log("one\nline", 8);
+        return 0;"#,
+    );
+    let (output, _, err) = run(patched("/bin/true", &[])
+        .env("LIBHOTPATCH_HOOK", &hook)
+        .env("ASKED", "42"));
+    assert!(output.status.success(), "{err}");
+    assert!(!err.contains("cannot start"), "{err}");
+    assert!(err.contains("]: asking: one\\nline\n"), "{err}");
+}

@@ -1,0 +1,310 @@
+//! What hooks may ask of the library.
+//!
+//! After start-up: no heap, no lock, no panic. Each call is made by the thread that needs it, for itself.
+//!
+//! # Safety
+//! I16: what is written here is written by start-up, before any hook is called; a hook's words about its own memory are
+//! true; addresses of the program's are the kernel's to judge.
+
+use core::arch::naked_asm;
+use core::cell::UnsafeCell;
+use core::ffi::CStr;
+use core::fmt::Write as _;
+use core::ptr;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use hotpatch_abi::{ABI, Services};
+
+use crate::arch;
+use crate::config::Target;
+use crate::environment::Environment;
+use crate::line::Line;
+use crate::load::{Loaded, MOST};
+use crate::log::{self, Sink};
+use crate::pages::{PAGE, Range};
+use crate::rescue;
+use crate::sys::{self, Direction, Errno};
+
+/// What every hook gets.
+pub static SERVICES: Services = Services {
+    abi: ABI,
+    size: size_of::<Services>() as u32,
+    syscall: Some(system_call),
+    read: Some(read),
+    read_string: Some(read_string),
+    write: Some(write),
+    log: Some(log_from),
+    fail: Some(fail_from),
+    environment: Some(environment),
+};
+
+/// The program has set a seccomp filter: from then on the library makes no call that nobody has asked for. Set by
+/// whoever sees the call, before it is executed.
+pub static FILTERED: AtomicBool = AtomicBool::new(false);
+
+/// A hook, as far as it has to be named.
+#[derive(Clone, Copy, Debug)]
+pub struct Named {
+    /// All of its memory.
+    pub span: Range,
+    /// What to add to an address of its file.
+    pub bias: u64,
+    name: [u8; 64],
+    len: usize,
+}
+
+impl Named {
+    const NOBODY: Self = Self {
+        span: Range { start: 0, end: 0 },
+        bias: 0,
+        name: [0; 64],
+        len: 0,
+    };
+
+    /// Its name, printable.
+    #[must_use]
+    pub fn name(&self) -> &[u8] {
+        self.name.get(..self.len).unwrap_or(&[])
+    }
+}
+
+/// What outlives start-up.
+struct State {
+    hooks: [Named; MOST],
+    /// Where the log goes; empty for nowhere.
+    log: [u8; 4096],
+    /// The log is the program's descriptor 2, while that is this file: device and inode.
+    stderr: Option<(u64, u64)>,
+    /// What [`environment`] answers from; null but while hooks are started.
+    environment: *const Environment<'static>,
+}
+
+struct Shared(UnsafeCell<State>);
+
+// SAFETY: I16.
+unsafe impl Sync for Shared {}
+
+static STATE: Shared = Shared(UnsafeCell::new(State {
+    hooks: [Named::NOBODY; MOST],
+    log: [0; 4096],
+    stderr: None,
+    environment: ptr::null(),
+}));
+
+fn state() -> &'static State {
+    // SAFETY: I16: nobody writes any more, or it is start-up that reads.
+    unsafe { &*STATE.0.get() }
+}
+
+/// Remembers where the log goes.
+///
+/// # Safety
+/// I16: start-up's alone.
+pub unsafe fn log_to(target: &Target) {
+    // SAFETY: as the caller promises.
+    let state = unsafe { &mut *STATE.0.get() };
+    match target {
+        Target::Nowhere => {}
+        Target::Stderr => state.stderr = identity(sys::STDERR),
+        Target::File(path) => {
+            let path = path.to_bytes_with_nul();
+            if let Some(place) = state.log.get_mut(..path.len()) {
+                place.copy_from_slice(path);
+            }
+        }
+    }
+}
+
+/// Which file a descriptor is.
+fn identity(fd: u32) -> Option<(u64, u64)> {
+    let status = sys::status_of(fd).ok()?;
+    Some((status.st_dev, status.st_ino))
+}
+
+/// Remembers the hooks: number `n` here is `hooks[n]`.
+///
+/// # Safety
+/// I16: start-up's alone.
+pub unsafe fn know(hooks: &[Loaded]) {
+    // SAFETY: as the caller promises.
+    let state = unsafe { &mut *STATE.0.get() };
+    state.hooks = [Named::NOBODY; MOST];
+    for (named, hook) in state.hooks.iter_mut().zip(hooks) {
+        (named.span, named.bias) = (hook.span, hook.bias);
+        named.len = hook.name.bytes().len().min(named.name.len());
+        for (to, from) in named.name.iter_mut().zip(hook.name.bytes()) {
+            *to = *from;
+        }
+    }
+}
+
+/// While `work` runs, hooks can ask for the environment.
+///
+/// # Safety
+/// I16: start-up's alone.
+pub unsafe fn with_environment<T>(environment: &Environment<'_>, work: impl FnOnce() -> T) -> T {
+    let state = STATE.0.get();
+    // SAFETY: as the caller promises. The lifetime is forgotten for the time of this call.
+    unsafe { (*state).environment = ptr::from_ref(environment).cast() };
+    let result = work();
+    // SAFETY: as above.
+    unsafe { (*state).environment = ptr::null() };
+    result
+}
+
+/// The hook whose memory holds `address`, and its number.
+#[must_use]
+pub fn hook_at(address: u64) -> Option<(usize, &'static Named)> {
+    let inside = |hook: &Named| hook.span.start <= address && address < hook.span.end;
+    let mut hooks = state().hooks.iter().enumerate();
+    hooks.find(|(_, hook)| inside(hook))
+}
+
+/// Writes a line to the log, if there is one and the program can bear it. `who` stands before it.
+pub fn say(who: &[u8], text: &[u8]) {
+    // Relaxed: the thread that sets it has stored it before its filter holds.
+    if FILTERED.load(Ordering::Relaxed) {
+        return;
+    }
+    let state = state();
+    let sink = if state.stderr.is_some() {
+        // The program may have put another file in its place.
+        if identity(sys::STDERR) != state.stderr {
+            return;
+        }
+        Sink::open(&Target::Stderr)
+    } else {
+        match CStr::from_bytes_until_nul(&state.log) {
+            Ok(path) if !path.is_empty() => Sink::open_path(path),
+            _ => return,
+        }
+    };
+    if let Ok(sink) = sink {
+        let mut line = log::begin();
+        line.push(who);
+        line.push(b": ");
+        line.push_printable(text);
+        sink.write(line.end());
+    }
+}
+
+unsafe extern "C" fn system_call(number: u64, arguments: *const [u64; 6]) -> i64 {
+    // SAFETY: I16: the hook's own array.
+    let arguments = unsafe { arguments.read() };
+    // SAFETY: I16: the hook has said what it wants.
+    let answer = unsafe { arch::syscall(number as u32, arguments.map(|a| a as usize)) };
+    answer as i64
+}
+
+/// A count of bytes, or a negative error number.
+fn answer(result: Result<usize, Errno>) -> i64 {
+    match result {
+        Ok(count) => count as i64,
+        Err(Errno(number)) => -i64::from(number),
+    }
+}
+
+/// Copies up to the end of a page of the program's, which is readable as a whole or not at all.
+fn copy(own: *mut u8, program: u64, len: usize, direction: Direction) -> Result<usize, Errno> {
+    // Relaxed: as in `say`.
+    if FILTERED.load(Ordering::Relaxed) {
+        return Err(Errno::FAULT);
+    }
+    let mut done = 0;
+    while done < len {
+        let at = program.wrapping_add(done as u64);
+        let part = (len - done).min((PAGE - at % PAGE) as usize);
+        // SAFETY: I16: `len` bytes at `own` are the hook's.
+        let copied = unsafe { sys::copy(own.wrapping_add(done), at, part, direction) };
+        match copied {
+            Ok(count) if count > 0 => done += count,
+            Ok(_) => break,
+            Err(_) if done > 0 => break,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(done)
+}
+
+unsafe extern "C" fn read(own: *mut u8, program: u64, len: usize) -> i64 {
+    answer(copy(own, program, len, Direction::FromProgram))
+}
+
+unsafe extern "C" fn write(own: *mut u8, program: u64, len: usize) -> i64 {
+    answer(copy(own, program, len, Direction::ToProgram))
+}
+
+unsafe extern "C" fn read_string(own: *mut u8, program: u64, len: usize) -> i64 {
+    // A path is mostly shorter than this, and the rest of its page mostly of no interest.
+    const PART: usize = 256;
+    let mut done = 0;
+    while done < len {
+        let (to, at) = (own.wrapping_add(done), program.wrapping_add(done as u64));
+        let page = (PAGE - at % PAGE) as usize;
+        let part = PART.min(page).min(len - done);
+        let count = match copy(to, at, part, Direction::FromProgram) {
+            Ok(0) => return answer(Err(Errno::FAULT)),
+            Ok(count) => count,
+            Err(error) => return answer(Err(error)),
+        };
+        for n in 0..count {
+            // SAFETY: I16: written just now.
+            if unsafe { to.wrapping_add(n).read() } == 0 {
+                return (done + n + 1) as i64;
+            }
+        }
+        done += count;
+    }
+    done as i64
+}
+
+unsafe extern "C" fn environment(name: *const u8, len: usize, value: *mut u8, size: usize) -> i64 {
+    // SAFETY: I16: valid while it is not null.
+    let Some(environment) = (unsafe { state().environment.as_ref() }) else {
+        return answer(Err(Errno::NOENT));
+    };
+    // SAFETY: I16: the hook's own.
+    let name = unsafe { core::slice::from_raw_parts(name, len) };
+    let found = str::from_utf8(name)
+        .ok()
+        .and_then(|name| environment.get(name));
+    let Some(found) = found else {
+        return answer(Err(Errno::NOENT));
+    };
+    // SAFETY: I16: as much as there is room for; neither overlaps the other.
+    unsafe { ptr::copy_nonoverlapping(found.as_ptr(), value, found.len().min(size)) };
+    found.len() as i64
+}
+
+/// rdi, rsi = the text. Who calls is seen by the return address: the hook need not say.
+#[unsafe(naked)]
+unsafe extern "C" fn log_from(text: *const u8, len: usize) {
+    naked_asm!("mov rdx, [rsp]", "jmp {}", sym log_text)
+}
+
+unsafe extern "C" fn log_text(text: *const u8, len: usize, caller: u64) {
+    // SAFETY: I16: the hook's own.
+    let text = unsafe { core::slice::from_raw_parts(text, len) };
+    say(hook_at(caller).map_or(b"?", |(_, hook)| hook.name()), text);
+}
+
+/// As [`log_from`].
+#[unsafe(naked)]
+unsafe extern "C" fn fail_from(text: *const u8, len: usize) -> ! {
+    naked_asm!("mov rdx, [rsp]", "jmp {}", sym fail)
+}
+
+unsafe extern "C" fn fail(text: *const u8, len: usize, caller: u64) -> ! {
+    let mut words = Line::<480>::new();
+    // SAFETY: I16: the hook's own, on a stack that is about to be left.
+    words.push_printable(unsafe { core::slice::from_raw_parts(text, len) });
+    if rescue::is_guarded() {
+        // Start-up, which says who it was.
+        rescue::end_work(format_args!("{}", words.as_str()))
+    }
+    let who = hook_at(caller);
+    let mut line = Line::<640>::new();
+    let _ = write!(line, "failed and is not called again: {}", words.as_str());
+    say(who.map_or(b"?", |(_, hook)| hook.name()), line.bytes());
+    sys::exit(127)
+}
