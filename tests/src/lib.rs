@@ -109,6 +109,12 @@ impl Allowed {
         std::iter::once(Self::Ladder).chain(TACTICS.into_iter().map(Self::Alone))
     }
 
+    /// Whether plans are kept between trials: of each guest some run by kept plans, some by new ones.
+    #[must_use]
+    pub fn keeps_plans(self) -> bool {
+        !matches!(self, Self::Alone("direct" | "stone" | "clobber"))
+    }
+
     /// The name in a trial's title.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -29,10 +29,16 @@ pub fn library() -> &'static Path {
     })
 }
 
+/// Where the trials keep plans: not among the user's.
+fn plans() -> PathBuf {
+    crate::scratch().join(format!("plans-{}", std::process::id()))
+}
+
 /// Removes the copy that [`library`] made, once all trials are over.
 pub fn remove_copy() {
     let _ =
         fs::remove_file(crate::scratch().join(format!("libhotpatch-{}.so", std::process::id())));
+    let _ = fs::remove_dir_all(plans());
 }
 
 fn build() -> PathBuf {
@@ -64,6 +70,11 @@ pub fn preload(command: &mut Command, allowed: Allowed, log: &Path, report: &Pat
         .env("LIBHOTPATCH_REPORT", report);
     if let Allowed::Alone(tactic) = allowed {
         command.env("LIBHOTPATCH_TACTICS", tactic);
+    }
+    if allowed.keeps_plans() {
+        command.env("LIBHOTPATCH_CACHE", plans());
+    } else {
+        command.env("LIBHOTPATCH_CACHE", "off");
     }
     for path in [log, report] {
         // Made here, for everyone: the program may have become another user when it writes.

@@ -225,7 +225,7 @@ fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Er
             "-z",
             "max-page-size=4096",
             "--hash-style=gnu",
-            "--build-id=none",
+            "--build-id=sha1",
         ])
         .args([
             "--icf=all",

@@ -54,6 +54,18 @@ impl<'a> Skip<'a> {
     }
 }
 
+/// Where plans are kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub enum Keep<'a> {
+    /// In the user's own cache directory.
+    #[default]
+    Usual,
+    /// In this directory.
+    In(&'a [u8]),
+    /// Nowhere.
+    Nowhere,
+}
+
 /// All settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config<'a> {
@@ -67,6 +79,8 @@ pub struct Config<'a> {
     pub tactics: Tactics,
     /// `LIBHOTPATCH_STRICT`
     pub strict: bool,
+    /// `LIBHOTPATCH_CACHE`
+    pub keep: Keep<'a>,
     /// `LIBHOTPATCH_HOOK`: paths, in order.
     pub hooks: Vec<&'a [u8]>,
     /// What is wrong with the settings: a line for each.
@@ -83,11 +97,13 @@ impl<'a> Config<'a> {
             skip: Skip::default(),
             tactics: Tactics::ALL,
             strict: false,
+            keep: Keep::Usual,
             hooks: Vec::new(),
             complaints: Vec::new(),
         };
         if environment.secure {
             // Somebody with fewer rights wrote this environment.
+            config.keep = Keep::Nowhere;
             return config;
         }
         if let Some(path) = environment.get("LIBHOTPATCH_LOGPATH") {
@@ -124,6 +140,18 @@ impl<'a> Config<'a> {
                 )),
             }
         }
+        match environment.get("LIBHOTPATCH_CACHE") {
+            None | Some(b"") => {}
+            Some(b"off") => self.keep = Keep::Nowhere,
+            Some(path @ [b'/', ..]) => self.keep = Keep::In(path),
+            Some(other) => {
+                self.keep = Keep::Nowhere;
+                self.complaints.push(format!(
+                    "LIBHOTPATCH_CACHE: `{}` is neither off nor an absolute path; using off",
+                    String::from_utf8_lossy(other)
+                ));
+            }
+        }
         match environment.get("LIBHOTPATCH_STRICT") {
             None | Some(b"" | b"0") => {}
             Some(b"1") => self.strict = true,
@@ -146,7 +174,8 @@ impl<'a> Config<'a> {
     }
 }
 
-const KNOWN: [&str; 6] = [
+const KNOWN: [&str; 7] = [
+    "LIBHOTPATCH_CACHE",
     "LIBHOTPATCH_HOOK",
     "LIBHOTPATCH_LOGPATH",
     "LIBHOTPATCH_REPORT",
@@ -229,6 +258,20 @@ mod tests {
     }
 
     #[test]
+    fn plans_are_kept_where_the_setting_says() {
+        for (value, keep, complaints) in [
+            ("", Keep::Usual, 0),
+            ("off", Keep::Nowhere, 0),
+            ("/a b", Keep::In(b"/a b"), 0),
+            ("plans", Keep::Nowhere, 1),
+        ] {
+            let variable = format!("LIBHOTPATCH_CACHE={value}");
+            let config = read(&[&variable]);
+            assert_eq!((config.keep, config.complaints.len()), (keep, complaints));
+        }
+    }
+
+    #[test]
     fn what_is_not_understood_is_said() {
         let config = read(&["LIBHOTPATCH_STRICT=yes", "LIBHOTPATCH_SKIPS=x"]);
         assert_eq!(config.complaints.len(), 2, "{:?}", config.complaints);
@@ -247,5 +290,6 @@ mod tests {
             ..Environment::default()
         });
         assert_eq!((config.log, config.skip), (Target::Stderr, Skip::default()));
+        assert_eq!(config.keep, Keep::Nowhere);
     }
 }

@@ -8,6 +8,7 @@ extern crate alloc;
 
 pub mod arch;
 pub mod arena;
+pub mod cache;
 pub mod config;
 pub mod counts;
 pub mod environment;

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::image::{Image, Malformed, Segment, load_bias};
-use linux_raw_sys::general::{S_IFMT, S_IFREG};
+use linux_raw_sys::general::{S_IFMT, S_IFREG, stat};
 
 use crate::maps::{self, Mapping};
 use crate::memory;
@@ -84,18 +84,21 @@ impl<'m> Object<'m> {
         }
     }
 
+    /// The name of the file that is mapped here, and what is known of the file that has it.
+    #[must_use]
+    pub fn status(&self) -> Option<(CString, stat)> {
+        let name = CString::new(self.path()).ok()?;
+        let status = sys::status(&name).ok()?;
+        let is_file = status.st_mode & S_IFMT == S_IFREG && status.st_size > 0;
+        is_file.then_some((name, status))
+    }
+
     /// Opens the file that is mapped here: not one that has taken its name since.
     #[must_use]
     pub fn open(&self) -> Option<File> {
-        let name = CString::new(self.path()).ok()?;
         // Looked at before it is opened: to open a device is to do something to it.
-        let status = sys::status(&name).ok()?;
-        let len = usize::try_from(status.st_size)
-            .ok()
-            .filter(|&len| len > 0)?;
-        if status.st_mode & S_IFMT != S_IFREG {
-            return None;
-        }
+        let (name, status) = self.status()?;
+        let len = usize::try_from(status.st_size).ok()?;
         let same = status.st_ino == self.base.inode && device(status.st_dev) == self.base.device;
         let view = View::of(&Fd::open(&name, Open::Read).ok()?, len).ok()?;
         Some(File { view, same })
@@ -170,6 +173,70 @@ pub fn load<'a>(
         });
     }
     from_memory(object, maps)
+}
+
+/// The image as it is mapped, all of whose code is mapped as its file says. `None` for any other.
+#[must_use]
+pub fn mapped<'a>(object: &Object<'_>, maps: &[Mapping<'_>]) -> Option<Loaded<'a>> {
+    if !object.base.is_file() {
+        return from_memory(object, maps).ok();
+    }
+    let header = memory::read(maps, range_of(&object.base))?;
+    let bias = load_bias(header, object.base.start).ok()?;
+    let code = |span: Span, offset: u64| {
+        let there = Range {
+            start: span.start.0.wrapping_add(bias),
+            end: span.end.0.wrapping_add(bias),
+        };
+        let m = maps.get(maps.partition_point(|m| m.end <= there.start))?;
+        let as_stated = m.start <= there.start
+            && there.end <= m.end
+            && m.executable
+            && !m.writable
+            && m.same_file(&object.base)
+            && m.offset + (there.start - m.start) == offset;
+        memory::read(maps, there).filter(|_| as_stated)
+    };
+    Some(Loaded {
+        image: Image::from_headers(header, code).ok()?,
+        bias,
+        forbidden: Vec::new(),
+        from_memory: false,
+    })
+}
+
+/// The first page of a file as it is mapped, all of the vDSO: they tell files apart that look alike from outside.
+#[must_use]
+pub fn first_bytes<'a>(object: &Object<'_>, maps: &[Mapping<'_>]) -> Option<&'a [u8]> {
+    let mut range = range_of(&object.base);
+    if object.base.is_file() {
+        range.end = range.end.min(range.start + PAGE);
+    }
+    // What may be written to says nothing about the file.
+    memory::read(maps, range).filter(|_| !object.base.writable)
+}
+
+/// The build id of an object that is mapped.
+#[must_use]
+pub fn build_id<'a>(object: &Object<'_>, maps: &[Mapping<'_>]) -> Option<&'a [u8]> {
+    let bytes = memory::read(maps, range_of(&object.base))?;
+    let bias = load_bias(bytes, object.base.start).ok()?;
+    let start = Va(object.base.start.wrapping_sub(bias));
+    let headers = Segment {
+        span: Span::new(start, bytes.len() as u64),
+        bytes,
+        writable: false,
+        executable: false,
+    };
+    let image = Image::from_memory(alloc::vec![headers], bias).ok()?;
+    image.build_id()
+}
+
+fn range_of(m: &Mapping<'_>) -> Range {
+    Range {
+        start: m.start,
+        end: m.end,
+    }
 }
 
 /// Where the executable segments of `image` are not mapped from this file. `None` where it is another file.

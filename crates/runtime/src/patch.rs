@@ -6,7 +6,7 @@ use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::choose::choose;
 use hotpatch_plan::code::Code;
 use hotpatch_plan::plan::{Patch, Plan, Tactic, Tactics};
-use hotpatch_plan::{Options, scan};
+use hotpatch_plan::{Options, scan, store};
 
 use crate::arch::Sse2;
 use crate::maps::Mapping;
@@ -48,10 +48,22 @@ pub struct Fitting {
     pub find: u64,
     /// Choosing tactics.
     pub choose: u64,
+    /// Nothing but the file decided: it would be the same in another process.
+    pub general: bool,
 }
 
 /// More rounds than this mean that memory changes while we look.
 const ROUNDS: usize = 8;
+
+/// What the planner is asked, as the cache knows it. `None` where the answer is for this process alone.
+#[must_use]
+pub fn question(tactics: Tactics, threads: Threads) -> Option<u64> {
+    let options = Options {
+        tactics,
+        ..Options::new(&Sse2)
+    };
+    (threads == Threads::One).then(|| store::question(&options))
+}
 
 /// Plans until no byte that the plan relies on differs between image and memory: a difference may be a debugger's
 /// breakpoint, or another rewriter's work.
@@ -71,6 +83,7 @@ pub fn plan<'a>(
             plan: Plan::default(),
             find: times[1] - times[0],
             choose: 0,
+            general: true,
         };
     }
     let mut forbidden = loaded.forbidden.clone();
@@ -99,6 +112,7 @@ pub fn plan<'a>(
         plan,
         find: times[1] - times[0],
         choose: times[2] - times[1],
+        general: forbidden.is_empty(),
     }
 }
 

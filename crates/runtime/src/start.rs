@@ -12,8 +12,10 @@ use core::fmt::Write as _;
 
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::plan::Plan;
+use hotpatch_plan::store;
 
 use crate::arena::Arena;
+use crate::cache::{self, Cache};
 use crate::config::{Config, Target};
 use crate::counts::Counts;
 use crate::environment::{Environment, Passed, read_all};
@@ -23,7 +25,7 @@ use crate::maps::{self, Mapping};
 use crate::memory::{self, Writer};
 use crate::object::{self, Loaded, Object};
 use crate::pages::{PAGE, Range, Space};
-use crate::patch::{self, Threads};
+use crate::patch::{self, Fitting, Threads};
 use crate::report::{self, Report, Subject, Times};
 use crate::rescue::{LastWords, rescue};
 use crate::services;
@@ -165,8 +167,16 @@ fn run(passed: Passed) -> Verdict {
     } else {
         Threads::One
     };
+    let objects = object::objects(&maps);
+    let own = hotpatch_start as *const () as u64;
+    let is_own = |o: &&Object<'_>| (o.base.start..o.code.end).contains(&own);
+    let build = objects
+        .iter()
+        .find(is_own)
+        .and_then(|own| object::build_id(own, &maps));
     let mut process = Process {
         config: &config,
+        cache: Cache::open(&config.keep, &environment, build),
         space: Space::new(&maps, sys::stack_limit()),
         maps: &maps,
         writer: Writer::choose(),
@@ -180,12 +190,10 @@ fn run(passed: Passed) -> Verdict {
             "other threads run already: only stone and before are used"
         ));
     }
-    let own = hotpatch_start as *const () as u64;
     let mut sum = Sum::default();
-    for object in object::objects(&maps) {
-        let span = object.base.start..object.code.end;
-        if !span.contains(&own) {
-            let done = process.file(&object, &log, &mut report);
+    for object in &objects {
+        if !is_own(&object) {
+            let done = process.file(object, &log, &mut report);
             sum.files += 1;
             sum.failed += u32::from(done.failed);
             sum.counts.add(&done.counts);
@@ -194,6 +202,7 @@ fn run(passed: Passed) -> Verdict {
             }
         }
     }
+    process.cache.close();
     // 6. The total.
     let us = (sys::now() - begin) / 1000;
     if log.is_open() {
@@ -293,6 +302,7 @@ struct Sum {
 /// What is the same for all files.
 struct Process<'a> {
     config: &'a Config<'a>,
+    cache: Cache,
     maps: &'a [Mapping<'a>],
     space: Space,
     writer: Writer,
@@ -341,12 +351,7 @@ impl Process<'_> {
         if self.config.skip.skips(&path) {
             done.note.push(b"skipped");
         } else {
-            // Opened here, so that it is unmapped whatever happens.
-            let file = object.open();
-            // SAFETY: I3: the work owns arena memory alone. Trampolines that it has mapped are not reached from
-            // anywhere if it gives up before it writes, and writing does not give up.
-            let patched = unsafe { rescue(0, || self.patch(object, file.as_ref(), &path, report)) };
-            done = patched.unwrap_or_else(|words| {
+            done = self.planned(object, &path, report).unwrap_or_else(|words| {
                 report.discard();
                 Done::default().left_native(format_args!("{}", words.as_str()))
             });
@@ -365,18 +370,92 @@ impl Process<'_> {
         done
     }
 
+    /// Patches by the plan that has been kept, else by a new one, which is kept.
+    #[allow(clippy::result_large_err)] // as for `rescue`
+    fn planned(
+        &mut self,
+        object: &Object<'_>,
+        path: &[u8],
+        report: &mut Report,
+    ) -> Result<Done, LastWords> {
+        let question = patch::question(self.config.tactics, self.threads);
+        let entry = question.and_then(|q| self.cache.entry(object, q, self.maps));
+        if let Some(entry) = &entry {
+            let kept = || self.patch_by(entry, object, path, report);
+            // SAFETY: as below.
+            if let Some(done) = unsafe { rescue(0, kept) }? {
+                return Ok(done);
+            }
+        }
+        // Opened here, so that it is unmapped whatever happens.
+        let file = object.open();
+        let work = || self.patch(object, file.as_ref(), entry.as_ref(), path, report);
+        // SAFETY: I3: the work owns arena memory alone. Trampolines that it has mapped are not reached from
+        // anywhere if it gives up before it writes, and writing does not give up.
+        let (done, plan) = unsafe { rescue(0, work) }?;
+        if let Some((entry, plan)) = entry.as_ref().zip(plan) {
+            self.cache.keep(entry, &plan);
+        }
+        Ok(done)
+    }
+
+    /// `None` where nothing fitting has been kept.
+    fn patch_by(
+        &self,
+        entry: &cache::Entry,
+        object: &Object<'_>,
+        path: &[u8],
+        report: &mut Report,
+    ) -> Option<Done> {
+        let begin = sys::now();
+        let (loaded, plan) = entry.plan(object, self.maps)?;
+        let fitting = Fitting {
+            plan,
+            choose: sys::now() - begin,
+            ..Fitting::default()
+        };
+        let mut done = self.carry_out(&loaded, &fitting, path, report);
+        if !done.failed {
+            done.note.push(b"plan from the cache");
+        }
+        Some(done)
+    }
+
+    /// Also answers with the plan as bytes, if it is worth keeping.
     fn patch(
         &self,
         object: &Object<'_>,
         file: Option<&object::File>,
+        entry: Option<&cache::Entry>,
+        path: &[u8],
+        report: &mut Report,
+    ) -> (Done, Option<Vec<u8>>) {
+        let loaded = match object::load(object, file, self.maps) {
+            Ok(loaded) => loaded,
+            Err(malformed) => {
+                let done = Done::default().left_native(format_args!("{malformed}"));
+                return (done, None);
+            }
+        };
+        let fitting = patch::plan(&loaded, self.config.tactics, self.threads, self.maps);
+        let instead = loaded.from_memory && object.base.is_file();
+        let kept = entry
+            .filter(|_| fitting.general && !instead)
+            .and_then(|_| store::encode(&fitting.plan, &loaded.image));
+        let mut done = self.carry_out(&loaded, &fitting, path, report);
+        if instead && !done.failed {
+            done.note.push(b"read from memory");
+        }
+        (done, kept)
+    }
+
+    fn carry_out(
+        &self,
+        loaded: &Loaded<'_>,
+        fitting: &Fitting,
         path: &[u8],
         report: &mut Report,
     ) -> Done {
-        let loaded = match object::load(object, file, self.maps) {
-            Ok(loaded) => loaded,
-            Err(malformed) => return Done::default().left_native(format_args!("{malformed}")),
-        };
-        let fitting = patch::plan(&loaded, self.config.tactics, self.threads, self.maps);
         let mut done = Done {
             counts: Counts::of(&fitting.plan),
             times: Times {
@@ -388,12 +467,9 @@ impl Process<'_> {
             bias: loaded.bias,
             ..Done::default()
         };
-        if loaded.from_memory && object.base.is_file() {
-            done.note.push(b"read from memory");
-        }
         let mut applied = true;
         if !fitting.plan.edits.is_empty() {
-            match self.apply(&loaded, &fitting.plan, &mut done.times) {
+            match self.apply(loaded, &fitting.plan, &mut done.times) {
                 Ok(trampolines) => done.trampolines = Some(trampolines),
                 Err(failure) => {
                     applied = false;

@@ -3,6 +3,8 @@
 //! # Safety
 //! Each wrapper passes the kernel memory that it borrows for the call, or whose validity its caller promises.
 
+pub mod disk;
+
 use core::ffi::CStr;
 use core::fmt;
 

@@ -19,7 +19,10 @@ fn library() -> &'static Path {
 
 fn patched(program: &str, arguments: &[&str]) -> Command {
     let mut command = Command::new(program);
-    command.args(arguments).env("LD_PRELOAD", library());
+    command
+        .args(arguments)
+        .env("LD_PRELOAD", library())
+        .env("LIBHOTPATCH_CACHE", "off");
     command
 }
 
@@ -86,7 +89,7 @@ fn after(setup: &str, program: &str) -> Command {
     let library = library().display();
     command.args([
         "-c",
-        &format!("{setup}; LD_PRELOAD={library} exec {program}"),
+        &format!("{setup}; LIBHOTPATCH_CACHE=off LD_PRELOAD={library} exec {program}"),
     ]);
     command
 }

@@ -5,7 +5,8 @@ use core::cell::{Cell, OnceCell};
 
 use super::bytes::part;
 use super::headers::{
-    ET_DYN, FileHeader, Headers, PF_W, PF_X, PT_LOAD, SECTION_HEADER, Section, program_headers,
+    ET_DYN, FileHeader, Headers, PF_W, PF_X, PT_LOAD, ProgramHeader, SECTION_HEADER, Section,
+    program_headers,
 };
 use super::symbols::SymbolTable;
 use super::{Image, Malformed, Segment};
@@ -34,7 +35,12 @@ impl<'a> Image<'a> {
     pub fn from_file(file: &'a [u8]) -> Result<Self, Malformed> {
         let header = FileHeader::read(file)?;
         let table = header.program_headers(file)?;
-        let segments = segments_of_file(file, &header, table)?;
+        let segments = segments(&header, table, |p| part(file, p.offset, p.file_len))?;
+        let mapped: u64 = segments.iter().map(|s| s.bytes.len() as u64).sum();
+        // linkers map the pages at the seams of segments twice, never a whole file
+        if mapped > (file.len() as u64).saturating_mul(2) {
+            return Err(Malformed::Inflated);
+        }
         let headers = Headers::of_file_header(&header, table, 0);
         let mut image = Self::new(segments, headers, header.kind);
         image.read_sections(file, &header)?;
@@ -47,6 +53,31 @@ impl<'a> Image<'a> {
                     .map(Segment::stored),
             );
         });
+        Ok(image)
+    }
+
+    /// Reads the headers of a mapped image, for a plan that is known already.
+    ///
+    /// `header` begins with the file header. `code` answers with the bytes of an executable segment, when told where
+    /// they lie in the image and in the file; others are left without bytes. All of an executable segment counts
+    /// as code.
+    ///
+    /// # Errors
+    /// What is wrong with the headers; [`Malformed::Truncated`] where `code` has no answer.
+    pub fn from_headers(
+        header: &'a [u8],
+        mut code: impl FnMut(Span, u64) -> Option<&'a [u8]>,
+    ) -> Result<Self, Malformed> {
+        let file_header = FileHeader::read(header)?;
+        let table = file_header.program_headers(header)?;
+        let segments = segments(&file_header, table, |p| match p.flags & PF_X {
+            0 => Some(&[][..]),
+            _ => code(p.stored(), p.offset),
+        })?;
+        let headers = Headers::of_file_header(&file_header, table, 0);
+        let mut image = Self::new(segments, headers, file_header.kind);
+        let executable = image.segments.iter().filter(|s| s.executable);
+        image.code = executable.map(Segment::stored).collect();
         Ok(image)
     }
 
@@ -227,14 +258,14 @@ impl<'a> Image<'a> {
     }
 }
 
-fn segments_of_file<'a>(
-    file: &'a [u8],
+/// What is loaded, in order of address, without overlaps; `bytes` answers with what is stored of each.
+fn segments<'a>(
     header: &FileHeader,
     table: &[u8],
+    mut bytes: impl FnMut(&ProgramHeader) -> Option<&'a [u8]>,
 ) -> Result<Vec<Segment<'a>>, Malformed> {
     let mut segments = Vec::with_capacity(8);
     let mut free = Va(0);
-    let mut mapped = 0_u64;
     for p in program_headers(table).filter(|p| p.kind == PT_LOAD && p.memory_len != 0) {
         let at = header.phoff.saturating_add(p.at as u64);
         let end = p
@@ -249,24 +280,18 @@ fn segments_of_file<'a>(
             return Err(Malformed::Overlap { at });
         }
         free = end;
-        let bytes = part(file, p.offset, p.file_len).ok_or(Malformed::Truncated { at })?;
-        mapped = mapped.saturating_add(p.file_len);
         segments.push(Segment {
             span: Span {
                 start: p.start,
                 end,
             },
-            bytes,
+            bytes: bytes(&p).ok_or(Malformed::Truncated { at })?,
             writable: p.flags & PF_W != 0,
             executable: p.flags & PF_X != 0,
         });
     }
     if segments.is_empty() {
         return Err(Malformed::NoSegments);
-    }
-    // linkers map the pages at the seams of segments twice, never a whole file
-    if mapped > (file.len() as u64).saturating_mul(2) {
-        return Err(Malformed::Inflated);
     }
     Ok(segments)
 }

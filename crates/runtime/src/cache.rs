@@ -1,0 +1,430 @@
+//! Plans kept from earlier starts, in a directory that is the user's alone.
+//!
+//! A plan decides which bytes are written over code, so nothing is read that somebody else could have written: the
+//! directory, all directories above it and the file are looked at each time. Whatever goes wrong, the file is
+//! planned as if there were no cache.
+
+use alloc::ffi::CString;
+use alloc::vec::Vec;
+
+use hotpatch_plan::plan::Plan;
+use hotpatch_plan::store;
+use linux_raw_sys::general::{S_IFDIR, S_IFMT, S_IFREG, stat};
+
+use crate::config::Keep;
+use crate::environment::{Environment, read_all};
+use crate::maps::Mapping;
+use crate::object::{self, Loaded, Object};
+use crate::sys::{self, Errno, Fd, Unharmed, disk};
+
+/// What a file of the cache begins with. Another layout has another number at its end.
+const MAGIC: u64 = u64::from_le_bytes(*b"hpplan\0\x01");
+
+/// Words of [`Key`].
+const KEY: usize = 13;
+/// Bytes before a plan: magic, checksum, key.
+const HEADER: usize = (2 + KEY) * 8;
+/// No plan is longer; libc's has 9 kB.
+const LONGEST: usize = 128 << 10;
+
+/// More files than this are not kept: then the oldest go, until so many are left.
+const MOST: usize = 512;
+const LEFT: usize = 384;
+
+/// A file that changed within so many seconds may change again without showing it: clocks of file systems are coarse.
+const SETTLED: u64 = 3;
+
+/// No directory lies deeper.
+const DEPTH: usize = 40;
+
+/// Whose plan it is: the library's build, what was asked of the planner, and the file. Everything that a plan depends
+/// on, apart from the bytes that it changes or moves, which it knows itself.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Key([u64; KEY]);
+
+impl Key {
+    /// For a file that is mapped as `object`; `None` for one that cannot be told from others.
+    fn new(
+        build: [u64; 2],
+        question: u64,
+        object: &Object<'_>,
+        status: Option<&stat>,
+        maps: &[Mapping<'_>],
+    ) -> Option<Self> {
+        let first = object::first_bytes(object, maps)?;
+        let content = store::hash(0, first);
+        let [a, b] = build;
+        let Some(s) = status else {
+            // The vDSO: all of it has been hashed.
+            let len = first.len() as u64;
+            return Some(Self([a, b, question, len, content, 0, 0, 0, 0, 0, 0, 0, 0]));
+        };
+        let (major, minor) = object.base.device;
+        let mapped = u64::from(major) << 32 | u64::from(minor);
+        let times = [s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec];
+        let [modified, modified_ns, changed, changed_ns] = times;
+        Some(Self([
+            a,
+            b,
+            question,
+            mapped,
+            object.base.inode,
+            s.st_dev,
+            s.st_ino,
+            s.st_size as u64,
+            modified,
+            modified_ns,
+            changed,
+            changed_ns,
+            content,
+        ]))
+    }
+
+    /// The file's name in the cache: the same for all states of one file, so that the new plan replaces the old.
+    fn name(&self) -> u64 {
+        let identity: Vec<u8> = self.0[..7].iter().flat_map(|w| w.to_le_bytes()).collect();
+        store::hash(0, &identity)
+    }
+
+    /// Whether the file has not been touched for a while.
+    fn is_settled(&self, today: u64) -> bool {
+        self.0[8].max(self.0[10]).saturating_add(SETTLED) < today
+    }
+
+    fn bytes(&self) -> impl Iterator<Item = u8> {
+        self.0.into_iter().flat_map(u64::to_le_bytes)
+    }
+}
+
+/// What the cache has for one object.
+#[derive(Debug)]
+pub struct Entry {
+    key: Key,
+    /// The file's bytes, if there is one and it arrived whole.
+    file: Option<Vec<u8>>,
+}
+
+impl Entry {
+    /// The kept plan, and the image that it was made for as it is mapped now, which has all the bytes it relies on.
+    #[must_use]
+    pub fn plan<'a>(
+        &self,
+        object: &Object<'_>,
+        maps: &[Mapping<'_>],
+    ) -> Option<(Loaded<'a>, Plan)> {
+        let file = self.file.as_ref()?;
+        let loaded = object::mapped(object, maps)?;
+        let plan = store::decode(file.get(HEADER..)?, &loaded.image)?;
+        Some((loaded, plan))
+    }
+}
+
+/// A directory for plans.
+#[derive(Clone, PartialEq, Eq, Debug)]
+struct Place {
+    path: Vec<u8>,
+    /// How many directories at the path's end may be made.
+    made: usize,
+}
+
+/// The cache of one start.
+#[derive(Debug, Default)]
+pub struct Cache {
+    /// Which build of the library this is: another may plan otherwise.
+    build: Option<[u64; 2]>,
+    user: u32,
+    places: Vec<Place>,
+    /// The place in use.
+    directory: Option<Vec<u8>>,
+    /// Nothing is written any more.
+    closed: bool,
+    wrote: bool,
+}
+
+impl Cache {
+    /// The cache that the settings name, for the library whose build is `build` (a hash of its object, at least 16
+    /// bytes). Nothing is made yet.
+    #[must_use]
+    pub fn open(keep: &Keep<'_>, environment: &Environment<'_>, build: Option<&[u8]>) -> Self {
+        let build = build.and_then(|id| {
+            let (a, rest) = id.split_first_chunk()?;
+            Some([
+                u64::from_le_bytes(*a),
+                u64::from_le_bytes(*rest.first_chunk()?),
+            ])
+        });
+        let mut cache = Self {
+            build,
+            user: disk::user(),
+            places: places(keep, environment),
+            ..Self::default()
+        };
+        if environment.secure || cache.build.is_none() {
+            cache.places.clear();
+        }
+        let found = cache.places.iter().find(|p| cache.is_ours(&p.path));
+        cache.directory = found.map(|place| place.path.clone());
+        cache
+    }
+
+    /// What is known of `object`, for whom the planner is asked `question`. `None` where no plan may be kept.
+    #[must_use]
+    pub fn entry(&self, object: &Object<'_>, question: u64, maps: &[Mapping<'_>]) -> Option<Entry> {
+        let build = self.build.filter(|_| !self.places.is_empty())?;
+        let status = if object.base.is_file() {
+            Some(object.status()?.1)
+        } else {
+            None
+        };
+        let key = Key::new(build, question, object, status.as_ref(), maps)?;
+        let file = self.path_of(key.name(), b"", b".plan");
+        let file = file.and_then(|path| self.read(&path, &key));
+        Some(Entry { key, file })
+    }
+
+    fn path_of(&self, name: u64, before: &[u8], after: &[u8]) -> Option<CString> {
+        let directory = self.directory.as_ref()?;
+        let digit = |shift| b"0123456789abcdef"[(name >> shift) as usize & 15];
+        let mut path = Vec::with_capacity(directory.len() + 32);
+        path.extend_from_slice(directory);
+        path.push(b'/');
+        path.extend_from_slice(before);
+        path.extend((0..64).step_by(4).rev().map(digit));
+        path.extend_from_slice(after);
+        CString::new(path).ok()
+    }
+
+    /// The bytes of a file of the cache, if they are all there and about `key`.
+    fn read(&self, path: &CString, key: &Key) -> Option<Vec<u8>> {
+        let file = disk::open_to_read(path).ok()?;
+        let status = disk::status_of(&file).ok()?;
+        let unshared = status.st_nlink == 1 && self.is_private(&status, S_IFREG);
+        let len = usize::try_from(status.st_size).ok()?;
+        if !unshared || !(HEADER..=LONGEST).contains(&len) {
+            return None;
+        }
+        let mut bytes = Vec::new();
+        // Nothing may give up here: the descriptor would stay open.
+        bytes.try_reserve_exact(len).ok()?;
+        bytes.resize(len, 0);
+        let mut have = 0;
+        while have < len {
+            match file.read(bytes.get_mut(have..)?) {
+                Ok(0) | Err(_) => return None,
+                Ok(n) => have += n,
+            }
+        }
+        is_whole(&bytes, key).then_some(bytes)
+    }
+
+    /// Keeps `plan`, which has been made for the object of `entry`.
+    pub fn keep(&mut self, entry: &Entry, plan: &[u8]) {
+        if self.closed || !entry.key.is_settled(disk::today()) || plan.len() > LONGEST - HEADER {
+            return;
+        }
+        if !self.wrote && !self.can_write() {
+            self.closed = true;
+            return;
+        }
+        self.wrote = true;
+        let mut rest: Vec<u8> = entry.key.bytes().collect();
+        rest.extend_from_slice(plan);
+        let mut bytes = Vec::with_capacity(rest.len() + 16);
+        bytes.extend_from_slice(&MAGIC.to_le_bytes());
+        bytes.extend_from_slice(&store::hash(MAGIC, &rest).to_le_bytes());
+        bytes.append(&mut rest);
+        let nobody_elses = store::hash(sys::process_id().into(), &sys::now().to_le_bytes());
+        let paths = self.path_of(nobody_elses, b".", b".new").zip(self.path_of(
+            entry.key.name(),
+            b"",
+            b".plan",
+        ));
+        if let Some((new, path)) = paths {
+            let _quiet = Unharmed::begin();
+            // A disk that is full once is not tried again for each file.
+            self.closed = write(&new, &path, &bytes).is_err();
+        }
+    }
+
+    /// Whether there is a directory to write to, which is made if need be. A program that is confined makes no calls
+    /// but those it would make without us: some filters kill for a call that they do not know.
+    fn can_write(&mut self) -> bool {
+        let status = read_all(c"/proc/self/status");
+        let confined = status
+            .split(|&b| b == b'\n')
+            .filter_map(|line| line.strip_prefix(b"Seccomp:"))
+            .any(|value| value.trim_ascii() != b"0");
+        if confined || status.is_empty() {
+            return false;
+        }
+        if self.directory.is_none() {
+            let made = self.places.iter().find(|place| self.make(place));
+            self.directory = made.map(|place| place.path.clone());
+        }
+        self.directory.is_some()
+    }
+
+    fn make(&self, place: &Place) -> bool {
+        let mut ends: Vec<usize> = Vec::new();
+        let mut rest = &place.path[..];
+        for _ in 0..place.made {
+            ends.push(rest.len());
+            let slash = rest.iter().rposition(|&b| b == b'/').unwrap_or(0);
+            rest = &rest[..slash];
+        }
+        // Nothing is made where others could exchange it.
+        if !self.is_trusted(rest) {
+            return false;
+        }
+        for &end in ends.iter().rev() {
+            let made = CString::new(&place.path[..end]).map(|path| disk::make_directory(&path));
+            if !matches!(made, Ok(Ok(()) | Err(Errno::EXIST))) {
+                return false;
+            }
+        }
+        self.is_ours(&place.path)
+    }
+
+    /// Whether it belongs to us, is of that type, and others cannot write to it.
+    fn is_private(&self, status: &stat, kind: u32) -> bool {
+        status.st_mode & S_IFMT == kind && status.st_uid == self.user && status.st_mode & 0o022 == 0
+    }
+
+    /// Whether `path` is a directory that nobody else can change or exchange.
+    fn is_ours(&self, path: &[u8]) -> bool {
+        let status = CString::new(path).map(|path| disk::status(&path));
+        matches!(status, Ok(Ok(status)) if self.is_private(&status, S_IFDIR))
+            && self.is_trusted(path)
+    }
+
+    /// Whether nobody but us and root can exchange what lies in the directory at `path`, or in one above it.
+    ///
+    /// Who owns the topmost counts as root: in a user namespace that is not always 0.
+    fn is_trusted(&self, path: &[u8]) -> bool {
+        let mut path = path.to_vec();
+        path.extend_from_slice(b"/.");
+        let (mut stranger, mut below) = (None, None);
+        for _ in 0..DEPTH {
+            let Some(Ok(s)) = CString::new(&path[..]).ok().map(|path| disk::status(&path)) else {
+                return false;
+            };
+            let top = below == Some((s.st_dev, s.st_ino));
+            if top {
+                return stranger.is_none_or(|stranger| stranger == s.st_uid);
+            }
+            // In a sticky directory nobody can rename or remove what is not his own.
+            let open = s.st_mode & 0o022 != 0 && s.st_mode & 0o1000 == 0;
+            if open || s.st_mode & S_IFMT != S_IFDIR {
+                return false;
+            }
+            if s.st_uid != 0 && s.st_uid != self.user {
+                if stranger.is_some_and(|stranger| stranger != s.st_uid) {
+                    return false;
+                }
+                stranger = Some(s.st_uid);
+            }
+            below = Some((s.st_dev, s.st_ino));
+            path.extend_from_slice(b"/..");
+        }
+        false
+    }
+
+    /// Ends the start's use of it: removes the oldest plans where they have become too many.
+    pub fn close(&mut self) {
+        let directory = self.directory.as_ref().filter(|_| self.wrote);
+        if let Some(path) = directory.and_then(|path| CString::new(&path[..]).ok()) {
+            let _ = self.tidy(&path);
+        }
+        self.closed = true;
+    }
+
+    fn tidy(&self, directory: &CString) -> Result<(), Errno> {
+        let mut buffer = alloc::vec![0; 32 << 10];
+        let mut names: Vec<u64> = Vec::new();
+        let mut unfinished: Vec<u64> = Vec::new();
+        disk::names(directory, &mut buffer, |name| match name.to_bytes() {
+            [b'.', name @ .., b'.', b'n', b'e', b'w'] => unfinished.extend(number(name)),
+            [name @ .., b'.', b'p', b'l', b'a', b'n'] => names.extend(number(name)),
+            _ => {}
+        })?;
+        if names.len() + unfinished.len() <= MOST {
+            return Ok(());
+        }
+        let dated = |path: CString| Some((disk::status(&path).ok()?.st_mtime, path));
+        let plans = names.iter().filter_map(|&n| self.path_of(n, b"", b".plan"));
+        let left_over = unfinished
+            .iter()
+            .filter_map(|&n| self.path_of(n, b".", b".new"));
+        let mut all: Vec<_> = plans.chain(left_over).filter_map(dated).collect();
+        all.sort_unstable();
+        for (_, path) in &all[..all.len().saturating_sub(LEFT)] {
+            let _ = disk::remove(path);
+        }
+        Ok(())
+    }
+}
+
+/// What stands before the dot of a name that we gave.
+fn number(name: &[u8]) -> Option<u64> {
+    let text = str::from_utf8(name).ok().filter(|text| text.len() == 16)?;
+    u64::from_str_radix(text, 16).ok()
+}
+
+fn is_whole(bytes: &[u8], key: &Key) -> bool {
+    let word = |at: usize| {
+        let word = bytes.get(at..)?.first_chunk()?;
+        Some(u64::from_le_bytes(*word))
+    };
+    let (head, rest) = bytes.split_at(bytes.len().min(16));
+    head.len() == 16
+        && word(0) == Some(MAGIC)
+        && word(8) == Some(store::hash(MAGIC, rest))
+        && rest
+            .get(..KEY * 8)
+            .is_some_and(|k| k.iter().copied().eq(key.bytes()))
+}
+
+/// Makes `new`, complete, and gives it the name `path`: whoever reads sees the old file or the new one.
+fn write(new: &CString, path: &CString, bytes: &[u8]) -> Result<(), Errno> {
+    let file = disk::create(new)?;
+    let done = write_all(&file, bytes).and_then(|()| disk::rename(new, path));
+    if done.is_err() {
+        let _ = disk::remove(new);
+    }
+    done
+}
+
+fn write_all(file: &Fd, bytes: &[u8]) -> Result<(), Errno> {
+    let mut done = 0;
+    while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+        match file.write_at(rest, done as u64)? {
+            0 => return Err(Errno::IO),
+            n => done += n,
+        }
+    }
+    Ok(())
+}
+
+/// Where plans may be kept: beside the library that the command keeps.
+fn places(keep: &Keep<'_>, environment: &Environment<'_>) -> Vec<Place> {
+    let absolute = |name| environment.get(name).filter(|v| v.starts_with(b"/"));
+    let place = |base: &[u8], below: &[u8], made| {
+        let base = base.strip_suffix(b"/").unwrap_or(base);
+        Place {
+            path: [base, below].concat(),
+            made,
+        }
+    };
+    match keep {
+        Keep::Nowhere => Vec::new(),
+        Keep::In(path) => alloc::vec![place(path, b"", 1)],
+        Keep::Usual => {
+            let named = absolute("XDG_CACHE_HOME").map(|base| place(base, b"/hotpatch/plans", 3));
+            let home = absolute("HOME").map(|base| place(base, b"/.cache/hotpatch/plans", 3));
+            named.into_iter().chain(home).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
