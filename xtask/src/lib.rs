@@ -1,3 +1,4 @@
 //! What the repository asks of its own products.
 
 pub mod gate;
+pub mod header;

@@ -1,16 +1,19 @@
-//! Build and maintenance commands of the repository: `cargo xtask build`.
+//! Build and maintenance commands of the repository: `cargo xtask build`, `cargo xtask header`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
 use anyhow::{Context, bail, ensure};
 
-const USAGE: &str = "usage: cargo xtask build    leaves libhotpatch.so and hotpatch in target/release, through the gates";
+const USAGE: &str = "\
+usage: cargo xtask build     leaves libhotpatch.so and hotpatch in target/release, through the gates
+       cargo xtask header    makes include/hotpatch.h from crates/abi";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["build"] => build(),
+        ["header"] => header(),
         _ => Err(anyhow::anyhow!(USAGE)),
     };
     match done {
@@ -65,6 +68,12 @@ fn build() -> anyhow::Result<()> {
     );
     println!("{}\n{}", library.display(), command.display());
     Ok(())
+}
+
+fn header() -> anyhow::Result<()> {
+    let text = xtask::header::header(&workspace())?;
+    let path = workspace().join("include/hotpatch.h");
+    std::fs::write(&path, text).with_context(|| path.display().to_string())
 }
 
 fn report(object: &Path, bytes: &[u8]) -> anyhow::Result<()> {
