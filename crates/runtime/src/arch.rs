@@ -37,6 +37,27 @@ pub unsafe fn syscall(number: u32, a: Arguments) -> isize {
     result
 }
 
+/// The base of `gs`.
+///
+/// # Safety
+/// Kernel and processor let programs read it (`HWCAP2_FSGSBASE`).
+#[must_use]
+pub unsafe fn gs_base() -> u64 {
+    let base;
+    // SAFETY: as the caller promises; changes nothing.
+    unsafe { asm!("rdgsbase {}", out(reg) base, options(nostack, nomem, preserves_flags)) };
+    base
+}
+
+/// Sets it.
+///
+/// # Safety
+/// As [`gs_base`]; nobody uses `gs` for anything else.
+pub unsafe fn set_gs_base(base: u64) {
+    // SAFETY: as the caller promises.
+    unsafe { asm!("wrgsbase {}", in(reg) base, options(nostack, preserves_flags)) };
+}
+
 /// A place to come back to from [`guarded`] work that cannot go on.
 #[repr(C)]
 #[derive(Debug, Default)]

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
-use linux_raw_sys::auxvec::{AT_NULL, AT_SECURE};
+use linux_raw_sys::auxvec::{AT_HWCAP2, AT_NULL, AT_SECURE};
 
 use crate::sys::{self, Fd, Open};
 
@@ -53,7 +53,12 @@ pub struct Environment<'a> {
     pub variables: Vec<&'a [u8]>,
     /// The process has more rights than who started it: its environment must not decide where files are written.
     pub secure: bool,
+    /// Programs may set the base of `gs`.
+    pub fsgsbase: bool,
 }
+
+/// The bit of `AT_HWCAP2` that says so.
+const FSGSBASE: usize = 1 << 1;
 
 impl<'a> Environment<'a> {
     /// Reads what was passed.
@@ -69,6 +74,7 @@ impl<'a> Environment<'a> {
         let variables = unsafe { strings(passed.envp) };
         end = end.wrapping_add(variables.1 + 1);
         let mut secure = sys::is_privileged();
+        let mut fsgsbase = false;
         let mut entry: *const [usize; 2] = end.cast();
         loop {
             // SAFETY: AT_NULL ends the vector.
@@ -76,6 +82,7 @@ impl<'a> Environment<'a> {
             match u32::try_from(key) {
                 Ok(AT_NULL) => break,
                 Ok(AT_SECURE) => secure |= value != 0,
+                Ok(AT_HWCAP2) => fsgsbase = value & FSGSBASE != 0,
                 _ => {}
             }
             entry = entry.wrapping_add(1);
@@ -84,6 +91,7 @@ impl<'a> Environment<'a> {
             arguments,
             variables: variables.0,
             secure,
+            fsgsbase,
         }
     }
 
@@ -98,14 +106,20 @@ impl<'a> Environment<'a> {
                 text.split(|&b| b == 0).collect()
             }
         };
-        let secure = auxv.chunks_exact(16).any(|entry| {
-            let (key, value) = entry.split_at(8);
-            key == u64::from(AT_SECURE).to_ne_bytes() && value != [0; 8]
-        });
+        let value = |wanted: u32| {
+            auxv.chunks_exact(16)
+                .map(|entry| entry.split_at(8))
+                .find(|(key, _)| *key == u64::from(wanted).to_ne_bytes())
+                .map_or(0, |(_, value)| {
+                    usize::from_ne_bytes(value.try_into().unwrap_or([0; 8]))
+                })
+        };
+        let secure = value(AT_SECURE) != 0;
         Self {
             arguments: words(cmdline),
             variables: words(environ),
             secure: secure || sys::is_privileged(),
+            fsgsbase: value(AT_HWCAP2) & FSGSBASE != 0,
         }
     }
 

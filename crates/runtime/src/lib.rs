@@ -7,13 +7,19 @@
 extern crate alloc;
 
 pub mod arch;
+pub mod areas;
 pub mod arena;
 pub mod cache;
 pub mod config;
 pub mod counts;
+pub mod entry;
 pub mod environment;
 pub mod fnmatch;
+pub mod frame;
 pub mod hook_file;
+pub mod hooking;
+pub mod hooks;
+pub mod internal;
 pub mod line;
 pub mod load;
 pub mod log;
@@ -26,5 +32,7 @@ pub mod report;
 pub mod rescue;
 pub mod services;
 pub mod start;
+pub mod store;
 pub mod sys;
+pub mod thread;
 pub mod view;

@@ -11,14 +11,17 @@ use core::ffi::{CStr, c_char};
 use core::fmt::Write as _;
 
 use hotpatch_plan::addr::Va;
-use hotpatch_plan::plan::Plan;
+use hotpatch_plan::emit::{OutOfReach, Style};
+use hotpatch_plan::plan::{Emission, Plan};
 use hotpatch_plan::store;
 
+use crate::areas;
 use crate::arena::Arena;
 use crate::cache::{self, Cache};
 use crate::config::{Config, Target};
 use crate::counts::Counts;
 use crate::environment::{Environment, Passed, read_all};
+use crate::hooking::{Hooking, Settled};
 use crate::load::{self, Loaded as Hook};
 use crate::log::Sink;
 use crate::maps::{self, Mapping};
@@ -29,7 +32,7 @@ use crate::patch::{self, Fitting, Threads};
 use crate::report::{self, Report, Subject, Times};
 use crate::rescue::{LastWords, rescue};
 use crate::services;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Errno, Protection};
 
 #[cfg_attr(target_os = "none", global_allocator)]
 static ARENA: Arena = Arena::new();
@@ -181,9 +184,24 @@ fn run(passed: Passed) -> Verdict {
         maps: &maps,
         writer: Writer::choose(),
         threads,
+        hooking: None,
     };
     for hook in &hooks {
         process.space.take(hook.span);
+    }
+    if !hooks.is_empty() {
+        match Hooking::begin(&hooks, environment.fsgsbase, threads) {
+            Ok(hooking) => {
+                process.space.take(hooking.range());
+                process.hooking = Some(hooking);
+            }
+            Err(why) => {
+                log.say(format_args!("{why}: no hook is called"));
+                if config.strict {
+                    return Verdict::Refuse(UNHOOKED_STATUS);
+                }
+            }
+        }
     }
     if threads == Threads::Many {
         log.say(format_args!(
@@ -203,7 +221,13 @@ fn run(passed: Passed) -> Verdict {
         }
     }
     process.cache.close();
-    // 6. The total.
+    // 6. Hooks are called from here on.
+    if let Some(hooking) = process.hooking.take()
+        && let Err(why) = hooking.finish(&log)
+    {
+        log.say(format_args!("{why}: no hook is called"));
+    }
+    // 7. The total.
     let us = (sys::now() - begin) / 1000;
     if log.is_open() {
         log.say(format_args!("{} files, {}; {us} us", sum.files, sum.counts));
@@ -307,6 +331,8 @@ struct Process<'a> {
     space: Space,
     writer: Writer,
     threads: Threads,
+    /// Where hooks are to be called.
+    hooking: Option<Hooking>,
 }
 
 /// What was done with a file. Nothing in it is allocated: it outlives the arena's memory for the file.
@@ -378,7 +404,7 @@ impl Process<'_> {
         path: &[u8],
         report: &mut Report,
     ) -> Result<Done, LastWords> {
-        let question = patch::question(self.config.tactics, self.threads);
+        let question = patch::question(self.config.tactics, self.threads, self.hooking.is_some());
         let entry = question.and_then(|q| self.cache.entry(object, q, self.maps));
         if let Some(entry) = &entry {
             let kept = || self.patch_by(entry, object, path, report);
@@ -401,7 +427,7 @@ impl Process<'_> {
 
     /// `None` where nothing fitting has been kept.
     fn patch_by(
-        &self,
+        &mut self,
         entry: &cache::Entry,
         object: &Object<'_>,
         path: &[u8],
@@ -423,7 +449,7 @@ impl Process<'_> {
 
     /// Also answers with the plan as bytes, if it is worth keeping.
     fn patch(
-        &self,
+        &mut self,
         object: &Object<'_>,
         file: Option<&object::File>,
         entry: Option<&cache::Entry>,
@@ -437,7 +463,14 @@ impl Process<'_> {
                 return (done, None);
             }
         };
-        let fitting = patch::plan(&loaded, self.config.tactics, self.threads, self.maps);
+        let numbers = self.hooking.is_some();
+        let fitting = patch::plan(
+            &loaded,
+            self.config.tactics,
+            self.threads,
+            self.maps,
+            numbers,
+        );
         let instead = loaded.from_memory && object.base.is_file();
         let kept = entry
             .filter(|_| fitting.general && !instead)
@@ -450,7 +483,7 @@ impl Process<'_> {
     }
 
     fn carry_out(
-        &self,
+        &mut self,
         loaded: &Loaded<'_>,
         fitting: &Fitting,
         path: &[u8],
@@ -469,7 +502,7 @@ impl Process<'_> {
         };
         let mut applied = true;
         if !fitting.plan.edits.is_empty() {
-            match self.apply(loaded, &fitting.plan, &mut done.times) {
+            match self.apply(loaded, &fitting.plan, path, &mut done.times) {
                 Ok(trampolines) => done.trampolines = Some(trampolines),
                 Err(failure) => {
                     applied = false;
@@ -484,25 +517,41 @@ impl Process<'_> {
         done
     }
 
-    fn apply(&self, loaded: &Loaded<'_>, plan: &Plan, times: &mut Times) -> Result<Range, Failure> {
+    fn apply(
+        &mut self,
+        loaded: &Loaded<'_>,
+        plan: &Plan,
+        path: &[u8],
+        times: &mut Times,
+    ) -> Result<Range, Failure> {
         if self.threads == Threads::Many && !matches!(self.writer, Writer::Mem(_)) {
             return Err(Failure::Threads);
         }
         let image = loaded.range(loaded.image.span()).pages();
-        let len = (plan.code_len() as u64).next_multiple_of(PAGE);
+        let hooking = self.hooking.as_ref().map(|h| h.style(Va(0)));
+        let code_len = plan.code_len_as(hooking.as_ref().map_or(Style::Plain, Style::Hooked));
+        let code_len = (code_len as u64).next_multiple_of(PAGE);
+        let data_len = if hooking.is_some() { areas::LEN } else { 0 };
         let mut failure = Failure::NoPlace;
-        for at in self.space.places(image, len) {
+        for at in self.space.places(image, code_len + data_len) {
             let begin = sys::now();
-            let Ok(emission) =
-                plan.emit(&loaded.image, Va(at.wrapping_sub(loaded.bias)), loaded.bias)
-            else {
+            let Ok(emission) = self.emit(loaded, plan, at, at + code_len) else {
                 continue;
             };
+            if let Some(hooking) = &self.hooking
+                && !hooking.has_room(path, &emission)
+            {
+                return Err(Failure::TooManySites);
+            }
             let writes = patch::writes(loaded, plan, &emission.patches, self.threads, self.maps)
                 .ok_or(Failure::Unreadable)?;
             let emitted = sys::now();
             times.emit += (emitted - begin) / 1000;
-            match memory::map_code(&self.writer, at, &emission.code) {
+            let range = Range {
+                start: at,
+                end: at + code_len + data_len,
+            };
+            match self.map(&emission, range, data_len) {
                 Ok(()) => {}
                 Err(Errno::EXIST) => continue,
                 Err(error) => {
@@ -510,20 +559,49 @@ impl Process<'_> {
                     break;
                 }
             }
-            let range = Range {
-                start: at,
-                end: at + (emission.code.len() as u64).next_multiple_of(PAGE),
-            };
+            if let Some(hooking) = &mut self.hooking {
+                let data = at + code_len;
+                let settled = Settled { loaded, path, data };
+                // SAFETY: I14: mapped just now.
+                unsafe { hooking.settle(&settled, plan, &emission, self.maps) };
+            }
             // SAFETY: I5: in order, in code of the image; alone, or by words.
             let applied = unsafe { memory::apply(&self.writer, self.maps, &writes) };
             times.apply += (sys::now() - emitted) / 1000;
-            if applied.is_err() {
+            if applied.is_err() && data_len == 0 {
                 // SAFETY: no jump to them has been left.
                 let _ = unsafe { sys::unmap(at as usize, (range.end - range.start) as usize) };
             }
             return applied.map(|()| range).map_err(Failure::Code);
         }
         Err(failure)
+    }
+
+    fn emit(
+        &self,
+        loaded: &Loaded<'_>,
+        plan: &Plan,
+        at: u64,
+        data: u64,
+    ) -> Result<Emission, OutOfReach> {
+        let here = |address: u64| Va(address.wrapping_sub(loaded.bias));
+        let hooking = self.hooking.as_ref().map(|h| h.style(here(data)));
+        let style = hooking.as_ref().map_or(Style::Plain, Style::Hooked);
+        plan.emit_as(&loaded.image, here(at), loaded.bias, style)
+    }
+
+    /// Maps trampolines at the start of `range`, and a data area of `data_len` bytes at its end.
+    fn map(&self, emission: &Emission, range: Range, data_len: u64) -> Result<(), Errno> {
+        let data = (range.end - data_len) as usize;
+        if data_len > 0 {
+            sys::map_at(data, data_len as usize, Protection::ReadWrite)?;
+        }
+        let mapped = memory::map_code(&self.writer, range.start, &emission.code);
+        if mapped.is_err() && data_len > 0 {
+            // SAFETY: mapped just now.
+            let _ = unsafe { sys::unmap(data, data_len as usize) };
+        }
+        mapped
     }
 }
 
@@ -533,6 +611,7 @@ enum Failure {
     NoPlace,
     Threads,
     Unreadable,
+    TooManySites,
     Trampolines(Errno),
     Code(Errno),
 }
@@ -542,6 +621,7 @@ impl core::fmt::Display for Failure {
         match self {
             Self::NoPlace => f.write_str("no free range for trampolines in reach"),
             Self::Threads => f.write_str("other threads run, and /proc/self/mem cannot be written"),
+            Self::TooManySites => f.write_str("no room for its sites' names"),
             Self::Unreadable => f.write_str("its code cannot be read"),
             Self::Trampolines(error) => write!(f, "mapping trampolines: {error}"),
             Self::Code(error) => write!(f, "writing to its code: {error}"),

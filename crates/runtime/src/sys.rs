@@ -325,6 +325,24 @@ pub fn peek(at: usize) -> Option<usize> {
         .then(|| unsafe { core::ptr::with_exposed_provenance::<usize>(at).read_unaligned() })
 }
 
+/// Whether the eight bytes at `at` can be written, which changes them: the kernel leaves the thread's mask there.
+#[must_use]
+pub fn is_writable(at: u64) -> bool {
+    // SAFETY: the caller has no use for what is there; the kernel answers EFAULT where nothing is mapped.
+    unsafe {
+        call(
+            k::__NR_rt_sigprocmask,
+            [k::SIG_BLOCK as usize, 0, at as usize, 8],
+        )
+    }
+    .is_ok()
+}
+
+/// Blocks every signal of this thread, for good.
+pub fn block_all_signals() {
+    mask(k::SIG_BLOCK, u64::MAX, &mut 0);
+}
+
 /// The process's id.
 #[must_use]
 pub fn process_id() -> u32 {

@@ -1,0 +1,142 @@
+//! What outlives start-up, for each image: the tables that its trampolines ask, and where its instructions went.
+//!
+//! After start-up: no heap, no lock, no panic.
+//!
+//! # Safety
+//! I14: written by start-up alone, the tables also by [`unhook`], byte by byte.
+
+use core::ptr;
+use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
+
+use hotpatch_plan::emit::data;
+
+use crate::entry;
+use crate::hooks::{self, INTERNAL, NUMBERS};
+use crate::pages::PAGE;
+use crate::services;
+
+/// Bytes of a data area, in whole pages: none of them shares one with code.
+pub const LEN: u64 = data::LEN.next_multiple_of(PAGE);
+
+/// Where one instruction of a file went.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Went {
+    /// Offset of its copy in the trampolines; the top bit is set where that is a hooked block.
+    pub offset: u32,
+    /// Its original address, from [`Area::origin`] on.
+    pub original: u32,
+}
+
+impl Went {
+    /// In `offset`: a hooked block, of `hotpatch_plan::emit::at::LEN` bytes.
+    pub const BLOCK: u32 = 1 << 31;
+}
+
+/// The trampolines of one image.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Area {
+    /// The next image's; null ends the list.
+    pub next: *const Area,
+    /// The data area, right behind the trampolines' last page.
+    pub data: u64,
+    /// The first byte of the trampolines.
+    pub start: u64,
+    /// One past their last byte.
+    pub end: u64,
+    /// What `original` counts from.
+    pub origin: u64,
+    /// What moved, in order of offset.
+    pub went: *const Went,
+    /// How many these are.
+    pub count: usize,
+}
+
+static AREAS: AtomicPtr<Area> = AtomicPtr::new(ptr::null_mut());
+
+/// All areas.
+pub fn all() -> impl Iterator<Item = &'static Area> {
+    // Acquire: pairs with the Release in `add`.
+    let mut next = AREAS.load(Ordering::Acquire).cast_const();
+    core::iter::from_fn(move || {
+        // SAFETY: I14: each stays as long as the process.
+        let area = unsafe { next.as_ref() }?;
+        next = area.next;
+        Some(area)
+    })
+}
+
+/// Adds an area, which must stay.
+///
+/// # Safety
+/// I14: start-up's alone; `area` and what it points to stay and do not change.
+pub unsafe fn add(area: *mut Area) {
+    // SAFETY: as the caller promises.
+    unsafe { (*area).next = AREAS.load(Ordering::Relaxed) };
+    // Release: whoever finds it finds what it says.
+    AREAS.store(area, Ordering::Release);
+}
+
+fn byte(at: u64) -> &'static AtomicU8 {
+    // SAFETY: I14: `at` lies in a data area, which stays mapped and writable.
+    unsafe { AtomicU8::from_ptr(ptr::with_exposed_provenance_mut(at as usize)) }
+}
+
+fn word(at: u64) -> &'static AtomicU64 {
+    // SAFETY: as above, and 8-aligned.
+    unsafe { AtomicU64::from_ptr(ptr::with_exposed_provenance_mut(at as usize)) }
+}
+
+/// Fills the data area at `data`, which is zeros.
+///
+/// # Safety
+/// I14: start-up's alone, and [`LEN`] bytes are mapped there.
+pub unsafe fn fill(data: u64, arguments_only: bool) {
+    let (gate, after): (unsafe extern "C" fn(), unsafe extern "C" fn()) = if arguments_only {
+        (entry::gate_arguments, entry::after_arguments)
+    } else {
+        (entry::gate_full, entry::after_full)
+    };
+    word(data + data::GATE).store(gate as *const () as u64, Ordering::Relaxed);
+    word(data + data::AFTER).store(after as *const () as u64, Ordering::Relaxed);
+    for number in 0..=data::OTHERS {
+        if number > NUMBERS as u64 && hooks::wanted(NUMBERS as u32) == 0 {
+            break;
+        }
+        let wanted = hooks::wanted(number as u32);
+        if wanted != 0 {
+            byte(data + data::TABLE + number).store(1, Ordering::Relaxed);
+        }
+        if wanted & INTERNAL != 0 {
+            byte(data + data::QUIET + number).store(1, Ordering::Relaxed);
+        }
+    }
+}
+
+static UNHOOKED: AtomicBool = AtomicBool::new(false);
+
+/// Whether [`unhook`] has been called.
+#[must_use]
+pub fn is_unhooked() -> bool {
+    UNHOOKED.load(Ordering::Relaxed)
+}
+
+/// Lets every call pass by all hooks from now on: the tables say that nobody wants any.
+pub fn unhook(why: &str) {
+    if UNHOOKED.swap(true, Ordering::Relaxed) {
+        return;
+    }
+    for area in all() {
+        for number in 0..NUMBERS as u64 {
+            byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);
+            byte(area.data + data::QUIET + number).store(0, Ordering::Relaxed);
+        }
+        if hooks::wanted(NUMBERS as u32) != 0 {
+            for number in NUMBERS as u64..=data::OTHERS {
+                byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);
+            }
+        }
+    }
+    services::say(b"no hook is called any more", why.as_bytes());
+}

@@ -1,0 +1,456 @@
+//! Calls the hooks: what a gate leads to.
+//!
+//! After start-up: no heap, no lock, no panic.
+//!
+//! # Safety
+//! I12: the frame that a gate has built and the block above it are this thread's. I14: what is written here is written
+//! by start-up, before any gate is reached, and only read from then on.
+
+use core::cell::UnsafeCell;
+use core::ptr;
+
+use hotpatch_abi::{
+    AfterFn, BeforeFn, Context, EventFn, Frame, Hook, Services, Site, SyscallSet, verdict,
+};
+use hotpatch_plan::emit::at;
+
+use crate::entry;
+use crate::frame::{Entered, Record};
+use crate::internal::{self, Next};
+use crate::load::MOST;
+use crate::sys;
+use crate::thread::{self, Block};
+
+/// A hooked instruction.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Known {
+    /// What hooks are told of it.
+    pub site: Site,
+    /// The hooks, by bit, that have chosen it.
+    pub chosen: u32,
+    /// The number of its system call, if it is always the same; else [`Known::ANY`].
+    pub number: u32,
+}
+
+impl Known {
+    /// Stands for "the number is not known": no system call has it.
+    pub const ANY: u32 = u32::MAX;
+}
+
+/// Numbers from here on are told apart by nobody.
+pub const NUMBERS: usize = 512;
+
+/// In a mask of hooks: the runtime itself has something to do.
+pub const INTERNAL: u32 = 1 << 31;
+
+/// What is called of a hook.
+#[derive(Clone, Copy)]
+struct Called {
+    before: BeforeFn,
+    after: AfterFn,
+    event: EventFn,
+}
+
+/// Everything that the hot path reads.
+#[repr(C)]
+struct State {
+    sites: *const Known,
+    count: u32,
+    /// For each number, then for all others: the hooks that want it, by bit, and [`INTERNAL`].
+    wanted: [u32; NUMBERS + 1],
+    services: *const Services,
+    hooks: [Called; MOST],
+}
+
+struct Shared(UnsafeCell<State>);
+
+// SAFETY: I14.
+unsafe impl Sync for Shared {}
+
+static STATE: Shared = Shared(UnsafeCell::new(State {
+    sites: ptr::null(),
+    count: 0,
+    wanted: [0; NUMBERS + 1],
+    services: ptr::null(),
+    hooks: [Called {
+        before: None,
+        after: None,
+        event: None,
+    }; MOST],
+}));
+
+fn state() -> &'static State {
+    // SAFETY: I14: start-up is over, or is what reads.
+    unsafe { &*STATE.0.get() }
+}
+
+/// Makes `hooks` those that are called, in this order.
+///
+/// # Safety
+/// I14: start-up's alone; each hook is a loaded one, with its functions in place.
+pub unsafe fn install(hooks: &[Hook], services: *const Services) {
+    // SAFETY: as the caller promises.
+    let state = unsafe { &mut *STATE.0.get() };
+    state.services = services;
+    for (n, hook) in hooks.iter().take(MOST).enumerate() {
+        state.hooks[n] = Called {
+            before: hook.before,
+            after: hook.after,
+            event: hook.event,
+        };
+        for (number, wanted) in state.wanted.iter_mut().enumerate() {
+            if wants(&hook.syscalls, number) {
+                *wanted |= 1 << n;
+            }
+        }
+    }
+    for &number in internal::NUMBERS {
+        state.wanted[(number as usize).min(NUMBERS)] |= INTERNAL;
+    }
+}
+
+fn wants(set: &SyscallSet, number: usize) -> bool {
+    set.low
+        .get(number / 64)
+        .map_or(set.others != 0, |bits| bits >> (number % 64) & 1 != 0)
+}
+
+/// Tells where the sites are.
+///
+/// # Safety
+/// I14: start-up's alone; the table stays and does not change any more.
+pub unsafe fn publish(sites: *const Known, count: u32) {
+    // SAFETY: as the caller promises.
+    let state = unsafe { &mut *STATE.0.get() };
+    (state.sites, state.count) = (sites, count);
+}
+
+/// The hooks that want a call of this number, by bit, and [`INTERNAL`].
+#[must_use]
+pub fn wanted(number: u32) -> u32 {
+    let index = (number as usize).min(NUMBERS);
+    state().wanted.get(index).copied().unwrap_or(0)
+}
+
+/// The site with this id.
+///
+/// # Safety
+/// `id` is one that a block states, or less than [`sites`].
+#[must_use]
+pub unsafe fn known(id: u32) -> &'static Known {
+    // SAFETY: I14: the table has an entry for each id.
+    unsafe { &*state().sites.wrapping_add(id as usize) }
+}
+
+/// How many sites there are.
+#[must_use]
+pub fn sites() -> u32 {
+    state().count
+}
+
+/// One call on its way through the hooks.
+pub struct Call<'a> {
+    /// Where it came from.
+    pub known: &'static Known,
+    /// The thread's.
+    pub block: &'a mut Block,
+    /// What hooks see and change.
+    pub frame: &'a mut Frame,
+    context: Context,
+}
+
+impl<'a> Call<'a> {
+    /// # Safety
+    /// I12: `entered` is what a gate of this thread has built. `id` is a site's.
+    unsafe fn new(entered: *mut Entered, id: u32, number: u32) -> Self {
+        // SAFETY: as the caller promises.
+        let known = unsafe { known(id) };
+        // SAFETY: as above.
+        let block = unsafe { thread::block(entered) };
+        // SAFETY: as above.
+        let frame = unsafe { &mut (*entered).frame };
+        let context = Context {
+            services: state().services,
+            site: &raw const known.site,
+            slot: block.slots.as_mut_ptr(),
+            number,
+            reserved: 0,
+        };
+        Self {
+            known,
+            block,
+            frame,
+            context,
+        }
+    }
+
+    /// Address behind the instruction.
+    fn behind(&self) -> u64 {
+        let site = &self.known.site;
+        site.address.wrapping_add(u64::from(site.len))
+    }
+
+    fn hook(&mut self, n: usize) -> Option<&'static Called> {
+        self.context.slot = self.block.slots.get_mut(n)?;
+        state().hooks.get(n)
+    }
+
+    /// Asks the hooks in order; answers which of them want to see the result, and whether one has answered.
+    fn before(&mut self) -> (u32, bool) {
+        let mut afters = 0;
+        let mut seen = 0;
+        loop {
+            // One hook's change of the number decides which others want the call.
+            let wanted = wanted(self.frame.rax as u32) & self.known.chosen & !seen;
+            if wanted == 0 {
+                return (afters, false);
+            }
+            let n = wanted.trailing_zeros();
+            // Each hook is asked once, in order.
+            seen |= (2 << n) - 1;
+            let Some(before) = self.hook(n as usize).and_then(|hook| hook.before) else {
+                continue;
+            };
+            // SAFETY: I11: the hook's own function; context and frame live until it returns.
+            match unsafe { before(&raw mut self.context, &raw mut *self.frame) } {
+                verdict::RUN_AND_RETURN => afters |= 1 << n,
+                verdict::ANSWER => return (afters, true),
+                // Nonsense is as good as the least that a hook can say.
+                _ => {}
+            }
+            if self.frame.rip != self.known.site.address {
+                return (afters, false);
+            }
+        }
+    }
+
+    /// Shows the result to the hooks of `afters`, the last first.
+    fn after(&mut self, mut afters: u32) {
+        self.frame.rip = self.behind();
+        self.frame.rcx = self.frame.rip;
+        self.frame.r11 = self.frame.rflags;
+        while afters != 0 {
+            let n = afters.ilog2();
+            afters &= !(1 << n);
+            if let Some(after) = self.hook(n as usize).and_then(|hook| hook.after) {
+                // SAFETY: as in `before`.
+                unsafe { after(&raw mut self.context, &raw mut *self.frame) };
+            }
+        }
+    }
+
+    /// Tells all hooks of an event.
+    pub fn event(&mut self, event: u32) {
+        for n in 0..MOST {
+            if let Some(tell) = self.hook(n).and_then(|hook| hook.event) {
+                // SAFETY: as in `before`.
+                unsafe { tell(&raw mut self.context, event) };
+            }
+        }
+    }
+
+    /// Where the program goes on behind the call: `next`, unless a hook says otherwise.
+    fn goes_on(&self, next: u64) -> u64 {
+        if self.frame.rip == self.behind() {
+            next
+        } else {
+            self.frame.rip
+        }
+    }
+}
+
+/// Shows a call to the hooks. Answers where to go on, 0 for the block's RUN.
+///
+/// # Safety
+/// I12: `entered` is what a gate of this thread has built, called by the block of site `id`.
+pub unsafe extern "C" fn dispatch(entered: *mut Entered, id: u32) -> u64 {
+    // SAFETY: as the caller promises.
+    let given = unsafe { (*entered).given };
+    // SAFETY: as the caller promises.
+    let block = unsafe { (*entered).ret };
+    let number = given[0] as u32;
+    // SAFETY: as the caller promises.
+    let mut call = unsafe { Call::new(entered, id, number) };
+    call.frame.rip = call.known.site.address;
+    call.frame.rcx = call.behind();
+    call.frame.r11 = call.frame.rflags;
+    let (afters, answered) = call.before();
+    let next = block.wrapping_add(u64::from(at::NEXT - at::RETURN));
+    if call.frame.rip != call.known.site.address {
+        return call.frame.rip;
+    }
+    if answered {
+        call.after(afters);
+        return call.goes_on(next);
+    }
+    let executed = call.frame.rax as u32;
+    let wanted = wanted(executed);
+    if wanted & INTERNAL == 0 && unchanged(&given, call.frame) {
+        if afters == 0 {
+            return 0;
+        }
+        if call.known.number == number && afters == wanted & call.known.chosen {
+            // Site and number say who wants to see the result: nothing has to be remembered.
+            return block.wrapping_add(u64::from(at::CALL - at::RETURN));
+        }
+    }
+    // SAFETY: as the caller promises.
+    unsafe { rarely(entered, id, afters, next) }
+}
+
+/// Whether the hooks have left number and arguments alone.
+fn unchanged(given: &[u64; 7], frame: &Frame) -> bool {
+    let changes = [
+        frame.rax ^ given[0],
+        frame.rdi ^ given[1],
+        frame.rsi ^ given[2],
+        frame.rdx ^ given[3],
+        frame.r10 ^ given[4],
+        frame.r8 ^ given[5],
+        frame.r9 ^ given[6],
+    ];
+    changes.into_iter().fold(0, |all, change| all | change) == 0
+}
+
+/// The rest of [`dispatch`]: calls that the runtime has a hand in, or that need a record.
+///
+/// # Safety
+/// As [`dispatch`].
+#[cold]
+#[inline(never)]
+unsafe fn rarely(entered: *mut Entered, id: u32, afters: u32, next: u64) -> u64 {
+    // SAFETY: as the caller promises.
+    let given = unsafe { (*entered).given };
+    // SAFETY: as the caller promises.
+    let mut call = unsafe { Call::new(entered, id, given[0] as u32) };
+    let executed = call.frame.rax as u32;
+    if wanted(executed) & INTERNAL != 0 {
+        let begun = internal::Begun {
+            given: &given,
+            id,
+            afters,
+            next,
+        };
+        match internal::before(&mut call, &begun) {
+            Next::Run => {}
+            Next::Go(to) => return to,
+            Next::Answered => {
+                call.after(afters);
+                return call.goes_on(next);
+            }
+        }
+    }
+    let site = call.known;
+    let same = unchanged(&given, call.frame);
+    if internal::never_returns(executed) || same && afters == 0 {
+        return 0;
+    }
+    if same && site.number == executed && afters == wanted(executed) & site.chosen {
+        return next.wrapping_sub(u64::from(at::NEXT - at::CALL));
+    }
+    let record = Record {
+        given,
+        rsp: call.frame.rsp,
+        next,
+        afters: u64::from(afters),
+        id: u64::from(id),
+        mark: Record::MARK,
+    };
+    if place(call.block, &record) {
+        call.frame.rsp = Record::below(record.rsp);
+        return entry::record_call as *const () as u64;
+    }
+    // There is no stack to keep them on: the call is executed as the program meant it.
+    let [rax, rdi, rsi, rdx, r10, r8, r9] = given;
+    *call.frame = Frame {
+        rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..*call.frame
+    };
+    0
+}
+
+/// Writes `record` to the program's stack, if that can be written.
+fn place(block: &mut Block, record: &Record) -> bool {
+    let at = Record::below(record.rsp);
+    let last = at.wrapping_add(size_of::<Record>() as u64 - 8);
+    let (first_page, last_page) = (at >> 12, last >> 12);
+    if first_page != last_page || block.writable != first_page {
+        if !sys::is_writable(at) || !sys::is_writable(last) {
+            return false;
+        }
+        block.writable = last_page;
+    }
+    let to = ptr::with_exposed_provenance_mut::<Record>(at as usize);
+    // SAFETY: I15: below the red zone of the program's own stack, where it keeps nothing, and just seen to be writable.
+    unsafe { to.write(*record) };
+    true
+}
+
+/// Behind a call whose site and number say who wants to see its result. Answers where to go on, 0 for the block's NEXT.
+///
+/// # Safety
+/// As [`dispatch`].
+pub unsafe extern "C" fn dispatch_after(entered: *mut Entered, id: u32) -> u64 {
+    // SAFETY: `id` is a block's.
+    let number = unsafe { known(id) }.number;
+    // SAFETY: as the caller promises.
+    let mut call = unsafe { Call::new(entered, id, number) };
+    let afters = wanted(number) & call.known.chosen;
+    call.after(afters);
+    call.goes_on(0)
+}
+
+/// Behind a call that had a record. Answers where to go on.
+///
+/// # Safety
+/// I12, and the program's stack pointer is the record's address, which `record_call` has just read.
+pub unsafe extern "C" fn dispatch_record(entered: *mut Entered, _: u32) -> u64 {
+    // SAFETY: as the caller promises.
+    let at = unsafe { (*entered).frame.rsp };
+    // SAFETY: as the caller promises.
+    let record = unsafe { ptr::with_exposed_provenance::<Record>(at as usize).read() };
+    // The program could have written there.
+    let id = record.id.min(u64::from(sites().saturating_sub(1))) as u32;
+    // SAFETY: as the caller promises; `id` is less than the number of sites.
+    let mut call = unsafe { Call::new(entered, id, record.given[0] as u32) };
+    call.frame.rsp = record.rsp;
+    call.after(record.afters as u32 & !INTERNAL);
+    call.goes_on(record.next)
+}
+
+/// Behind a call of the clone family, in parent and child. Answers where to go on.
+///
+/// # Safety
+/// I12, and the program's `r9` is the block that `internal::before` reserved for the child.
+pub unsafe extern "C" fn dispatch_birth(entered: *mut Entered, _: u32) -> u64 {
+    // SAFETY: as the caller promises.
+    let born = unsafe { (*entered).frame.r9 };
+    let born = ptr::with_exposed_provenance_mut::<Block>(born as usize);
+    // SAFETY: I12: it is kept until `internal::born`.
+    let birth = unsafe { (*born).birth };
+    // SAFETY: as the caller promises; the id is the block's that `internal::before` was told.
+    let mut call = unsafe { Call::new(entered, birth.id, birth.given[0] as u32) };
+    let [_, rdi, rsi, rdx, r10, r8, r9] = birth.given;
+    *call.frame = Frame {
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..*call.frame
+    };
+    // SAFETY: `born` is what the caller says.
+    if let Some(event) = unsafe { internal::born(&call, born, &birth) } {
+        call.event(event);
+    }
+    call.after(birth.afters);
+    call.goes_on(birth.next)
+}

@@ -1,0 +1,159 @@
+//! What the runtime itself has to do at a system call: threads and processes begin and end, `gs` is set.
+//!
+//! Another part of the runtime that must see a call adds its number to [`NUMBERS`] and its lines to [`before`].
+//! After start-up: no heap, no lock, no panic.
+//!
+//! # Safety
+//! I12: a child's block is reserved before the child exists. I13: `gs`.
+
+use core::sync::atomic::AtomicU32;
+
+use hotpatch_abi::event;
+use linux_raw_sys::general as k;
+
+use crate::areas;
+use crate::entry;
+use crate::hooks::Call;
+use crate::sys::{self, Errno};
+use crate::thread::{self, Birth, Block};
+
+/// The calls that come to [`before`].
+pub const NUMBERS: &[u32] = &[
+    k::__NR_clone,
+    k::__NR_fork,
+    k::__NR_vfork,
+    k::__NR_clone3,
+    k::__NR_exit,
+    k::__NR_exit_group,
+    k::__NR_execve,
+    k::__NR_execveat,
+    k::__NR_arch_prctl,
+];
+
+/// Calls behind which nothing can be shown.
+#[must_use]
+pub const fn never_returns(number: u32) -> bool {
+    matches!(
+        number,
+        k::__NR_rt_sigreturn | k::__NR_exit | k::__NR_exit_group
+    )
+}
+
+/// What the hooks have made of a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Begun<'a> {
+    /// The program's number and arguments.
+    pub given: &'a [u64; 7],
+    /// The site.
+    pub id: u32,
+    /// The hooks, by bit, that want to see the result.
+    pub afters: u32,
+    /// Where the program goes on behind the call.
+    pub next: u64,
+}
+
+/// What becomes of it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Next {
+    /// It is executed like any other.
+    Run,
+    /// Code of ours at this address executes it, with the registers of the frame.
+    Go(u64),
+    /// It is done, the frame says how.
+    Answered,
+}
+
+/// The runtime's own look at a call, when all hooks have seen it and before it is executed.
+pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
+    match call.frame.rax as u32 {
+        k::__NR_fork => birth(call, begun, 0),
+        k::__NR_vfork => birth(call, begun, u64::from(k::CLONE_VM | k::CLONE_VFORK)),
+        k::__NR_clone => birth(call, begun, call.frame.rdi),
+        k::__NR_clone3 => match sys::peek(call.frame.rdi as usize) {
+            Some(flags) => birth(call, begun, flags as u64),
+            None => Next::Run, // the kernel cannot read them either
+        },
+        k::__NR_exit => {
+            call.event(event::THREAD_END);
+            sys::block_all_signals();
+            let (status, rsp) = (call.frame.rdi, call.frame.rsp);
+            // SAFETY: I12: nothing interrupts this thread any more, and it leaves its stack first.
+            unsafe { entry::leave_thread(call.block, status, rsp) }
+        }
+        k::__NR_exit_group => {
+            call.event(event::EXIT);
+            Next::Run
+        }
+        k::__NR_execve | k::__NR_execveat => {
+            call.event(event::BEFORE_EXEC);
+            Next::Run
+        }
+        k::__NR_arch_prctl => {
+            const SET_GS: u64 = 0x1001;
+            if call.frame.rdi == SET_GS {
+                areas::unhook("the program sets gs");
+            }
+            Next::Run
+        }
+        _ => Next::Run,
+    }
+}
+
+fn shares_memory(flags: u64) -> bool {
+    flags & u64::from(k::CLONE_VM) != 0
+}
+
+/// Reserves the child's block.
+fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64) -> Next {
+    let Ok(born) = thread::take() else {
+        call.frame.rax = u64::from(Errno::AGAIN.0).wrapping_neg();
+        return Next::Answered;
+    };
+    let shares = shares_memory(flags);
+    // SAFETY: I12: taken just now.
+    let block = unsafe { &mut *born };
+    block.birth = Birth {
+        given: *begun.given,
+        next: begun.next,
+        id: begun.id,
+        afters: begun.afters,
+        flags,
+    };
+    // Where memory is copied, either side has a block of its own to give back.
+    block.users = AtomicU32::new(if shares { 2 } else { 1 });
+    if flags & u64::from(k::CLONE_THREAD) == 0 {
+        block.slots = call.block.slots;
+    }
+    call.frame.r9 = born.addr() as u64;
+    Next::Go(entry::birth_call as *const () as u64)
+}
+
+/// Behind the call: settles whose `born` is. Answers what hooks are to be told.
+///
+/// # Safety
+/// I12: `born` is the block that [`before`] has reserved for this call, and `birth` what stands in it.
+pub unsafe fn born(call: &Call<'_>, born: *mut Block, birth: &Birth) -> Option<u32> {
+    let shares = shares_memory(birth.flags);
+    if core::ptr::from_ref(&*call.block) == born.cast_const() {
+        if !shares {
+            // SAFETY: memory is this process's alone, and this thread its only one.
+            unsafe { thread::forget_others(born) };
+        }
+        let is_thread = birth.flags & u64::from(k::CLONE_THREAD) != 0;
+        return Some(if is_thread {
+            event::THREAD_START
+        } else {
+            event::FORK_CHILD
+        });
+    }
+    let failed = (call.frame.rax as i64) < 0;
+    let over = birth.flags & u64::from(k::CLONE_VFORK) != 0; // the child has left this memory
+    if shares && !failed && !over {
+        // SAFETY: the parent's part in it ends here.
+        unsafe { thread::release(born) };
+    } else {
+        // SAFETY: there is no child, or it has a copy, or it uses ours no more.
+        unsafe { thread::push(born) };
+    }
+    None
+}

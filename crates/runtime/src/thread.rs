@@ -1,0 +1,298 @@
+//! One block and one hook stack for each thread, found through its `gs` base.
+//!
+//! After start-up: no heap, no lock, no panic.
+//!
+//! # Safety
+//! I12: who owns a block; I13: what `gs` is.
+
+use core::ptr;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::arch;
+use crate::frame::{Entered, GIVEN};
+use crate::load::MOST;
+use crate::pages::PAGE;
+use crate::sys::{self, Errno, Protection};
+
+/// Bytes of a thread's region, which is aligned to it: a guard page, the hook stack, the block.
+pub const REGION: usize = 1 << REGION_SHIFT;
+/// Its logarithm.
+pub const REGION_SHIFT: u32 = 16;
+/// Regions mapped at once.
+const SLAB: usize = 16;
+
+/// A thread's own. `gs` leads to it; its hook stack ends where it begins.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Block {
+    /// Its own address: the top of the hook stack. Blocks in trampolines read it at `gs:0`.
+    pub top: u64,
+    /// The lowest address of the hook stack.
+    pub base: u64,
+    /// Each hook's own word.
+    pub slots: [u64; MOST],
+    /// The page of the program's stack that was last found to be writable.
+    pub writable: u64,
+    /// The call that made this thread, for whoever comes back from it.
+    pub birth: Birth,
+    /// How many still need it: the thread, and its parent until it has read `birth`.
+    pub users: AtomicU32,
+    /// The next free one's number.
+    next: AtomicU32,
+    /// The slab mapped before this one's, in the first block of a slab.
+    slab: AtomicU64,
+    /// Whether its guard page is there.
+    guarded: bool,
+    /// What signal.rs keeps here.
+    pub signal: [u64; 64],
+}
+
+/// A call of the clone family. It stands in the block reserved for the child, whose address goes through the kernel in
+/// `r9`, an argument that none of these calls has.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Birth {
+    /// `rax rdi rsi rdx r10 r8 r9` as the program had them.
+    pub given: [u64; GIVEN],
+    /// Where parent and child go on.
+    pub next: u64,
+    /// The site.
+    pub id: u32,
+    /// The hooks, by bit, that want to see the result.
+    pub afters: u32,
+    /// The flags of `clone` that decide who shares what.
+    pub flags: u64,
+}
+
+/// The block at the top of `entered`'s stack.
+///
+/// # Safety
+/// I12: `entered` is what a gate of this thread has built.
+#[must_use]
+pub unsafe fn block<'a>(entered: *mut Entered) -> &'a mut Block {
+    // SAFETY: as the caller promises, the block begins where the stack ends.
+    unsafe { &mut *entered.wrapping_add(1).cast::<Block>() }
+}
+
+/// The first free block's number, with a count of changes above it: so a block that was taken and given back
+/// meanwhile is not mistaken for one that nobody touched.
+pub static FREE: AtomicU64 = AtomicU64::new(0);
+/// The last slab mapped.
+static SLABS: AtomicU64 = AtomicU64::new(0);
+
+/// Adds one to the count of changes.
+const CHANGE: u64 = 1 << 32;
+
+fn number(block: *const Block) -> u32 {
+    (block.addr() >> REGION_SHIFT) as u32
+}
+
+fn of_number(number: u32) -> *mut Block {
+    of_region((number as usize) << REGION_SHIFT)
+}
+
+fn of_region(region: usize) -> *mut Block {
+    ptr::with_exposed_provenance_mut(region + REGION - size_of::<Block>())
+}
+
+/// Takes a free block; maps more where there is none.
+///
+/// # Errors
+/// The kernel's, where there is no memory.
+pub fn take() -> Result<*mut Block, Errno> {
+    let taken = match pop() {
+        Some(block) => block,
+        None => grow()?,
+    };
+    // SAFETY: I12: taken from the list, so nobody else's.
+    let block = unsafe { &mut *taken };
+    if !block.guarded {
+        let region = block.addr_of_region();
+        // SAFETY: the region's first page, which nobody uses.
+        unsafe { sys::protect(region, PAGE as usize, Protection::None) }?;
+        block.guarded = true;
+    }
+    block.slots = [0; MOST];
+    block.writable = 0;
+    block.signal = [0; 64];
+    block.users = AtomicU32::new(1);
+    Ok(taken)
+}
+
+impl Block {
+    /// Where its `next` lies, for the code that gives a block back without a stack.
+    pub const NEXT: usize = core::mem::offset_of!(Self, next);
+
+    fn addr_of_region(&self) -> usize {
+        ptr::from_ref(self).addr() & !(REGION - 1)
+    }
+}
+
+fn pop() -> Option<*mut Block> {
+    // Acquire: pairs with the Release in `push`: what its last owner wrote is there.
+    let mut head = FREE.load(Ordering::Acquire);
+    loop {
+        if head as u32 == 0 {
+            return None;
+        }
+        let block = of_number(head as u32);
+        // SAFETY: I12: blocks stay mapped; `next` may be anything by now, then the exchange fails.
+        let next = unsafe { &(*block).next }.load(Ordering::Relaxed);
+        let new = (head & !0xffff_ffff).wrapping_add(CHANGE) | u64::from(next);
+        match FREE.compare_exchange_weak(head, new, Ordering::Acquire, Ordering::Acquire) {
+            Ok(_) => return Some(block),
+            Err(now) => head = now,
+        }
+    }
+}
+
+/// Gives a block back. `leave_thread` in entry.rs does the same without a stack.
+///
+/// # Safety
+/// I12: nobody uses it any more.
+pub unsafe fn push(block: *mut Block) {
+    let mut head = FREE.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: ours until the exchange.
+        unsafe { &(*block).next }.store(head as u32, Ordering::Relaxed);
+        let new = (head & !0xffff_ffff).wrapping_add(CHANGE) | u64::from(number(block));
+        // Release: pairs with the Acquire in `pop`.
+        match FREE.compare_exchange_weak(head, new, Ordering::Release, Ordering::Relaxed) {
+            Ok(_) => return,
+            Err(now) => head = now,
+        }
+    }
+}
+
+/// One user less; the last one gives the block back.
+///
+/// # Safety
+/// I12: the caller is one of its users.
+pub unsafe fn release(block: *mut Block) {
+    // SAFETY: the caller is a user still. AcqRel: whoever is last sees what the others did before.
+    let users = unsafe { &(*block).users }.fetch_sub(1, Ordering::AcqRel);
+    if users == 1 {
+        // SAFETY: nobody is left.
+        unsafe { push(block) };
+    }
+}
+
+/// Maps a slab; answers one of its blocks, the others are free.
+fn grow() -> Result<*mut Block, Errno> {
+    let len = SLAB << REGION_SHIFT;
+    let mapped = sys::map_anywhere(0, len + REGION, Protection::ReadWrite)?;
+    let start = (mapped + REGION - 1) & !(REGION - 1);
+    for (from, to) in [(mapped, start), (start + len, mapped + len + REGION)] {
+        if from < to {
+            // SAFETY: mapped just now; outside of the slab.
+            let _ = unsafe { sys::unmap(from, to - from) };
+        }
+    }
+    for region in (start..start + len).step_by(REGION) {
+        let at = of_region(region);
+        // SAFETY: fresh zeros, which every field may be.
+        let block = unsafe { &mut *at };
+        block.top = at.addr() as u64;
+        block.base = region as u64 + PAGE;
+    }
+    let first = of_region(start);
+    let mut before = SLABS.load(Ordering::Relaxed);
+    loop {
+        // SAFETY: nobody else knows the slab yet.
+        unsafe { &(*first).slab }.store(before, Ordering::Relaxed);
+        // Release: pairs with the Acquire in `forget_others`.
+        match SLABS.compare_exchange_weak(
+            before,
+            start as u64,
+            Ordering::Release,
+            Ordering::Relaxed,
+        ) {
+            Ok(_) => break,
+            Err(now) => before = now,
+        }
+    }
+    for region in (start + REGION..start + len).step_by(REGION) {
+        // SAFETY: nobody uses it.
+        unsafe { push(of_region(region)) };
+    }
+    Ok(first)
+}
+
+/// In the child of a fork: the other threads' blocks are free, as these threads are not here.
+///
+/// # Safety
+/// I12: `own` is this thread's, and no other thread runs in this memory.
+pub unsafe fn forget_others(own: *mut Block) {
+    FREE.store(0, Ordering::Relaxed);
+    let mut slab = SLABS.load(Ordering::Acquire) as usize;
+    while slab != 0 {
+        for region in (slab..slab + (SLAB << REGION_SHIFT)).step_by(REGION) {
+            let block = of_region(region);
+            if block != own {
+                // SAFETY: as the caller promises.
+                unsafe { push(block) };
+            }
+        }
+        // SAFETY: a slab's first block.
+        slab = unsafe { &(*of_region(slab)).slab }.load(Ordering::Relaxed) as usize;
+    }
+}
+
+/// Gives this thread a block.
+///
+/// # Errors
+/// The kernel's.
+///
+/// # Safety
+/// I13: nothing uses `gs`, and the processor and the kernel let programs set it.
+pub unsafe fn begin() -> Result<(), Errno> {
+    let block = take()?;
+    // SAFETY: as the caller promises.
+    unsafe { arch::set_gs_base(block.addr() as u64) };
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // One test: the list is the process's.
+    #[test]
+    fn blocks_are_distinct_and_come_back() {
+        let mut taken: Vec<*mut Block> = (0..3 * SLAB).map(|_| take().unwrap()).collect();
+        let mut regions: Vec<usize> = taken.iter().map(|b| b.addr()).collect();
+        regions.sort_unstable();
+        assert!(regions.windows(2).all(|w| w[0] + REGION <= w[1]));
+        let last = taken.pop().unwrap();
+        // SAFETY: the test's own.
+        unsafe { release(last) };
+        assert_eq!(take().unwrap(), last);
+        let own = taken[0];
+        // SAFETY: no other thread uses blocks here.
+        unsafe { forget_others(own) };
+        let mut all: Vec<*mut Block> = std::iter::from_fn(pop).collect();
+        all.sort_unstable();
+        all.dedup();
+        assert!(all.len() >= 3 * SLAB - 1 && !all.contains(&own));
+        // SAFETY: its own address stands at its start.
+        assert!(all.iter().all(|&b| unsafe { (*b).top } == b.addr() as u64));
+        std::thread::scope(|scope| {
+            for &block in &all {
+                // SAFETY: popped above.
+                unsafe { push(block) };
+            }
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..10_000 {
+                        let block = take().unwrap();
+                        // SAFETY: taken just now.
+                        unsafe { release(block) };
+                    }
+                });
+            }
+        });
+        let mut again: Vec<*mut Block> = std::iter::from_fn(pop).collect();
+        again.sort_unstable();
+        assert_eq!(again, all);
+    }
+}
