@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
-use hotpatch_plan::plan::{Tactic, Tactics};
+use hotpatch_plan::plan::{Kinds, SiteKind, Tactic, Tactics};
 
 const STYLES: Styles = Styles::styled()
     .header(AnsiColor::Green.on_default().bold())
@@ -38,6 +38,7 @@ Examples:
   hotpatch inspect --sites /bin/bash
   hotpatch inspect --asm read /usr/lib/x86_64-linux-gnu/libc.so.6
   hotpatch inspect --json /bin/* | jq .sites
+  hotpatch inspect --kinds rdtsc,cpuid --sites /bin/bash
 
 Exit status: 1 if a file could not be planned or a plan did not pass its check.";
 
@@ -112,6 +113,9 @@ pub struct Inspect {
     /// address 0xSITE, or of all
     #[arg(long, value_name = "SITE", num_args = 0..=1, default_missing_value = "")]
     pub asm: Option<String>,
+    /// Plan these instructions in place of `syscall`, separated by commas
+    #[arg(long, value_name = "LIST", value_parser = kinds, long_help = kinds_help())]
+    pub kinds: Option<Kinds>,
     /// Use these ways to reach a trampoline alone, separated by commas
     #[arg(long, value_name = "LIST", value_parser = tactics, long_help = tactics_help())]
     pub tactics: Option<TacticList>,
@@ -150,6 +154,26 @@ fn tactics_help() -> String {
     )
 }
 
+fn kinds(words: &str) -> Result<Kinds, String> {
+    Kinds::parse(words).map_err(|word| {
+        format!(
+            "no instruction is called {word:?}; there are {}",
+            kind_names()
+        )
+    })
+}
+
+fn kind_names() -> String {
+    SiteKind::ALL.map(SiteKind::name).join(", ")
+}
+
+fn kinds_help() -> String {
+    format!(
+        "Plan these instructions in place of `syscall`, separated by commas: {}",
+        kind_names()
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -180,6 +204,15 @@ mod tests {
         assert_eq!(
             (inspect.asm.as_deref(), inspect.files.len()),
             (Some("read"), 1)
+        );
+    }
+
+    #[test]
+    fn a_wrong_kind_is_named() {
+        let error = kinds("rdtsc,ud2").unwrap_err();
+        assert!(
+            error.contains("\"ud2\"") && error.contains("int80"),
+            "{error}"
         );
     }
 

@@ -23,11 +23,11 @@ pub use fault::Fault;
 use crate::addr::{Span, Va};
 use crate::emit::Style;
 use crate::image::{FunctionSource, Image};
-use crate::plan::{Change, Emission, Outcome, Plan};
+use crate::plan::{Change, Emission, Outcome, Plan, SiteKind};
 use arrive::{Patched, edit_span, is_retarget};
 use copy::Copies;
 use known::{Known, Wanted};
-use step::{Step, bytes_from, decode};
+use step::{Step, bytes_from, decode, instruction_at, site_kind};
 use window::{Window, window_at, windows};
 
 /// Looks for a reason why `emission`, the bytes of `plan`, must not be applied to `image` when that
@@ -128,34 +128,56 @@ fn sites(patched: &Patched<'_, '_>) -> Vec<Fault> {
     let mut least = Va(0);
     for site in &plan.sites {
         let at = site.at;
-        if at < least || !bytes_from(patched.image, at).starts_with(&[0x0f, 0x05]) {
+        let is_site = instruction_at(patched.image, at)
+            .is_some_and(|i| site_kind(&i) == Some(site.kind) && i.len() == usize::from(site.len));
+        if at < least || !is_site {
             faults.push(Fault::NotASite { at });
         }
-        least = at + 2;
+        least = site.end();
         match &site.outcome {
             Outcome::Patched { trampoline, .. } => {
                 faults.extend(reached(patched, at, *trampoline));
             }
             Outcome::Native(_) | Outcome::Refused(_) | Outcome::NotSelected => {
-                if patched.changed(Span::new(at, 2)) || patched.copies.moves(at) {
+                if patched.changed(site.span()) || patched.copies.moves(at) {
                     faults.push(Fault::SiteTouched { site: at });
                 }
             }
         }
     }
-    for &code in &patched.image.code {
-        let bytes = bytes_from(patched.image, code.start);
+    faults.extend(missing(patched));
+    faults
+}
+
+/// Every `syscall` in a known function is a site, and of the other kinds all or none (but for those that are no way
+/// into the kernel unless somebody means to use them as such).
+fn missing(patched: &Patched<'_, '_>) -> Vec<Fault> {
+    let image = patched.image;
+    let sites = &patched.plan.sites;
+    let mut kinds: Vec<SiteKind> = sites.iter().map(|site| site.kind).collect();
+    kinds.sort_unstable();
+    kinds.dedup();
+    kinds.retain(|kind| !matches!(kind, SiteKind::Int80 | SiteKind::Sysenter));
+    let asked = |kind: SiteKind| kind == SiteKind::Syscall || kinds.contains(&kind);
+    let mut faults = Vec::new();
+    for &code in &image.code {
+        let bytes = bytes_from(image, code.start);
         let bytes = &bytes[..bytes.len().min(code.len() as usize)];
-        let pairs = bytes
-            .windows(2)
-            .enumerate()
-            .filter(|(_, pair)| *pair == [0x0f, 0x05]);
+        let begins = |i: &usize| match bytes[*i..] {
+            [0x0f, 0x05, ..] => true,
+            [0x0f | 0x66 | 0x40..=0x4f, ..] => !kinds.is_empty(),
+            _ => false,
+        };
+        let places = (0..bytes.len()).filter(begins).filter(|&i| {
+            let found = decode(&bytes[i..], code.start + i as u64);
+            found.and_then(|i| site_kind(&i)).is_some_and(asked)
+        });
         faults.extend(
-            pairs
-                .map(|(i, _)| code.start + i as u64)
-                .filter(|at| plan.sites.binary_search_by_key(at, |s| s.at).is_err())
-                .filter(|&at| patched.image.function_at(at).is_some())
-                .filter(|&at| window::is_boundary(patched.image, at))
+            places
+                .map(|i| code.start + i as u64)
+                .filter(|at| sites.binary_search_by_key(at, |s| s.at).is_err())
+                .filter(|&at| image.function_at(at).is_some())
+                .filter(|&at| window::is_boundary(image, at))
                 .map(|at| Fault::MissingSite { at }),
         );
     }
@@ -304,8 +326,8 @@ fn arrivals(patched: &Patched<'_, '_>, windows: &[Window]) -> Vec<Fault> {
         .plan
         .sites
         .iter()
-        .map(|s| s.at)
-        .filter(|&site| patched.copies.moves(site) && !patched.changed(Span::new(site, 2)));
+        .filter(|site| patched.copies.moves(site.at) && !patched.changed(site.span()))
+        .map(|site| site.at);
     faults.extend(
         patched_sites
             .filter(|site| dead.binary_search(site).is_err())

@@ -12,7 +12,7 @@ use crate::image::Image;
 use crate::native::keep_native;
 use crate::number::numbers;
 use crate::pad::{self, Pad, pads as pads_of};
-use crate::plan::{Candidate, Native, Outcome, Plan, Refusal, Site, Tactic};
+use crate::plan::{Candidate, HOP, LEAP, Native, Outcome, Plan, Refusal, Site, Tactic};
 use crate::tactic::{one_stone, propose};
 
 /// How far a chain of stones can lead.
@@ -48,7 +48,7 @@ pub fn choose<'i>(
     for site in sites {
         let at = site.at;
         if settled.next_if_eq(&at).is_some() || !site.selected {
-            windows.push(Span::new(site.end(), 1));
+            windows.push(behind(site));
             continue;
         }
         let around = |far| Span {
@@ -69,9 +69,9 @@ pub fn choose<'i>(
     }
     let mut draft = Draft::default();
     for stone in early {
-        let is_free = ground
-            .free_to_take(&draft, Span::new(stone.site, 2))
-            .is_ok();
+        let site = stone.proposal.trampolines.first().map(|t| t.span);
+        let site = site.unwrap_or(Span::new(stone.site, HOP));
+        let is_free = ground.free_to_take(&draft, site).is_ok() && ground.entered(site).is_none();
         if is_free && ground.may_stand_on(stone.pad) {
             draft.apply(stone.proposal, Tactic::Stone);
         }
@@ -93,6 +93,18 @@ pub fn choose<'i>(
         numbers(image, code, &mut plan.sites);
     }
     plan
+}
+
+/// The bytes of a longer `site` that somebody might arrive in, and the one after it.
+fn behind(site: &Candidate) -> Span {
+    let start = match u64::from(site.len) {
+        HOP => site.end(),
+        _ => site.at + 1,
+    };
+    Span {
+        start,
+        end: site.end() + 1,
+    }
 }
 
 /// A site, the pad of its own function that holds its stone, and what that takes.
@@ -127,10 +139,11 @@ fn early_stones<'i>(
             continue;
         };
         let insns = region.from(site);
-        let Some(insn) = insns.first().filter(|i| i.kind == Kind::Syscall) else {
+        let Some(insn) = insns.first().filter(|i| i.is_site()) else {
             continue;
         };
-        if insns.get(1).is_some_and(|next| next.kind == Kind::Nop) {
+        let padded = insns.get(1).is_some_and(|next| next.kind == Kind::Nop);
+        if padded || u64::from(insn.len) >= LEAP {
             continue; // perhaps no stone is needed
         }
         let near = pads.partition_point(|pad| pad.span.end + REACH < site);
@@ -177,9 +190,12 @@ fn climb(
         }
         let refusal = match ground.insn(site.at) {
             None => Refusal::Untrusted,
-            Some(insn) => match settle(ground, draft, &insn, tactic, options, 0) {
-                Ok(()) => return false,
-                Err(refusal) => refusal,
+            Some(insn) => match ground.entered(insn.span()) {
+                Some(refusal) => refusal,
+                None => match settle(ground, draft, &insn, tactic, options, 0) {
+                    Ok(()) => return false,
+                    Err(refusal) => refusal,
+                },
             },
         };
         site.refusals.push((tactic, refusal));

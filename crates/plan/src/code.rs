@@ -1,6 +1,7 @@
 //! Instructions: what each does to control flow.
 
 use crate::addr::{Span, Va};
+use crate::plan::SiteKind;
 
 /// How one instruction passes control on, and what in it depends on its own address.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -18,6 +19,9 @@ pub enum Kind {
     },
     /// `syscall`.
     Syscall,
+    /// Falls through; a site of another kind, whose bytes can be copied anywhere. Where it is no site, it is
+    /// `Plain` or `Interrupt`.
+    Site(SiteKind),
     /// `jcc rel8/rel32`.
     Jcc {
         /// Where it goes.
@@ -109,6 +113,12 @@ impl Insn {
             self.kind,
             Kind::Jmp { .. } | Kind::JmpIndirect { .. } | Kind::Ret | Kind::Stop | Kind::Int3
         )
+    }
+
+    /// Whether it is a `syscall` or another instruction that is looked for.
+    #[must_use]
+    pub const fn is_site(&self) -> bool {
+        matches!(self.kind, Kind::Syscall | Kind::Site(_))
     }
 
     /// The target of a direct branch or call.

@@ -7,6 +7,7 @@ mod tables;
 
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind};
+use crate::plan::SiteKind;
 
 use form::NoForm;
 pub(crate) use form::{Form, Map};
@@ -79,6 +80,20 @@ impl<'a> Reader<'a> {
         })
     }
 
+    /// The kind of site that the instruction at `offset` can be, and the offset in it of the two bytes that all
+    /// of that kind have. With other prefixes than it needs, it is none.
+    pub fn site_at(&mut self, offset: usize) -> Option<(SiteKind, usize)> {
+        let form = self.form_at(offset)?;
+        let bytes = &self.bytes[offset..offset + usize::from(form.len)];
+        site(&form, bytes)
+    }
+
+    /// The address of the byte at `offset`.
+    #[must_use]
+    pub fn va(&self, offset: usize) -> Va {
+        self.base + offset as u64
+    }
+
     /// The offset of the byte at `at`, if it is one of these.
     #[must_use]
     pub fn offset_of(&self, at: Va) -> Option<usize> {
@@ -106,6 +121,35 @@ fn kind(form: &Form, bytes: &[u8], at: Va) -> Kind {
         Map::Two => two_byte(form, bytes, at),
         _ => straight(form, bytes, at),
     }
+}
+
+fn site(form: &Form, bytes: &[u8]) -> Option<(SiteKind, usize)> {
+    let kind = match bytes {
+        [0x0f, 0x05] => SiteKind::Syscall,
+        [0x0f, 0x31] => SiteKind::Rdtsc,
+        [0x0f, 0xa2] => SiteKind::Cpuid,
+        [0x0f, 0x34] => SiteKind::Sysenter,
+        [0xcd, 0x80] => SiteKind::Int80,
+        [0x0f, 0x01, 0xf9] => SiteKind::Rdtscp,
+        [0x0f, 0x01, 0xd0] => SiteKind::Xgetbv,
+        // operand size and register, in this order and no more
+        [.., 0x0f, 0xc7, modrm] if *modrm >= 0xc0 && form.rep == 0 => {
+            let prefixes = usize::from(form.small) + usize::from(form.rex != 0);
+            if bytes.len() != prefixes + 3 {
+                return None;
+            }
+            match form.reg() {
+                6 => SiteKind::Rdrand,
+                7 => SiteKind::Rdseed,
+                _ => return None,
+            }
+        }
+        _ => return None,
+    };
+    Some((
+        kind,
+        usize::from(form.opcode_at).saturating_sub(usize::from(form.map == Map::Two)),
+    ))
 }
 
 /// Where the displacement that ends a branch leads.

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 
 use crate::addr::Va;
-use crate::code::{Insn, Kind};
+use crate::code::Insn;
 use crate::pad::Pad;
 use crate::plan::{Change, Edit, Tactic, Trampoline};
 use crate::space::Taken;
@@ -70,7 +70,7 @@ impl Draft {
             let replaced = self.edits.iter().rev().find(|e| e.at == span.start);
             let replaced = replaced.map_or(span.start, |e| e.at + e.change.size());
             self.moved.insert(span.start, (span.end, replaced));
-            for insn in trampoline.insns.iter().filter(|i| i.kind == Kind::Syscall) {
+            for insn in trampoline.insns.iter().filter(|i| i.is_site()) {
                 self.patched.insert(insn.at, (tactic, index));
             }
             self.trampolines.push(trampoline);

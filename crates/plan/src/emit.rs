@@ -55,7 +55,11 @@ pub fn jmp_near(at: Va, to: Va) -> Result<[u8; 5], OutOfReach> {
 #[must_use]
 pub fn copy_len(insn: &Insn) -> Option<u8> {
     Some(match insn.kind {
-        Kind::Plain | Kind::RipRelative { .. } | Kind::JmpIndirect { .. } | Kind::Ret => insn.len,
+        Kind::Plain
+        | Kind::Site(_)
+        | Kind::RipRelative { .. }
+        | Kind::JmpIndirect { .. }
+        | Kind::Ret => insn.len,
         Kind::Nop => 0,
         Kind::Syscall => insn.len + 7,
         Kind::Jcc { .. } => 6,

@@ -11,7 +11,7 @@ use crate::decode::decode;
 use crate::draft::Draft;
 use crate::image::Image;
 use crate::pad::{self, Pad};
-use crate::plan::Refusal;
+use crate::plan::{HOP, Refusal};
 use crate::refs::{Ref, Refs, refs, refs_near};
 use crate::space::Taken;
 
@@ -104,6 +104,22 @@ impl<'c, 'i> Ground<'c, 'i> {
             }]);
         }
         self.refs.to(span).to_vec()
+    }
+
+    /// Who arrives inside the instruction at `site`, if it is longer than a hop: behind a prefix, or by chance.
+    pub(crate) fn entered(&mut self, site: Span) -> Option<Refusal> {
+        if site.len() <= HOP {
+            return None;
+        }
+        let refs = self.refs_to(Span {
+            start: site.start + 1,
+            end: site.end,
+        });
+        let enters = refs.first();
+        enters.map(|Ref { to, from, .. }| Refusal::TargetInside {
+            at: *to,
+            from: *from,
+        })
     }
 
     /// The branch or call that makes `reference`, if there is one for sure.

@@ -83,7 +83,7 @@ pub fn plan_selected<'i>(
     select: impl FnMut(&Candidate) -> bool,
 ) -> Plan {
     let mut code = Code::new(image);
-    let mut sites = scan::scan(image, options.search, &mut code);
+    let mut sites = scan::scan(image, options.search, options.kinds, &mut code);
     if sites.found.is_empty() {
         // most files have none: who refers to what need not be known
         return Plan::default();

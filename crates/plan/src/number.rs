@@ -37,6 +37,12 @@ pub(crate) fn numbers<'i>(image: &'i Image<'i>, code: &mut Code<'i>, sites: &mut
     }
 }
 
+/// The number of the call at `site`, as the instructions before it say.
+pub(crate) fn at<'i>(image: &'i Image<'i>, code: &mut Code<'i>, site: Va) -> Option<u32> {
+    let region = code.region(site)?;
+    number(image, &region, &joins_of(&region), site)
+}
+
 fn joins_of(region: &Region) -> Vec<Join> {
     let branches = region.insns.iter();
     let mut joins: Vec<Join> = branches

@@ -13,6 +13,7 @@ use core::ops::Bound;
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind};
 use crate::image::{Function, Image};
+use crate::plan::SiteKind;
 use crate::refs::Far;
 use crate::vote;
 use section::{Section, decode_run};
@@ -90,6 +91,8 @@ pub struct Code<'i> {
     regions: BTreeMap<Va, Rc<Region>>,
     /// Boundaries that every sweep must respect, ascending.
     sites: Vec<Va>,
+    /// Those of them that are no `syscall`, ascending.
+    others: Vec<(Va, SiteKind)>,
     /// Starts of functions that hold bytes which are no instructions.
     mixed: BTreeSet<Va>,
     far_refs: Option<Rc<Far>>,
@@ -105,6 +108,7 @@ impl<'i> Code<'i> {
             image,
             regions: BTreeMap::new(),
             sites: Vec::new(),
+            others: Vec::new(),
             mixed: BTreeSet::new(),
             far_refs: None,
             unknown_jumps: BTreeMap::new(),
@@ -118,8 +122,29 @@ impl<'i> Code<'i> {
     }
 
     /// Makes `sites`, ascending, boundaries that sweeps must respect.
-    pub fn expect(&mut self, sites: impl Iterator<Item = Va>) {
-        self.sites = sites.collect();
+    pub fn expect(&mut self, sites: impl Iterator<Item = (Va, SiteKind)>) {
+        self.sites.clear();
+        self.others.clear();
+        for (at, kind) in sites {
+            self.sites.push(at);
+            if kind != SiteKind::Syscall {
+                self.others.push((at, kind));
+            }
+        }
+        if self.others.is_empty() {
+            return;
+        }
+        for region in self.regions.values_mut() {
+            if others_in(&self.others, region.span).next().is_some() {
+                mark(&self.others, &mut Rc::make_mut(region).insns);
+            }
+        }
+    }
+
+    /// Forgets what was decoded without knowing the bounds of functions, and not yet all sites.
+    pub(crate) fn forget_sweeps(&mut self) {
+        self.regions
+            .retain(|_, region| region.trust == Trust::Function);
     }
 
     /// The region that `at` is a byte of; `None` outside code and where nothing decodes.
@@ -351,7 +376,8 @@ impl<'i> Code<'i> {
     }
 
     /// Keeps those of `insns` that no region holds yet.
-    fn insert(&mut self, insns: Vec<Insn>, trust: Trust) {
+    fn insert(&mut self, mut insns: Vec<Insn>, trust: Trust) {
+        mark(&self.others, &mut insns);
         let (Some(first), Some(last)) = (insns.first(), insns.last()) else {
             return;
         };
@@ -376,6 +402,30 @@ impl<'i> Code<'i> {
             .collect();
         for run in free {
             self.insert(run, trust);
+        }
+    }
+}
+
+/// Those of `others` that lie in `span`.
+fn others_in(others: &[(Va, SiteKind)], span: Span) -> impl Iterator<Item = &(Va, SiteKind)> {
+    let first = others.partition_point(|(at, _)| *at < span.start);
+    others[first..]
+        .iter()
+        .take_while(move |(at, _)| *at < span.end)
+}
+
+/// Says of those `insns` that are sites which kind they are.
+fn mark(others: &[(Va, SiteKind)], insns: &mut [Insn]) {
+    let (Some(first), Some(last)) = (insns.first(), insns.last()) else {
+        return;
+    };
+    let span = Span {
+        start: first.at,
+        end: last.end(),
+    };
+    for &(at, kind) in others_in(others, span) {
+        if let Ok(index) = insns.binary_search_by_key(&at, |insn| insn.at) {
+            insns[index].kind = Kind::Site(kind);
         }
     }
 }

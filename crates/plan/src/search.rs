@@ -1,4 +1,4 @@
-//! The two byte searches that pass over all of an image's code.
+//! The byte searches that pass over all of an image's code.
 
 use core::ops::Range;
 
@@ -6,6 +6,28 @@ use core::ops::Range;
 pub trait Search {
     /// Calls `found` with every offset of `0f 05` in `hay`, ascending.
     fn syscalls(&self, hay: &[u8], found: &mut dyn FnMut(usize));
+
+    /// Calls `found` with every offset of `first` in `hay` that one of `seconds` follows, ascending.
+    fn pairs(&self, hay: &[u8], first: u8, seconds: &[u8], found: &mut dyn FnMut(usize)) {
+        let mut at = 0;
+        let mut exact = |offset: usize| {
+            if hay
+                .get(offset + 1)
+                .is_some_and(|second| seconds.contains(second))
+            {
+                found(offset);
+            }
+        };
+        while let Some(eight) = word(hay, at) {
+            let mut hits = zero_lanes(eight ^ lanes(first));
+            while hits != 0 {
+                exact(at + (hits.trailing_zeros() / 8) as usize);
+                hits &= hits - 1;
+            }
+            at += 8;
+        }
+        (at..hay.len()).filter(|&i| hay[i] == first).for_each(exact);
+    }
 
     /// Calls `found` with every offset in `hay` of what looks like the 4-byte displacement of a branch or `lea`:
     /// four bytes behind `e8`, `e9`, `0f 80` to `0f 8f`, or `8d` with a RIP-relative operand.

@@ -40,6 +40,19 @@ impl SiteKind {
         Self::Xgetbv,
     ];
 
+    /// The two bytes that its opcode begins with.
+    pub(crate) const fn pair(self) -> (u8, u8) {
+        match self {
+            Self::Syscall => (0x0f, 0x05),
+            Self::Int80 => (0xcd, 0x80),
+            Self::Sysenter => (0x0f, 0x34),
+            Self::Rdtsc => (0x0f, 0x31),
+            Self::Rdtscp | Self::Xgetbv => (0x0f, 0x01),
+            Self::Cpuid => (0x0f, 0xa2),
+            Self::Rdrand | Self::Rdseed => (0x0f, 0xc7),
+        }
+    }
+
     /// The name used in settings and tables.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -86,6 +99,12 @@ impl Kinds {
     #[must_use]
     pub const fn has(self, kind: SiteKind) -> bool {
         self.0 & 1 << kind as u8 != 0
+    }
+
+    /// Whether a kind other than `syscall` is in it.
+    #[must_use]
+    pub const fn has_others(self) -> bool {
+        self.0 & !Self::SYSCALL.0 != 0
     }
 
     /// Reads names separated by commas: `rdtsc,cpuid`.

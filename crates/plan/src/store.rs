@@ -126,9 +126,30 @@ fn parts(from: &mut Reader<'_>, image: &Image<'_>) -> Option<Plan> {
         let site = site(from, at, &mut next, &plan)?;
         in_code(image, site.span())?;
         end = at + 1;
+        mark(&site, &mut plan.trampolines, image)?;
         plan.sites.push(site);
     }
-    Some(plan)
+    let mut moved = plan.trampolines.iter().flat_map(|t| &t.insns);
+    let movable = moved.all(|insn| copy_len(insn).is_some());
+    movable.then_some(plan)
+}
+
+/// Has the instruction that `site` is say so where it moves; a `syscall` does of itself.
+fn mark(site: &Site, trampolines: &mut [Trampoline], image: &Image<'_>) -> Option<()> {
+    let Outcome::Patched { trampoline, .. } = site.outcome else {
+        return Some(());
+    };
+    let insns = &mut trampolines.get_mut(trampoline as usize)?.insns;
+    let insn = insns.iter_mut().find(|insn| insn.at == site.at)?;
+    let bytes = image.bytes(insn.span())?;
+    let (kind, _) = Decoder::new(bytes, insn.at).site_at(0)?;
+    if kind != site.kind || insn.len != site.len {
+        return None;
+    }
+    if kind != SiteKind::Syscall {
+        insn.kind = Kind::Site(kind);
+    }
+    Some(())
 }
 
 /// `span`, if it is code and there is some of it.
@@ -159,7 +180,7 @@ fn trampolines_of(from: &mut Reader<'_>, len: usize, image: &Image<'_>) -> Optio
     Some(all)
 }
 
-/// The instructions that fill `span`, if they can be moved.
+/// The instructions that fill `span`.
 fn instructions(image: &Image<'_>, span: Span) -> Option<Vec<Insn>> {
     let mut decoder = Decoder::new(image.tail(span.start)?, span.start);
     let mut insns = Vec::with_capacity(1);
@@ -169,7 +190,6 @@ fn instructions(image: &Image<'_>, span: Span) -> Option<Vec<Insn>> {
             return None; // it would come back to the image
         }
         let insn = decoder.next_at((at - span.start.0).0 as usize)?;
-        copy_len(&insn)?;
         at = insn.end();
         insns.push(insn);
     }

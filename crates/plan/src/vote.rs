@@ -96,11 +96,12 @@ impl Chains {
     }
 }
 
-/// Whether an instruction begins at `offset`, and decoding goes on from there.
+/// Whether an instruction begins at `offset`, and decoding goes on from there; the first `known` bytes are an
+/// instruction already.
 ///
 /// The start of the bytes counts as a known boundary: a place too near it for a poll is decoded from there.
 #[must_use]
-pub fn begins_at(reader: &mut Reader<'_>, offset: usize) -> bool {
+pub fn begins_at(reader: &mut Reader<'_>, offset: usize, known: usize) -> bool {
     let landed = match Chains::to(reader, offset) {
         Some(chains) if offset >= 2 * NEAR => chains.agree_on(offset),
         _ => {
@@ -114,7 +115,7 @@ pub fn begins_at(reader: &mut Reader<'_>, offset: usize) -> bool {
             at == offset
         }
     };
-    landed && decodes_on(reader, offset)
+    landed && decodes_on(reader, offset + known)
 }
 
 /// Whether likely instructions follow for as long as control is known to go on.

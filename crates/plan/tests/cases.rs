@@ -1,21 +1,22 @@
 //! Each file of `tests/cases` is assembled and planned; the plan must read as the comment at its end says,
 //! and the judge must accept it. `HOTPATCH_BLESS=1` rewrites the comments.
 //!
-//! A line `# tactics: LIST` restricts the ladder. `fn NAME` and `end NAME` enclose a function.
+//! A line `# tactics: LIST` restricts the ladder, `# kinds: LIST` says what sites are, `# select: NAME` selects
+//! those of one function. `fn NAME` and `end NAME` enclose a function.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use hotpatch_plan::Options;
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::check::check;
 use hotpatch_plan::code::Code;
 use hotpatch_plan::image::Image;
-use hotpatch_plan::plan::{Emission, Outcome, Plan, Tactics};
+use hotpatch_plan::plan::{Emission, Kinds, Outcome, Plan, Tactics};
 use hotpatch_plan::search::Scalar;
 use hotpatch_plan::show::{self, Line, Mark};
+use hotpatch_plan::{Options, plan_selected};
 
 /// Where the trampolines go.
 const TRAMPOLINES: Va = Va(0x10_0000);
@@ -129,17 +130,24 @@ fn plans_read_as_expected() {
             .into_owned();
         let text = fs::read_to_string(&path).expect("a case");
         let (source, expected) = text.split_once(EXPECTED).unwrap_or((text.trim_end(), ""));
-        let list = source.lines().find_map(|l| l.strip_prefix("# tactics: "));
-        let tactics = list.map_or(Tactics::ALL, |l| {
+        let setting = |name: &str| source.lines().find_map(|l| l.strip_prefix(name));
+        let tactics = setting("# tactics: ").map_or(Tactics::ALL, |l| {
             Tactics::parse(l).expect("names of tactics")
         });
+        let kinds = setting("# kinds: ")
+            .map_or(Kinds::SYSCALL, |l| Kinds::parse(l).expect("names of kinds"));
+        let selected = setting("# select: ");
         let object = assemble(&name, &format!("{source}\n"));
         let image = Image::from_file(&object).expect("an object");
         let options = Options {
             tactics,
+            kinds,
             ..Options::new(&Scalar)
         };
-        let plan = hotpatch_plan::plan(&image, &options);
+        let plan = plan_selected(&image, &options, |site| {
+            let symbol = image.symbol_at(site.at).map(|(name, _)| name);
+            selected.is_none_or(|name| symbol == Some(name))
+        });
         let emission = plan.emit(&image, TRAMPOLINES, 0).expect("within reach");
         let said = describe(&image, &plan, &emission);
         if let Err(faults) = check(&image, &plan, &emission, 0) {

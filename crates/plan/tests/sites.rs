@@ -7,6 +7,7 @@ use std::process::Command;
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::code::{Code, Kind, Trust};
 use hotpatch_plan::image::Image;
+use hotpatch_plan::plan::Kinds;
 use hotpatch_plan::scan::scan;
 use hotpatch_plan::search::{Scalar, Search};
 
@@ -68,7 +69,7 @@ fn agrees_with_objdump(path: &str) -> (usize, usize) {
     let bytes = std::fs::read(path).unwrap();
     let image = Image::from_file(&bytes).unwrap();
     let mut code = Code::new(&image);
-    let sites = scan(&image, &Scalar, &mut code);
+    let sites = scan(&image, &Scalar, Kinds::SYSCALL, &mut code);
     let listing = objdump(path);
     let ours: BTreeSet<Va> = sites.found.iter().map(|s| s.at).collect();
     for site in &ours {
@@ -226,7 +227,7 @@ fn pairs_in_data_are_rejected_and_the_code_around_them_is_found() {
     let bytes = std::fs::read(program).unwrap();
     let image = Image::from_file(&bytes).unwrap();
     let mut code = Code::new(&image);
-    let sites = scan(&image, &Scalar, &mut code);
+    let sites = scan(&image, &Scalar, Kinds::SYSCALL, &mut code);
     let found: BTreeSet<Va> = sites.found.iter().map(|s| s.at).collect();
     let lost = expected.iter().find(|site| !found.contains(site));
     assert_eq!(lost, None, "a true site that was not found");
@@ -255,7 +256,7 @@ fn regions_never_overlap_however_they_are_asked_for() {
         let bytes = std::fs::read(path).unwrap();
         let image = Image::from_file(&bytes).unwrap();
         let mut code = Code::new(&image);
-        let sites = scan(&image, &Scalar, &mut code);
+        let sites = scan(&image, &Scalar, Kinds::SYSCALL, &mut code);
         let span = image.code_at(sites.found[0].at).unwrap();
         let mut regions = BTreeMap::new();
         let mut at = 0;
@@ -290,7 +291,7 @@ fn every_pair_is_accounted_for() {
             pairs.insert(span.start + offset as u64);
         });
     }
-    let sites = scan(&image, &Scalar, &mut Code::new(&image));
+    let sites = scan(&image, &Scalar, Kinds::SYSCALL, &mut Code::new(&image));
     assert_eq!(
         sites
             .found

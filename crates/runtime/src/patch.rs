@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::choose::choose;
 use hotpatch_plan::code::Code;
-use hotpatch_plan::plan::{Patch, Plan, Tactic, Tactics};
+use hotpatch_plan::plan::{Kinds, Patch, Plan, Tactic, Tactics};
 use hotpatch_plan::{Options, scan, store};
 
 use crate::arch::Sse2;
@@ -78,7 +78,7 @@ pub fn plan<'a>(
 ) -> Fitting {
     let mut times = [sys::now(), 0, 0];
     let mut code = Code::new(&loaded.image);
-    let sites = scan::scan(&loaded.image, &Sse2, &mut code);
+    let sites = scan::scan(&loaded.image, &Sse2, Kinds::SYSCALL, &mut code);
     times[1] = sys::now();
     if sites.found.is_empty() {
         return Fitting {

@@ -14,7 +14,7 @@ use hotpatch_plan::Options;
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::check::check;
 use hotpatch_plan::image::Image;
-use hotpatch_plan::plan::{Emission, Outcome, Plan, Tactic, Tactics};
+use hotpatch_plan::plan::{Emission, Kinds, Outcome, Plan, Tactic, Tactics};
 use hotpatch_plan::search::Scalar;
 use memmap2::Mmap;
 
@@ -51,19 +51,15 @@ pub fn run(args: &Inspect) -> anyhow::Result<i32> {
     for path in &args.files {
         progress.next(path);
         let mut shown = Ok(());
-        let planned = with_plan(
-            path,
-            args.tactics.as_ref().map(|list| list.set),
-            |planned| {
-                let bad = !planned.faults.is_empty();
-                shown = if args.json {
-                    json::write(&mut out, &planned)
-                } else {
-                    summary.file(&mut out, &progress, &planned)
-                };
-                bad
-            },
-        );
+        let planned = with_plan(path, args, |planned| {
+            let bad = !planned.faults.is_empty();
+            shown = if args.json {
+                json::write(&mut out, &planned)
+            } else {
+                summary.file(&mut out, &progress, &planned)
+            };
+            bad
+        });
         // Nobody reads on: no reason to plan on.
         shown?;
         match planned {
@@ -92,17 +88,19 @@ pub fn run(args: &Inspect) -> anyhow::Result<i32> {
 /// Opens, plans, emits and checks one file, and hands it to `show`.
 fn with_plan<T>(
     path: &Path,
-    tactics: Option<Tactics>,
+    args: &Inspect,
     show: impl FnOnce(Planned<'_>) -> T,
 ) -> anyhow::Result<T> {
     let file = map(path)?;
     let begin = Instant::now();
     let image = Image::from_file(&file)?;
     let options = Options {
-        tactics: tactics.unwrap_or(Tactics::ALL),
+        tactics: args.tactics.as_ref().map_or(Tactics::ALL, |list| list.set),
+        kinds: args.kinds.unwrap_or(Kinds::SYSCALL),
+        numbers: args.json,
         ..Options::new(&Scalar)
     };
-    let plan = hotpatch_plan::plan(&image, &options);
+    let mut plan = hotpatch_plan::plan(&image, &options);
     let microseconds = u64::try_from(begin.elapsed().as_micros()).unwrap_or(u64::MAX);
     // Where the trampolines would lie: behind the image, as far as that can be said without a process.
     let base = Va(image.span().end.0.next_multiple_of(4096));
@@ -112,6 +110,9 @@ fn with_plan<T>(
     };
     let faults = check(&image, &plan, &emission, 0).err().unwrap_or_default();
     let faults = faults.iter().map(ToString::to_string).collect();
+    // A `syscall` that was not asked for.
+    plan.sites
+        .retain(|site| site.outcome != Outcome::NotSelected);
     Ok(show(Planned {
         path,
         image: &image,

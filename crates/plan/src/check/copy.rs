@@ -12,7 +12,7 @@ use super::step::{
 use crate::addr::{Span, Va};
 use crate::emit::{Block, Style, at, block};
 use crate::image::Image;
-use crate::plan::{Emission, Plan, Trampoline};
+use crate::plan::{Emission, Plan, Site, Trampoline};
 
 /// Control leaves a trampoline: it goes to `to`, and the original went to `meant`.
 #[derive(Clone, Copy, Debug)]
@@ -89,6 +89,7 @@ pub(super) fn walk(
         image,
         bias,
         style,
+        sites: &plan.sites,
         blocks: &emission.blocks,
         copies: Copies::default(),
         faults: Vec::new(),
@@ -141,6 +142,7 @@ struct Walk<'w, 'i> {
     image: &'w Image<'i>,
     bias: u64,
     style: Style<'w>,
+    sites: &'w [Site],
     /// The hooked sites still to come.
     blocks: &'w [Block],
     copies: Copies,
@@ -234,6 +236,9 @@ impl Walk<'_, '_> {
         }
         if is_nop(original) {
             return Ok(());
+        }
+        if self.sites.binary_search_by_key(&at, |site| site.at).is_ok() {
+            return self.same(original, reader);
         }
         match original.flow_control() {
             FlowControl::Next

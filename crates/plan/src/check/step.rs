@@ -6,6 +6,7 @@ use iced_x86::{
 
 use crate::addr::{Span, Va};
 use crate::image::Image;
+use crate::plan::SiteKind;
 
 /// The longest instruction there is.
 pub(super) const LONGEST: u64 = 15;
@@ -31,6 +32,23 @@ pub(super) fn decode(bytes: &[u8], at: Va) -> Option<Instruction> {
 /// The instruction of the image at `at`.
 pub(super) fn instruction_at(image: &Image<'_>, at: Va) -> Option<Instruction> {
     decode(bytes_from(image, at), at)
+}
+
+/// What kind of site it can be.
+pub(super) fn site_kind(instruction: &Instruction) -> Option<SiteKind> {
+    let (kind, len) = match instruction.code() {
+        Code::Syscall => (SiteKind::Syscall, 2),
+        Code::Int_imm8 if instruction.immediate8() == 0x80 => (SiteKind::Int80, 2),
+        Code::Sysenter => (SiteKind::Sysenter, 2),
+        Code::Rdtsc => (SiteKind::Rdtsc, 2),
+        Code::Cpuid => (SiteKind::Cpuid, 2),
+        Code::Rdtscp => (SiteKind::Rdtscp, 3),
+        Code::Xgetbv => (SiteKind::Xgetbv, 3),
+        Code::Rdrand_r16 | Code::Rdrand_r32 | Code::Rdrand_r64 => (SiteKind::Rdrand, 5),
+        Code::Rdseed_r16 | Code::Rdseed_r32 | Code::Rdseed_r64 => (SiteKind::Rdseed, 5),
+        _ => return None,
+    };
+    (instruction.len() <= len).then_some(kind)
 }
 
 /// The address that a direct branch or call goes to.
@@ -97,7 +115,7 @@ impl Step {
             call: matches!(
                 i.flow_control(),
                 FlowControl::Call | FlowControl::IndirectCall
-            ) && i.code() != Code::Syscall,
+            ) && !matches!(i.code(), Code::Syscall | Code::Sysenter),
             branch: branch_target(&i),
             names: operand(&i),
             landing: i.code() == Code::Endbr64,

@@ -40,6 +40,20 @@ fn system_calls_as_a_plain_loop_finds_them() {
 }
 
 #[test]
+fn pairs_as_a_plain_loop_finds_them() {
+    for len in 0..200 {
+        let hay = bytes(len as u64 + 7, len);
+        let seconds = [0x05, 0x8d, 0xff];
+        let expected: Vec<usize> = (1..len)
+            .filter(|&i| hay[i - 1] == 0x0f && seconds.contains(&hay[i]))
+            .map(|i| i - 1)
+            .collect();
+        let found = collect(|found| Scalar.pairs(&hay, 0x0f, &seconds, found));
+        assert_eq!(found, expected, "{hay:x?}");
+    }
+}
+
+#[test]
 fn displacements_as_a_plain_loop_finds_them() {
     for len in 0..200 {
         let hay = bytes(len as u64 + 1000, len);

@@ -31,11 +31,10 @@ impl Window<'_> {
     }
 
     /// Whether whoever arrives at `at` would miss what has moved: the jump's inner bytes, and behind
-    /// it whatever falls into the subject or a system call.
+    /// it whatever falls into the subject or a site.
     fn is_hazard(&self, at: Va) -> bool {
         let mut behind = self.insns.iter().skip(1).filter(|i| at <= i.at);
-        self.leap.contains_inside(at)
-            || behind.any(|i| i.kind == Kind::Syscall || i.at == self.subject)
+        self.leap.contains_inside(at) || behind.any(|i| i.is_site() || i.at == self.subject)
     }
 }
 
@@ -257,7 +256,7 @@ pub(super) fn run_out(
         .ok_or(Refusal::NoRoom)?
         + 1;
     let run = &insns[..len];
-    if let Some(call) = run.iter().find(|i| i.kind == Kind::Syscall) {
+    if let Some(call) = run.iter().find(|i| i.is_site()) {
         return Err(Refusal::Taken { at: call.at });
     }
     // Every byte but the first becomes part of the jump or of the room behind it.

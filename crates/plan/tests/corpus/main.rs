@@ -3,6 +3,7 @@
 
 mod files;
 mod found;
+mod kinds;
 mod objdump;
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use hotpatch_plan::addr::Va;
 use hotpatch_plan::check::check;
 use hotpatch_plan::code::Code;
 use hotpatch_plan::image::Image;
-use hotpatch_plan::plan::{Native, Outcome, Plan, Tactic, Tactics};
+use hotpatch_plan::plan::{Kinds, Native, Outcome, Plan, Tactic, Tactics};
 use hotpatch_plan::scan::scan;
 use hotpatch_plan::search::Scalar;
 
@@ -23,7 +24,7 @@ fn sites_are_the_syscall_instructions_of_objdump() {
     for file in corpus() {
         let bytes = file.read();
         let image = Image::from_file(&bytes).unwrap();
-        let sites = scan(&image, &Scalar, &mut Code::new(&image));
+        let sites = scan(&image, &Scalar, Kinds::SYSCALL, &mut Code::new(&image));
         let mut expected = objdump::syscalls(&file.path, &bytes);
         if file.tables {
             expected.others.append(&mut expected.sites);

@@ -22,7 +22,7 @@ pub struct Program {
     pub functions: Vec<(usize, usize)>,
     /// Offset of the function to call.
     pub entry: usize,
-    /// Offset of each `syscall`.
+    /// Offset of each site, a `syscall` or another kind.
     pub sites: Vec<usize>,
 }
 
@@ -50,6 +50,8 @@ enum Item {
     /// A call of the leaf with this index.
     Call(usize),
     Syscall,
+    /// A site of another kind.
+    Other(Vec<u8>),
 }
 
 /// An item, and whether a branch may go to it.
@@ -154,7 +156,24 @@ impl Body {
                 self.follow(Item::Bytes(vec![0xf0]));
                 self.follow(Item::Data(plain::lockable(u)?));
             }
+            27 => self.ask_processor(u)?,
             _ => self.call_kernel(u)?,
+        }
+        Ok(())
+    }
+
+    /// A site of another kind, and what wipes out its results where they differ from run to run.
+    fn ask_processor(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let (before, site, results) = plain::other_site(u)?;
+        match before {
+            Some(before) => {
+                self.put(Item::Bytes(before));
+                self.follow(Item::Other(site));
+            }
+            None => self.put(Item::Other(site)),
+        }
+        for wipe in results {
+            self.follow(Item::Bytes(wipe));
         }
         Ok(())
     }
@@ -272,6 +291,7 @@ fn layout(bodies: &[Body], near: &[Vec<bool>], gap: usize) -> (Vec<Vec<usize>>, 
                 Item::Branch { op, .. } => branch_len(*op, near),
                 Item::Call(_) => 5,
                 Item::Syscall => 2,
+                Item::Other(bytes) => bytes.len(),
             };
         }
         of_body.push(at);
@@ -303,6 +323,10 @@ fn encode(
                 Item::Syscall => {
                     sites.push(at);
                     vec![0x0f, 0x05]
+                }
+                Item::Other(bytes) => {
+                    sites.push(at);
+                    bytes.clone()
                 }
                 Item::Call(index) => [&[0xe8][..], &rel32(leaf(*index))].concat(),
                 Item::Branch { op, to, .. } => {

@@ -64,6 +64,49 @@ pub fn bytes(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     bytes_off_stack(u)
 }
 
+/// What must be right before a site, the site, and what must be right behind it: its results differ from run to run.
+type OtherSite = (Option<Vec<u8>>, Vec<u8>, Vec<Vec<u8>>);
+
+/// A site of another kind than `syscall`, one that this processor has.
+pub fn other_site(u: &mut Unstructured<'_>) -> Result<OtherSite> {
+    let wipe = |registers: &[Register]| {
+        let zero = |&r: &Register| fixed(Instruction::with2(Code::Xor_rm32_r32, r, r));
+        registers.iter().map(zero).collect::<Vec<_>>()
+    };
+    let random = std::is_x86_feature_detected!("rdseed") && std::is_x86_feature_detected!("rdrand");
+    Ok(match u.int_in_range(0..=4)? {
+        // All processors with AVX2 have rdtscp.
+        0 if std::is_x86_feature_detected!("avx2") => {
+            (None, vec![0x0f, 0x01, 0xf9], wipe(&[EAX, ECX, EDX]))
+        }
+        1 => (None, vec![0x0f, 0xa2], wipe(&[EAX, EBX, ECX, EDX])), // cpuid
+        2 if std::is_x86_feature_detected!("xsave") => {
+            let zero = wipe(&[ECX]).concat();
+            (Some(zero), vec![0x0f, 0x01, 0xd0], Vec::new()) // xgetbv
+        }
+        3 | 4 if random => {
+            let at = u.int_in_range(0..=HALF.len() - 1)?;
+            let (code, register) = *u.choose(&[
+                (Code::Rdrand_r16, Register::None),
+                (Code::Rdrand_r32, HALF[at]),
+                (Code::Rdrand_r64, WIDE[at]),
+                (Code::Rdseed_r32, HALF[at]),
+                (Code::Rdseed_r64, WIDE[at]),
+            ])?;
+            let (register, whole) = match register {
+                Register::None => (Register::R9W, R9D),
+                _ => (register, HALF[at]),
+            };
+            (
+                None,
+                fixed(Instruction::with1(code, register)),
+                wipe(&[whole]),
+            )
+        }
+        _ => (None, vec![0x0f, 0x31], wipe(&[EAX, EDX])), // rdtsc
+    })
+}
+
 /// An instruction that depends on no address and touches no memory.
 pub fn bytes_off_stack(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok(match u.int_in_range(0..=9)? {

@@ -13,6 +13,27 @@ fn a_site_left_out_or_made_up() {
 }
 
 #[test]
+fn a_site_of_another_kind_left_out_or_misnamed() {
+    let rdtsc: &[u8] = &[0x0f, 0x31];
+    let mut case = Case::new(&[MOV, rdtsc, MOV, rdtsc, RET], &[Tactic::Before]);
+    case.plan.sites[0].kind = SiteKind::Cpuid;
+    case.finds(Fault::NotASite { at: at(5) });
+    let mut case = Case::new(&[MOV, rdtsc, MOV, rdtsc, RET], &[Tactic::Before]);
+    case.plan.sites.remove(1);
+    case.finds(Fault::MissingSite { at: at(12) });
+    let mut case = Case::new(&[MOV, &[0x0f, 0x01, 0xf9], RET], &[Tactic::Before]);
+    case.plan.sites[0].len = 2;
+    case.finds(Fault::NotASite { at: at(5) });
+}
+
+#[test]
+fn an_interrupt_moves_only_as_a_site() {
+    let mut case = Case::new(&[MOV, &[0xcd, 0x80], RET], &[Tactic::Before]);
+    case.plan.sites.clear();
+    case.finds(Fault::Immovable { at: at(5) });
+}
+
+#[test]
 fn a_site_that_is_in_no_trampoline_of_its_own() {
     let mut case = Case::new(
         &[MOV, SYSCALL, CMP, MOV, SYSCALL, CMP, RET],

@@ -10,7 +10,9 @@ use hotpatch_plan::Options;
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::check::{Fault, check};
 use hotpatch_plan::image::Image;
-use hotpatch_plan::plan::{Change, Edit, Emission, Native, Outcome, Patch, Plan, Tactic, Tactics};
+use hotpatch_plan::plan::{
+    Change, Edit, Emission, Kinds, Native, Outcome, Patch, Plan, SiteKind, Tactic, Tactics,
+};
 use hotpatch_plan::search::Scalar;
 use synthetic::{TEXT, elf};
 
@@ -86,6 +88,7 @@ fn planned(file: &[u8], tactics: Tactics) -> (Plan, Emission) {
     let image = Image::from_file(file).expect("the file is well-formed");
     let options = Options {
         tactics,
+        kinds: SiteKind::ALL.into_iter().fold(Kinds::NONE, Kinds::with),
         ..Options::new(&Scalar)
     };
     let plan = hotpatch_plan::plan(&image, &options);

@@ -5,7 +5,7 @@ use hotpatch_plan::Options;
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::check::check;
 use hotpatch_plan::image::Image;
-use hotpatch_plan::plan::{Emission, Outcome, Plan, Tactic, Tactics};
+use hotpatch_plan::plan::{Emission, Kinds, Outcome, Plan, SiteKind, Tactic, Tactics};
 use hotpatch_plan::search::Scalar;
 
 use crate::generator::Program;
@@ -32,6 +32,13 @@ impl Place {
     }
 }
 
+/// The kinds of sites that programs are made of.
+fn kinds() -> Kinds {
+    let old = |kind: &SiteKind| matches!(kind, SiteKind::Int80 | SiteKind::Sysenter);
+    let kinds = SiteKind::ALL.into_iter().filter(|kind| !old(kind));
+    kinds.fold(Kinds::NONE, Kinds::with)
+}
+
 /// Every tactic alone, and the whole ladder last.
 pub fn ladders() -> impl Iterator<Item = Tactics> {
     Tactic::ALL
@@ -55,6 +62,7 @@ pub fn planned(program: &Program, tactics: Tactics, place: Place) -> (Plan, Emis
     let image = Image::from_file(&file).expect("the file is well-formed");
     let options = Options {
         tactics,
+        kinds: kinds(),
         ..Options::new(&Scalar)
     };
     let plan = hotpatch_plan::plan(&image, &options);

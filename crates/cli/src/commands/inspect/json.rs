@@ -26,6 +26,9 @@ struct SiteRecord<'a> {
     at: String,
     symbol: Option<&'a str>,
     offset: Option<u64>,
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u32>,
     outcome: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     trampoline: Option<String>,
@@ -118,6 +121,8 @@ fn record<'a>(planned: &Planned<'a>, site: &Site) -> SiteRecord<'a> {
         at: site.at.to_string(),
         symbol: symbol.map(|(name, _)| name),
         offset: symbol.map(|(_, offset)| offset),
+        kind: site.kind.name(),
+        number: site.number,
         outcome: show::outcome(site),
         trampoline,
         why,

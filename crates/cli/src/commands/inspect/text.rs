@@ -65,7 +65,7 @@ impl<'a> Summary<'a> {
             )?;
         }
         if self.args.sites {
-            sites(out, planned)?;
+            sites(out, planned, self.args.kinds.is_some())?;
         }
         if let Some(which) = &self.args.asm {
             asm(out, planned, which)?;
@@ -102,7 +102,7 @@ fn cells(first: Cell, counts: &Counts, microseconds: u64, style: Style) -> Vec<C
     cells
 }
 
-fn sites(out: &mut dyn Write, planned: &Planned<'_>) -> io::Result<()> {
+fn sites(out: &mut dyn Write, planned: &Planned<'_>, with_kind: bool) -> io::Result<()> {
     let names: Vec<String> = planned
         .plan
         .sites
@@ -119,9 +119,13 @@ fn sites(out: &mut dyn Write, planned: &Planned<'_>) -> io::Result<()> {
         let (word, style) = word(site);
         write!(
             out,
-            "  {NAME}{:>10}{NAME:#}  {name:<width$}  {style}{word}{style:#}",
+            "  {NAME}{:>10}{NAME:#}  {name:<width$}  ",
             site.at.to_string()
         )?;
+        if with_kind {
+            write!(out, "{:<8}  ", site.kind.name())?;
+        }
+        write!(out, "{style}{word}{style:#}")?;
         match &site.outcome {
             Outcome::Patched { .. } | Outcome::NotSelected => {}
             Outcome::Native(native) => {
@@ -170,7 +174,7 @@ fn word(site: &Site) -> (&'static str, Style) {
 
 fn asm(out: &mut dyn Write, planned: &Planned<'_>, which: &str) -> io::Result<()> {
     let mut code = Code::new(planned.image);
-    code.expect(planned.plan.sites.iter().map(|site| site.at));
+    code.expect(planned.plan.sites.iter().map(|site| (site.at, site.kind)));
     let mut found = false;
     for (index, site) in planned.plan.sites.iter().enumerate() {
         if !is_meant(planned, site, which) {
