@@ -252,3 +252,33 @@ fn the_c_library_of_this_machine_is_patched_whole() {
     assert_eq!(value["counts"]["refused"], 0);
     assert!(value["counts"]["sites"].as_u64().unwrap() > 300);
 }
+
+#[test]
+fn other_kinds_are_listed_with_their_names() {
+    let place = Place::new();
+    let (source, program) = (place.dir.path().join("k.s"), place.dir.path().join("k"));
+    let code = SOURCE.replace(" syscall\n", " syscall\n cpuid\n rdtsc\n");
+    std::fs::write(&source, code).unwrap();
+    let made = Command::new("gcc")
+        .args(["-static", "-nostdlib", "-Wl,--build-id=none", "-o"])
+        .args([&program, &source])
+        .status();
+    assert!(made.expect("gcc is needed for this test").success());
+    let program = program.to_str().unwrap();
+    let output = place.output(&["inspect", "--sites", "--kinds", "rdtsc,cpuid", program]);
+    let shown = text(&output.stdout);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let kinds: Vec<&str> = shown
+        .lines()
+        .filter(|line| line.contains("_start+"))
+        .filter_map(|line| line.split_whitespace().nth(2))
+        .collect();
+    assert_eq!(kinds, ["cpuid", "rdtsc"], "{shown}");
+    let output = place.output(&["inspect", "--json", "--kinds", "syscall,cpuid", program]);
+    let value: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(value["sites"][0]["kind"], "syscall");
+    assert_eq!(value["sites"][0]["number"], 60);
+    assert_eq!(value["sites"][1]["kind"], "cpuid");
+    let output = place.output(&["inspect", "--kinds", "ud2", program]);
+    assert!(!output.status.success());
+}
