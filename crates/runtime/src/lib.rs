@@ -17,6 +17,8 @@ pub mod environment;
 pub mod fnmatch;
 pub mod frame;
 pub mod hook_file;
+pub mod hook_refused;
+mod hook_symbols;
 pub mod hooking;
 pub mod hooks;
 pub mod internal;

@@ -13,7 +13,8 @@ use hotpatch_abi::Hook;
 use linux_raw_sys::general::{S_IFMT, S_IFREG};
 
 use crate::environment::Environment;
-use crate::hook_file::{HookFile, Refused, Segment};
+use crate::hook_file::{HookFile, Segment};
+use crate::hook_refused::Refused;
 use crate::line::Line;
 use crate::log::Sink;
 use crate::pages::{PAGE, Range};

@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use hotpatch_abi::{ABI, Hook};
-use hotpatch_runtime::hook_file::{HookFile, Refused};
+use hotpatch_runtime::hook_file::HookFile;
+use hotpatch_runtime::hook_refused::Refused;
 
 /// What each hook here is written with: the interface, spelled out.
 const PRELUDE: &str = r#"
