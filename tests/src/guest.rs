@@ -36,6 +36,10 @@ pub struct Guest {
     /// Files, by a part of their path, of which at least this many sites must be patched by the ladder.
     files: Vec<(String, usize)>,
     modes: Vec<String>,
+    /// Sets of hooks that it is tried with besides those that every guest must bear.
+    hooks: Vec<&'static str>,
+    /// Why it is not tried with these.
+    unhooked: Option<String>,
     /// Lines that begin with one of these may differ: what LIMITS.md says.
     limits: Vec<String>,
     args: Vec<String>,
@@ -63,6 +67,8 @@ impl Guest {
             sites: Vec::new(),
             files: Vec::new(),
             modes: Vec::new(),
+            hooks: Vec::new(),
+            unhooked: None,
             limits: Vec::new(),
             args: Vec::new(),
             timeout: Duration::from_secs(20),
@@ -85,6 +91,12 @@ impl Guest {
                     ));
                 }
                 "only" => guest.modes = words().collect(),
+                "hook" => {
+                    let names: Vec<String> = words().collect();
+                    let name = format!("hook-{}", names.join("+"));
+                    guest.hooks.push(Box::leak(name.into_boxed_str()));
+                }
+                "unhooked" => guest.unhooked = Some(value.to_owned()),
                 "limit" => guest.limits = words().collect(),
                 "args" => guest.args = words().collect(),
                 "timeout" => {
@@ -107,9 +119,23 @@ impl Guest {
         Ok(guest)
     }
 
-    /// The sets of tactics this guest is tried with.
+    /// The sets of tactics and hooks this guest is tried with.
     pub fn allowed(&self) -> impl Iterator<Item = Allowed> + '_ {
-        Allowed::all().filter(|a| self.modes.is_empty() || self.modes.iter().any(|m| m == a.name()))
+        let named = |a: &Allowed| {
+            let name = match a {
+                // Hooks stand on the whole ladder.
+                Allowed::Hooked(_) if self.modes.iter().all(|m| !m.starts_with("hook-")) => {
+                    Allowed::Ladder.name()
+                }
+                a => a.name(),
+            };
+            self.modes.is_empty() || self.modes.iter().any(|m| m == name)
+        };
+        let own = self.hooks.iter().copied().map(Allowed::Hooked);
+        Allowed::all()
+            .filter(|a| self.unhooked.is_none() || !matches!(a, Allowed::Hooked(_)))
+            .filter(named)
+            .chain(own)
     }
 
     /// The compiled guest.
@@ -299,7 +325,7 @@ fn expected(text: &str) -> Result<Expected, String> {
 fn verdict(site: &Expected, allowed: Allowed, became: &Outcome) -> Result<(), String> {
     let name = became.name();
     match allowed {
-        Allowed::Ladder if !site.ladder.iter().any(|t| t == name) => {
+        Allowed::Ladder | Allowed::Hooked(_) if !site.ladder.iter().any(|t| t == name) => {
             Err(format!("became {became:?}, not one of {:?}", site.ladder))
         }
         Allowed::Alone(tactic) => {
@@ -312,7 +338,7 @@ fn verdict(site: &Expected, allowed: Allowed, became: &Outcome) -> Result<(), St
                 Ok(())
             }
         }
-        Allowed::Ladder => Ok(()),
+        Allowed::Ladder | Allowed::Hooked(_) => Ok(()),
     }
 }
 

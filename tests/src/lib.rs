@@ -101,12 +101,35 @@ pub enum Allowed {
     Ladder,
     /// This one only.
     Alone(&'static str),
+    /// Everything, with hooks: `hook-` and their names in `tests/hooks`, with `+` between them.
+    Hooked(&'static str),
 }
+
+/// The hooks that every program must bear: they are called for each call, change every register they may, and the
+/// program notices nothing.
+pub const BEARABLE: [&str; 4] = [
+    "hook-run",
+    "hook-run_arguments",
+    "hook-after",
+    "hook-after_arguments",
+];
 
 impl Allowed {
     /// Every set that is tried.
     pub fn all() -> impl Iterator<Item = Self> {
-        std::iter::once(Self::Ladder).chain(TACTICS.into_iter().map(Self::Alone))
+        let hooked = BEARABLE.into_iter().map(Self::Hooked);
+        std::iter::once(Self::Ladder)
+            .chain(TACTICS.into_iter().map(Self::Alone))
+            .chain(hooked)
+    }
+
+    /// The hooks of a trial, by name.
+    pub fn hooks(self) -> impl Iterator<Item = &'static str> {
+        let names = match self {
+            Self::Hooked(name) => name.strip_prefix("hook-").unwrap_or(name),
+            _ => "",
+        };
+        names.split('+').filter(|name| !name.is_empty())
     }
 
     /// Whether plans are kept between trials: of each guest some run by kept plans, some by new ones.
@@ -120,7 +143,7 @@ impl Allowed {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Ladder => "ladder",
-            Self::Alone(tactic) => tactic,
+            Self::Alone(name) | Self::Hooked(name) => name,
         }
     }
 }

@@ -1,10 +1,11 @@
 //! Where the library under test is.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::OnceLock;
+use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::Allowed;
 
@@ -39,6 +40,7 @@ pub fn remove_copy() {
     let _ =
         fs::remove_file(crate::scratch().join(format!("libhotpatch-{}.so", std::process::id())));
     let _ = fs::remove_dir_all(plans());
+    let _ = fs::remove_dir_all(hooks());
 }
 
 fn build() -> PathBuf {
@@ -62,6 +64,38 @@ fn build() -> PathBuf {
     }
 }
 
+/// Where compiled hooks are.
+fn hooks() -> PathBuf {
+    crate::scratch().join(format!("hooks-{}", std::process::id()))
+}
+
+/// The hook of `tests/hooks/NAME.c`, compiled.
+///
+/// # Panics
+/// When it cannot be: a mistake in a hook must not silence a test.
+fn hook(name: &'static str) -> PathBuf {
+    static BUILT: Mutex<BTreeMap<&'static str, PathBuf>> = Mutex::new(BTreeMap::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    let compile = || {
+        fs::create_dir_all(hooks()).expect("a place for hooks");
+        let object = hooks().join(format!("{name}.so"));
+        let output = Command::new("gcc")
+            .args(["-O2", "-fPIC", "-ffreestanding", "-fno-stack-protector"])
+            .args(["-mgeneral-regs-only", "-fvisibility=hidden", "-shared"])
+            .args(["-nostdlib", "-Wl,-z,defs", "-Wall", "-Werror", "-I"])
+            .arg(crate::package().join("../include"))
+            .arg("-o")
+            .arg(&object)
+            .arg(crate::package().join("hooks").join(format!("{name}.c")))
+            .output()
+            .expect("gcc is there");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "the hook {name}:\n{said}");
+        object
+    };
+    built.entry(name).or_insert_with(compile).clone()
+}
+
 /// Sets the environment under which `command` runs patched.
 pub fn preload(command: &mut Command, allowed: Allowed, log: &Path, report: &Path) {
     command
@@ -70,6 +104,11 @@ pub fn preload(command: &mut Command, allowed: Allowed, log: &Path, report: &Pat
         .env("LIBHOTPATCH_REPORT", report);
     if let Allowed::Alone(tactic) = allowed {
         command.env("LIBHOTPATCH_TACTICS", tactic);
+    }
+    let hooks: Vec<PathBuf> = allowed.hooks().map(hook).collect();
+    if !hooks.is_empty() {
+        let paths: Vec<String> = hooks.iter().map(|p| p.display().to_string()).collect();
+        command.env("LIBHOTPATCH_HOOK", paths.join(":"));
     }
     if allowed.keeps_plans() {
         command.env("LIBHOTPATCH_CACHE", plans());

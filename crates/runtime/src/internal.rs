@@ -6,14 +6,16 @@
 //! # Safety
 //! I12: a child's block is reserved before the child exists. I13: `gs`.
 
-use core::sync::atomic::AtomicU32;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use hotpatch_abi::event;
 use linux_raw_sys::general as k;
+use linux_raw_sys::prctl::PR_SET_SECCOMP;
 
 use crate::areas;
 use crate::entry;
 use crate::hooks::Call;
+use crate::services::FILTERED;
 use crate::sys::{self, Errno};
 use crate::thread::{self, Birth, Block};
 
@@ -28,6 +30,8 @@ pub const NUMBERS: &[u32] = &[
     k::__NR_execve,
     k::__NR_execveat,
     k::__NR_arch_prctl,
+    k::__NR_prctl,
+    k::__NR_seccomp,
 ];
 
 /// Calls behind which nothing can be shown.
@@ -69,13 +73,15 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         k::__NR_fork => birth(call, begun, 0),
         k::__NR_vfork => birth(call, begun, u64::from(k::CLONE_VM | k::CLONE_VFORK)),
         k::__NR_clone => birth(call, begun, call.frame.rdi),
-        k::__NR_clone3 => match sys::peek(call.frame.rdi as usize) {
-            Some(flags) => birth(call, begun, flags as u64),
+        k::__NR_clone3 => match clone3_flags(call.frame.rdi) {
+            Some(flags) => birth(call, begun, flags),
             None => Next::Run, // the kernel cannot read them either
         },
         k::__NR_exit => {
             call.event(event::THREAD_END);
-            sys::block_all_signals();
+            if !is_filtered() {
+                sys::block_all_signals();
+            }
             let (status, rsp) = (call.frame.rdi, call.frame.rsp);
             // SAFETY: I12: nothing interrupts this thread any more, and it leaves its stack first.
             unsafe { entry::leave_thread(call.block, status, rsp) }
@@ -95,8 +101,35 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
             }
             Next::Run
         }
+        k::__NR_prctl => {
+            if call.frame.rdi == u64::from(PR_SET_SECCOMP) {
+                // Relaxed: before the filter holds, and read by this thread or by those it starts.
+                FILTERED.store(true, Ordering::Relaxed);
+            }
+            Next::Run
+        }
+        k::__NR_seccomp => {
+            FILTERED.store(true, Ordering::Relaxed);
+            Next::Run
+        }
         _ => Next::Run,
     }
+}
+
+/// Whether a system call that the program has not made could be the end of it.
+#[must_use]
+pub fn is_filtered() -> bool {
+    FILTERED.load(Ordering::Relaxed)
+}
+
+/// The flags in what `clone3` is given.
+fn clone3_flags(at: u64) -> Option<u64> {
+    if is_filtered() {
+        let flags = core::ptr::with_exposed_provenance::<u64>(at as usize);
+        // SAFETY: the kernel cannot be asked whether they are there; the program says so.
+        return Some(unsafe { flags.read_unaligned() });
+    }
+    sys::peek(at as usize).map(|flags| flags as u64)
 }
 
 fn shares_memory(flags: u64) -> bool {
