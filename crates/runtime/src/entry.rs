@@ -88,15 +88,13 @@ macro_rules! gate {
                 "mov [rsp + {given_r10}], r10",
                 "mov [rsp + {given_r8}], r8",
                 "mov [rsp + {given_r9}], r9",
-                $(
-                concat!("/* ", $full, " */"),
+                // Also where hooks do not see them: one that fails has not put them back.
                 "mov [rsp + {rbx}], rbx",
                 "mov [rsp + {rbp}], rbp",
                 "mov [rsp + {r12}], r12",
                 "mov [rsp + {r13}], r13",
                 "mov [rsp + {r14}], r14",
                 "mov [rsp + {r15}], r15",
-                )?
                 concat!(".globl ", $labels, "_saved"),
                 concat!(".hidden ", $labels, "_saved"),
                 concat!($labels, "_saved:"),
@@ -182,14 +180,12 @@ macro_rules! gate {
                 r11 = const in_frame(offset_of!(Frame, r11)),
                 rsp = const in_frame(offset_of!(Frame, rsp)),
                 rflags = const in_frame(offset_of!(Frame, rflags)),
-                $(
-                rbx = const { let _ = $full; in_frame(offset_of!(Frame, rbx)) },
+                rbx = const in_frame(offset_of!(Frame, rbx)),
                 rbp = const in_frame(offset_of!(Frame, rbp)),
                 r12 = const in_frame(offset_of!(Frame, r12)),
                 r13 = const in_frame(offset_of!(Frame, r13)),
                 r14 = const in_frame(offset_of!(Frame, r14)),
                 r15 = const in_frame(offset_of!(Frame, r15)),
-                )?
                 given_rax = const given(0),
                 given_rdi = const given(1),
                 given_rsi = const given(2),
@@ -234,6 +230,26 @@ gate!(
     hooks::dispatch_birth,
     "all"
 );
+
+/// Leaves a hook that has failed: forgets its frames, and goes on as `dispatch_failed` says, by the way out of a gate.
+///
+/// rdi = `Entered`.
+///
+/// # Safety
+/// I12: it is what a gate of this thread has built, and this thread is in a hook.
+#[unsafe(naked)]
+pub unsafe extern "C" fn leave_hook(entered: *mut Entered) -> ! {
+    naked_asm!(
+        ".cfi_startproc",
+        ".cfi_undefined rip",
+        "mov rsp, rdi",
+        "call {failed}",
+        "mov rcx, rax",
+        "jmp hotpatch_full_leave",
+        ".cfi_endproc",
+        failed = sym hooks::dispatch_failed,
+    )
+}
 
 /// Executes a call that has a [`Record`].
 ///

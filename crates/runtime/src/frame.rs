@@ -24,8 +24,8 @@ pub struct Entered {
     pub given: [u64; GIVEN],
     /// The site.
     pub id: u64,
-    /// For the runtime's own use while it dispatches.
-    pub spare: u64,
+    /// What `dispatch` answers if a hook fails: [`Entered::AS_GIVEN`], or where to go on.
+    pub otherwise: u64,
     /// A copy of `ret`, for when a hook enters the program and so this gate again.
     pub back: u64,
     /// What hooks see.
@@ -37,6 +37,8 @@ pub struct Entered {
 }
 
 impl Entered {
+    /// In `otherwise`: the call is executed as the program made it.
+    pub const AS_GIVEN: u64 = u64::MAX;
     /// Bytes between its start and the top of the hook stack.
     pub const LEN: usize = size_of::<Self>();
     /// The program's stack pointer, relative to the top of the hook stack: within the 128 bytes below it, which the

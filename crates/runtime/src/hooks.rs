@@ -7,7 +7,9 @@
 //! by start-up, before any gate is reached, and only read from then on.
 
 use core::cell::UnsafeCell;
-use core::ptr;
+use core::ffi::c_void;
+use core::sync::atomic::{AtomicPtr, Ordering};
+use core::{mem, ptr};
 
 use hotpatch_abi::{
     AfterFn, BeforeFn, Context, EventFn, Frame, Hook, Services, Site, SyscallSet, verdict,
@@ -44,12 +46,38 @@ pub const NUMBERS: usize = 512;
 /// In a mask of hooks: the runtime itself has something to do.
 pub const INTERNAL: u32 = 1 << 31;
 
-/// What is called of a hook.
-#[derive(Clone, Copy)]
+/// What is called of a hook: three functions, null where it has none or has failed.
 struct Called {
-    before: BeforeFn,
-    after: AfterFn,
-    event: EventFn,
+    before: AtomicPtr<c_void>,
+    after: AtomicPtr<c_void>,
+    event: AtomicPtr<c_void>,
+}
+
+impl Called {
+    const fn none() -> Self {
+        Self {
+            before: AtomicPtr::new(ptr::null_mut()),
+            after: AtomicPtr::new(ptr::null_mut()),
+            event: AtomicPtr::new(ptr::null_mut()),
+        }
+    }
+
+    // Relaxed, all of these: whoever still calls a hook that another thread has just given up finds its code there.
+
+    fn before(&self) -> BeforeFn {
+        // SAFETY: `install` has put it there, or null.
+        unsafe { mem::transmute::<*mut c_void, BeforeFn>(self.before.load(Ordering::Relaxed)) }
+    }
+
+    fn after(&self) -> AfterFn {
+        // SAFETY: as above.
+        unsafe { mem::transmute::<*mut c_void, AfterFn>(self.after.load(Ordering::Relaxed)) }
+    }
+
+    fn event(&self) -> EventFn {
+        // SAFETY: as above.
+        unsafe { mem::transmute::<*mut c_void, EventFn>(self.event.load(Ordering::Relaxed)) }
+    }
 }
 
 /// Everything that the hot path reads.
@@ -73,11 +101,7 @@ static STATE: Shared = Shared(UnsafeCell::new(State {
     count: 0,
     wanted: [0; NUMBERS + 1],
     services: ptr::null(),
-    hooks: [Called {
-        before: None,
-        after: None,
-        event: None,
-    }; MOST],
+    hooks: [const { Called::none() }; MOST],
 }));
 
 fn state() -> &'static State {
@@ -94,10 +118,13 @@ pub unsafe fn install(hooks: &[Hook], services: *const Services) {
     let state = unsafe { &mut *STATE.0.get() };
     state.services = services;
     for (n, hook) in hooks.iter().take(MOST).enumerate() {
+        let pointer = |function: Option<*const ()>| {
+            AtomicPtr::new(function.map_or(ptr::null_mut(), |f| f.cast_mut().cast()))
+        };
         state.hooks[n] = Called {
-            before: hook.before,
-            after: hook.after,
-            event: hook.event,
+            before: pointer(hook.before.map(|f| f as *const ())),
+            after: pointer(hook.after.map(|f| f as *const ())),
+            event: pointer(hook.event.map(|f| f as *const ())),
         };
         for (number, wanted) in state.wanted.iter_mut().enumerate() {
             if wants(&hook.syscalls, number) {
@@ -107,6 +134,15 @@ pub unsafe fn install(hooks: &[Hook], services: *const Services) {
     }
     for &number in internal::NUMBERS {
         state.wanted[(number as usize).min(NUMBERS)] |= INTERNAL;
+    }
+}
+
+/// Calls hook `n` no more.
+pub fn give_up(n: usize) {
+    if let Some(hook) = state().hooks.get(n) {
+        for function in [&hook.before, &hook.after, &hook.event] {
+            function.store(ptr::null_mut(), Ordering::Relaxed);
+        }
     }
 }
 
@@ -209,7 +245,7 @@ impl<'a> Call<'a> {
             let n = wanted.trailing_zeros();
             // Each hook is asked once, in order.
             seen |= (2 << n) - 1;
-            let Some(before) = self.hook(n as usize).and_then(|hook| hook.before) else {
+            let Some(before) = self.hook(n as usize).and_then(Called::before) else {
                 continue;
             };
             // SAFETY: I11: the hook's own function; context and frame live until it returns.
@@ -233,7 +269,7 @@ impl<'a> Call<'a> {
         while afters != 0 {
             let n = afters.ilog2();
             afters &= !(1 << n);
-            if let Some(after) = self.hook(n as usize).and_then(|hook| hook.after) {
+            if let Some(after) = self.hook(n as usize).and_then(Called::after) {
                 // SAFETY: as in `before`.
                 unsafe { after(&raw mut self.context, &raw mut *self.frame) };
             }
@@ -243,7 +279,7 @@ impl<'a> Call<'a> {
     /// Tells all hooks of an event.
     pub fn event(&mut self, event: u32) {
         for n in 0..MOST {
-            if let Some(tell) = self.hook(n).and_then(|hook| hook.event) {
+            if let Some(tell) = self.hook(n).and_then(Called::event) {
                 // SAFETY: as in `before`.
                 unsafe { tell(&raw mut self.context, event) };
             }
@@ -266,6 +302,10 @@ impl<'a> Call<'a> {
 /// I12: `entered` is what a gate of this thread has built, called by the block of site `id`.
 pub unsafe extern "C" fn dispatch(entered: *mut Entered, id: u32) -> u64 {
     // SAFETY: as the caller promises.
+    unsafe { (*entered).otherwise = Entered::AS_GIVEN };
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).id = u64::from(id) };
+    // SAFETY: as the caller promises.
     let given = unsafe { (*entered).given };
     // SAFETY: as the caller promises.
     let block = unsafe { (*entered).ret };
@@ -281,6 +321,8 @@ pub unsafe extern "C" fn dispatch(entered: *mut Entered, id: u32) -> u64 {
         return call.frame.rip;
     }
     if answered {
+        // SAFETY: as the caller promises.
+        unsafe { (*entered).otherwise = next };
         call.after(afters);
         return call.goes_on(next);
     }
@@ -336,6 +378,8 @@ unsafe fn rarely(entered: *mut Entered, id: u32, afters: u32, next: u64) -> u64 
             Next::Run => {}
             Next::Go(to) => return to,
             Next::Answered => {
+                // SAFETY: as the caller promises.
+                unsafe { (*entered).otherwise = next };
                 call.after(afters);
                 return call.goes_on(next);
             }
@@ -394,6 +438,44 @@ fn place(block: &mut Block, record: &Record) -> bool {
     true
 }
 
+/// What is left to do when a hook has failed. Answers where to go on, 0 for the block's own way.
+///
+/// The hooks behind it in the chain are not asked about this call.
+///
+/// # Safety
+/// As [`dispatch`].
+pub unsafe extern "C" fn dispatch_failed(entered: *mut Entered) -> u64 {
+    // SAFETY: as the caller promises.
+    let Entered {
+        given,
+        id,
+        otherwise,
+        back,
+        flags,
+        ..
+    } = unsafe { *entered };
+    if otherwise != Entered::AS_GIVEN {
+        return otherwise;
+    }
+    // SAFETY: as the caller promises.
+    let frame = unsafe { &mut (*entered).frame };
+    let [rax, rdi, rsi, rdx, r10, r8, r9] = given;
+    *frame = Frame {
+        rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        rflags: flags,
+        ..*frame
+    };
+    let next = back.wrapping_add(u64::from(at::NEXT - at::RETURN));
+    // SAFETY: as the caller promises: `dispatch` has got this id.
+    unsafe { rarely(entered, id as u32, 0, next) }
+}
+
 /// Behind a call whose site and number say who wants to see its result. Answers where to go on, 0 for the block's NEXT.
 ///
 /// # Safety
@@ -404,6 +486,8 @@ pub unsafe extern "C" fn dispatch_after(entered: *mut Entered, id: u32) -> u64 {
     // SAFETY: as the caller promises.
     let mut call = unsafe { Call::new(entered, id, number) };
     let afters = wanted(number) & call.known.chosen;
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).otherwise = 0 };
     call.after(afters);
     call.goes_on(0)
 }
@@ -422,6 +506,8 @@ pub unsafe extern "C" fn dispatch_record(entered: *mut Entered, _: u32) -> u64 {
     // SAFETY: as the caller promises; `id` is less than the number of sites.
     let mut call = unsafe { Call::new(entered, id, record.given[0] as u32) };
     call.frame.rsp = record.rsp;
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).otherwise = record.next };
     call.after(record.afters as u32 & !INTERNAL);
     call.goes_on(record.next)
 }
@@ -448,6 +534,8 @@ pub unsafe extern "C" fn dispatch_birth(entered: *mut Entered, _: u32) -> u64 {
         r9,
         ..*call.frame
     };
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).otherwise = birth.next };
     // SAFETY: `born` is what the caller says.
     if let Some(event) = unsafe { internal::born(&call, born, &birth) } {
         call.event(event);

@@ -17,13 +17,16 @@ use hotpatch_abi::{ABI, Services};
 
 use crate::arch;
 use crate::config::Target;
+use crate::entry;
 use crate::environment::Environment;
+use crate::hooks;
 use crate::line::Line;
 use crate::load::{Loaded, MOST};
 use crate::log::{self, Sink};
 use crate::pages::{PAGE, Range};
 use crate::rescue;
 use crate::sys::{self, Direction, Errno};
+use crate::thread;
 
 /// What every hook gets.
 pub static SERVICES: Services = Services {
@@ -303,8 +306,17 @@ unsafe extern "C" fn fail(text: *const u8, len: usize, caller: u64) -> ! {
         rescue::end_work(format_args!("{}", words.as_str()))
     }
     let who = hook_at(caller);
+    if let Some((n, _)) = who {
+        hooks::give_up(n);
+    }
     let mut line = Line::<640>::new();
-    let _ = write!(line, "failed and is not called again: {}", words.as_str());
+    let _ = write!(line, "failed and is called no more: {}", words.as_str());
     say(who.map_or(b"?", |(_, hook)| hook.name()), line.bytes());
-    sys::exit(127)
+    // SAFETY: I13: hooks are called, so `gs` is ours.
+    match unsafe { thread::entered() } {
+        // SAFETY: I12: this thread is in a hook, on its hook stack.
+        Some(entered) => unsafe { entry::leave_hook(entered) },
+        // Called from where no hook is: there is nothing to go back to.
+        None => sys::exit(127),
+    }
 }

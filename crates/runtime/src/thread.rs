@@ -119,6 +119,22 @@ pub fn take() -> Result<*mut Block, Errno> {
     Ok(taken)
 }
 
+/// What the gate has built that this thread is in: where it runs on its hook stack.
+///
+/// # Safety
+/// I13: `gs` is ours.
+#[must_use]
+pub unsafe fn entered() -> Option<*mut Entered> {
+    let here = 0u8;
+    // SAFETY: as the caller promises.
+    let block = unsafe { arch::gs_base() };
+    let block = ptr::with_exposed_provenance_mut::<Block>(block as usize);
+    // SAFETY: as above; null before this thread has one.
+    let base = unsafe { block.as_ref() }?.base as usize;
+    let inside = (base..block.addr()).contains(&ptr::from_ref(&here).addr());
+    inside.then(|| block.cast::<Entered>().wrapping_sub(1))
+}
+
 impl Block {
     /// Where its `next` lies, for the code that gives a block back without a stack.
     pub const NEXT: usize = core::mem::offset_of!(Self, next);

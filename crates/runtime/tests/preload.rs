@@ -206,10 +206,13 @@ fn hook(name: &str, code: &str) -> PathBuf {
     );
     std::fs::write(&source, code).unwrap();
     let status = Command::new("gcc")
+        .arg("-I")
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include"))
         .args([
             "-shared",
             "-fPIC",
             "-ffreestanding",
+            "-fno-stack-protector",
             "-nostdlib",
             "-mgeneral-regs-only",
             "-o",
@@ -370,4 +373,61 @@ fn services_copy_what_is_there_and_report_what_is_not() {
     assert!(output.status.success(), "{err}");
     assert!(!err.contains("cannot start"), "{err}");
     assert!(err.contains("]: asking: one\\nline\n"), "{err}");
+}
+
+/// A hook of all system calls that fails at one of them, having changed what it may.
+const FAILING: &str = r#"
+    #include <hotpatch.h>
+    static const hotpatch_services_t *services;
+    static uint64_t calls, last;
+    static int start(const hotpatch_services_t *s) {
+        char text[8] = "";
+        services = s;
+        s->environment((const uint8_t *)"LAST", 4, (uint8_t *)text, sizeof text);
+        for (char *c = text; *c; c++) last = last * 10 + *c - '0';
+        return 0;
+    }
+    static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+        if (IN_BEFORE && __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) == last) {
+            frame->rax = 39; frame->rdi = frame->rsi = frame->rdx = frame->r10 = 1; frame->rflags ^= 0x8d5;
+            __asm__ volatile("" ::: "rbx", "r12", "r13", "r14", "r15");
+            services->fail((const uint8_t *)"as it should", 12);
+        }
+        return IN_BEFORE ? HOTPATCH_RUN : HOTPATCH_RUN_AND_RETURN;
+    }
+    static void after(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+        if (!IN_BEFORE && __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) == last)
+            services->fail((const uint8_t *)"as it should", 12);
+    }
+    const hotpatch_hook_t hotpatch_hook = {
+        HOTPATCH_ABI, sizeof(hotpatch_hook_t), "failing", FLAGS, 0, HOTPATCH_ALL_SYSCALLS, 0, 0, start, before, after, 0, 0,
+    };"#;
+
+#[test]
+fn a_hook_that_fails_is_called_no_more_and_the_program_goes_on() {
+    let script = "for i in 1 2 3; do /bin/echo $i | cat; done; (exit 3); echo $?; exit 7";
+    for (n, (flags, in_before)) in [("0", "1"), ("0", "0"), ("1", "1"), ("1", "0")]
+        .into_iter()
+        .enumerate()
+    {
+        let code = FAILING
+            .replace("FLAGS", flags)
+            .replace("IN_BEFORE", in_before);
+        let hook = hook(&format!("failing{n}"), &code);
+        let mut failed = 0;
+        for last in (1..90).step_by(8) {
+            let (output, out, err) = run(patched("/bin/bash", &["-c", script])
+                .env("LIBHOTPATCH_HOOK", &hook)
+                .env("LAST", last.to_string()));
+            assert_eq!(
+                (output.status.code(), &*out),
+                (Some(7), "1\n2\n3\n3\n"),
+                "{flags} {in_before} {last}: {err}"
+            );
+            failed += err
+                .matches("failing: failed and is called no more: as it should")
+                .count();
+        }
+        assert!(failed >= 8, "{flags} {in_before}: {failed}");
+    }
 }
