@@ -19,6 +19,10 @@ use windows::Windows;
 /// How far around windows references are gathered, because the tactics ask for more of it later.
 const NEIGHBOURHOOD: u64 = 64;
 
+/// The same for a second search, so that there is hardly ever a third: one passes over all code, and a branch that
+/// must move because of another may lie as far from it as that from its site.
+const SECOND_NEIGHBOURHOOD: u64 = 2048;
+
 /// What kind of reference it is.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub enum RefKind {
@@ -125,7 +129,11 @@ pub(crate) fn refs_near(
         Some(far) if windows.iter().all(|window| far.covers(*window)) => far,
         far => {
             let before = far.as_ref().map_or(&[][..], |far| &far.around);
-            let around = widened(windows.iter().chain(wide), before);
+            let by = match before.is_empty() {
+                true => NEIGHBOURHOOD,
+                false => SECOND_NEIGHBOURHOOD,
+            };
+            let around = widened(windows.iter().chain(wide), before, by);
             let far = Rc::new(Far::gather(image, search, around));
             code.set_far_refs(Rc::clone(&far));
             far
@@ -196,10 +204,10 @@ impl Far {
 }
 
 /// The neighbourhood of `windows`, and what was known `before`.
-fn widened<'s>(windows: impl Iterator<Item = &'s Span>, before: &[Span]) -> Vec<Span> {
+fn widened<'s>(windows: impl Iterator<Item = &'s Span>, before: &[Span], by: u64) -> Vec<Span> {
     let wide = |span: &Span| Span {
-        start: Va(span.start.0.saturating_sub(NEIGHBOURHOOD)),
-        end: Va(span.end.0.saturating_add(NEIGHBOURHOOD)),
+        start: Va(span.start.0.saturating_sub(by)),
+        end: Va(span.end.0.saturating_add(by)),
     };
     let mut all: Vec<Span> = windows.map(wide).chain(before.iter().copied()).collect();
     all.sort_unstable();

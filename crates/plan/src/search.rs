@@ -53,23 +53,12 @@ pub trait Search {
                 }
             }
         };
-        // The bits that all numbers of the range have in common rule out most offsets, eight at a time.
-        let common = !u32::MAX
-            .checked_shr((within.start ^ last).leading_zeros())
-            .unwrap_or(0);
-        let lane = |i: usize| {
-            let mask = common.to_le_bytes()[i];
-            (lanes(mask), lanes(within.start.to_le_bytes()[i] & mask))
-        };
-        let (mask1, bits1) = lane(1);
-        let (mask2, bits2) = lane(2);
-        let (mask3, bits3) = lane(3);
+        // The upper halves of the numbers rule out most offsets, four even ones and four odd ones at a time.
+        let lowest = (within.start >> 16) as u16;
+        let more = (last >> 16) as u16 - lowest;
         let mut at = 0;
-        while let (Some(b1), Some(b2), Some(b3)) =
-            (word(hay, at + 1), word(hay, at + 2), word(hay, at + 3))
-        {
-            let differ = ((b1 & mask1) ^ bits1) | ((b2 & mask2) ^ bits2) | ((b3 & mask3) ^ bits3);
-            let mut hits = zero_lanes(differ);
+        while let (Some(even), Some(odd)) = (word(hay, at + 2), word(hay, at + 3)) {
+            let mut hits = halves_from(even, lowest, more) >> 8 | halves_from(odd, lowest, more);
             while hits != 0 {
                 exact(at + (hits.trailing_zeros() / 8) as usize);
                 hits &= hits - 1;
@@ -114,6 +103,17 @@ const fn lanes(byte: u8) -> u64 {
 const fn zero_lanes(word: u64) -> u64 {
     const LOW: u64 = lanes(0x7f);
     !(((word & LOW) + LOW) | word | LOW)
+}
+
+/// The top bit of each of four lanes that is one of the `more + 1` numbers from `lowest` on.
+const fn halves_from(word: u64, lowest: u16, more: u16) -> u64 {
+    const TOP: u64 = 0x8000_8000_8000_8000;
+    const EACH: u64 = 0x0001_0001_0001_0001;
+    let (lowest, more) = (EACH * lowest as u64, EACH * more as u64);
+    // each lane minus `lowest`, and whether `more` minus that borrows; no lane borrows from its neighbour
+    let above = ((word | TOP) - (lowest & !TOP)) ^ ((word ^ !lowest) & TOP);
+    let rest = (more | TOP) - (above & !TOP);
+    ((more & !above) | (!(more ^ above) & rest)) & TOP
 }
 
 /// The top bits of the lanes, in the lowest eight bits.
