@@ -1,4 +1,9 @@
 // build: gcc -O1
+// hook: answer
+// hook: answer_arguments
+// hook: change
+// hook: renumber
+// hook: change answer
 // Every register, the flags, the red zone and rcx after a system call, for each shape of site.
 // site: site_direct = direct +direct +clobber
 // site: site_padded = stone +stone +clobber -direct

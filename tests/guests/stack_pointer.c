@@ -1,4 +1,9 @@
 // build: gcc -O1
+// hook: answer
+// hook: answer_arguments
+// hook: change
+// hook: renumber
+// hook: change answer
 // A system call needs no stack: rsp may be 0, misaligned, or no address at all.
 // site: site_stackless = stone,before,live-stone,clobber,direct +clobber
 #include "frame.h"

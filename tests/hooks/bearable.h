@@ -21,6 +21,9 @@ static inline void trash(void) {
 }
 
 static void after(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+#ifdef LOOK
+	if (LOOK(context, frame)) __builtin_trap();
+#endif
 	if (frame->rip != context->site->address + context->site->len) __builtin_trap();
 	trash();
 }

@@ -107,11 +107,12 @@ pub enum Allowed {
 
 /// The hooks that every program must bear: they are called for each call, change every register they may, and the
 /// program notices nothing.
-pub const BEARABLE: [&str; 4] = [
+pub const BEARABLE: [&str; 5] = [
     "hook-run",
     "hook-run_arguments",
     "hook-after",
     "hook-after_arguments",
+    "hook-record",
 ];
 
 impl Allowed {

@@ -17,7 +17,7 @@ use hotpatch_abi::{
 use hotpatch_plan::emit::at;
 
 use crate::entry;
-use crate::frame::{Entered, Record};
+use crate::frame::{Entered, GIVEN, Record};
 use crate::internal::{self, Next};
 use crate::load::MOST;
 use crate::sys;
@@ -233,9 +233,11 @@ impl<'a> Call<'a> {
     }
 
     /// Asks the hooks in order; answers which of them want to see the result, and whether one has answered.
-    fn before(&mut self) -> (u32, bool) {
+    fn before(&mut self, given: &[u64; GIVEN]) -> (u32, bool) {
         let mut afters = 0;
         let mut seen = 0;
+        // What the hooks so far have made of the arguments, where that is not what the program gave.
+        let mut changed = None;
         loop {
             // One hook's change of the number decides which others want the call.
             let wanted = wanted(self.frame.rax as u32) & self.known.chosen & !seen;
@@ -251,12 +253,40 @@ impl<'a> Call<'a> {
             // SAFETY: I11: the hook's own function; context and frame live until it returns.
             match unsafe { before(&raw mut self.context, &raw mut *self.frame) } {
                 verdict::RUN_AND_RETURN => afters |= 1 << n,
-                verdict::ANSWER => return (afters, true),
+                verdict::ANSWER => {
+                    if let Some(changed) = changed {
+                        self.take_back(given, &changed);
+                    }
+                    return (afters, true);
+                }
                 // Nonsense is as good as the least that a hook can say.
                 _ => {}
             }
             if self.frame.rip != self.known.site.address {
                 return (afters, false);
+            }
+            if self.known.chosen >> n > 1 && !unchanged(given, self.frame) {
+                changed = Some(registers(self.frame));
+            }
+        }
+    }
+
+    /// Where a hook has answered: arguments that others before it have changed, and it has not, are the program's.
+    #[cold]
+    fn take_back(&mut self, given: &[u64; GIVEN], changed: &[u64; GIVEN]) {
+        let frame = &mut *self.frame;
+        let arguments = [
+            &mut frame.rdi,
+            &mut frame.rsi,
+            &mut frame.rdx,
+            &mut frame.r10,
+            &mut frame.r8,
+            &mut frame.r9,
+        ];
+        let values = given.iter().zip(changed).skip(1);
+        for (register, (given, changed)) in arguments.into_iter().zip(values) {
+            if *register == *changed {
+                *register = *given;
             }
         }
     }
@@ -315,7 +345,7 @@ pub unsafe extern "C" fn dispatch(entered: *mut Entered, id: u32) -> u64 {
     call.frame.rip = call.known.site.address;
     call.frame.rcx = call.behind();
     call.frame.r11 = call.frame.rflags;
-    let (afters, answered) = call.before();
+    let (afters, answered) = call.before(&given);
     let next = block.wrapping_add(u64::from(at::NEXT - at::RETURN));
     if call.frame.rip != call.known.site.address {
         return call.frame.rip;
@@ -341,18 +371,25 @@ pub unsafe extern "C" fn dispatch(entered: *mut Entered, id: u32) -> u64 {
     unsafe { rarely(entered, id, afters, next) }
 }
 
+/// Number and arguments, in the order of what was given.
+fn registers(frame: &Frame) -> [u64; GIVEN] {
+    let Frame {
+        rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..
+    } = *frame;
+    [rax, rdi, rsi, rdx, r10, r8, r9]
+}
+
 /// Whether the hooks have left number and arguments alone.
-fn unchanged(given: &[u64; 7], frame: &Frame) -> bool {
-    let changes = [
-        frame.rax ^ given[0],
-        frame.rdi ^ given[1],
-        frame.rsi ^ given[2],
-        frame.rdx ^ given[3],
-        frame.r10 ^ given[4],
-        frame.r8 ^ given[5],
-        frame.r9 ^ given[6],
-    ];
-    changes.into_iter().fold(0, |all, change| all | change) == 0
+fn unchanged(given: &[u64; GIVEN], frame: &Frame) -> bool {
+    let pairs = given.iter().zip(registers(frame));
+    pairs.fold(0, |all, (given, now)| all | (given ^ now)) == 0
 }
 
 /// The rest of [`dispatch`]: calls that the runtime has a hand in, or that need a record.

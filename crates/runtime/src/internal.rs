@@ -8,10 +8,11 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use hotpatch_abi::event;
+use hotpatch_abi::{Frame, event};
 use linux_raw_sys::general as k;
 use linux_raw_sys::prctl::PR_SET_SECCOMP;
 
+use crate::arch;
 use crate::areas;
 use crate::entry;
 use crate::hooks::Call;
@@ -33,6 +34,10 @@ pub const NUMBERS: &[u32] = &[
     k::__NR_prctl,
     k::__NR_seccomp,
 ];
+
+/// Of `arch_prctl`; the kernel's own header for it is not among those we have.
+const ARCH_SET_GS: u32 = 0x1001;
+const ARCH_GET_GS: u32 = 0x1004;
 
 /// Calls behind which nothing can be shown.
 #[must_use]
@@ -94,13 +99,7 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
             call.event(event::BEFORE_EXEC);
             Next::Run
         }
-        k::__NR_arch_prctl => {
-            const SET_GS: u64 = 0x1001;
-            if call.frame.rdi == SET_GS {
-                areas::unhook("the program sets gs");
-            }
-            Next::Run
-        }
+        k::__NR_arch_prctl => arch_prctl(call),
         k::__NR_prctl => {
             if call.frame.rdi == u64::from(PR_SET_SECCOMP) {
                 // Relaxed: before the filter holds, and read by this thread or by those it starts.
@@ -111,6 +110,30 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         k::__NR_seccomp => {
             FILTERED.store(true, Ordering::Relaxed);
             Next::Run
+        }
+        _ => Next::Run,
+    }
+}
+
+/// `gs` is the program's where it asks for it, and what it sees of ours is what it would see natively.
+fn arch_prctl(call: &mut Call<'_>) -> Next {
+    let Frame { rdi, rsi, .. } = *call.frame;
+    match u32::try_from(rdi) {
+        Ok(ARCH_SET_GS) => {
+            areas::unhook("the program sets gs itself");
+            // SAFETY: what the program wants. Nothing on the way back to it looks at gs.
+            let result = unsafe {
+                arch::syscall(k::__NR_arch_prctl, [rdi as usize, rsi as usize, 0, 0, 0, 0])
+            };
+            call.frame.rax = result as u64;
+            Next::Answered
+        }
+        Ok(ARCH_GET_GS) if sys::is_writable(rsi) => {
+            let base = core::ptr::with_exposed_provenance_mut::<u64>(rsi as usize);
+            // SAFETY: the program asked for a word there, and it can be written.
+            unsafe { base.write_unaligned(0) };
+            call.frame.rax = 0;
+            Next::Answered
         }
         _ => Next::Run,
     }

@@ -31,7 +31,7 @@ pub struct Block {
     pub base: u64,
     /// Each hook's own word.
     pub slots: [u64; MOST],
-    /// The page of the program's stack that was last found to be writable.
+    /// The number of the page of the program's stack that was last found to be writable; all ones: none.
     pub writable: u64,
     /// The call that made this thread, for whoever comes back from it.
     pub birth: Birth,
@@ -113,7 +113,7 @@ pub fn take() -> Result<*mut Block, Errno> {
         block.guarded = true;
     }
     block.slots = [0; MOST];
-    block.writable = 0;
+    block.writable = u64::MAX;
     block.signal = [0; 64];
     block.users = AtomicU32::new(1);
     Ok(taken)
