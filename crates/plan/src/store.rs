@@ -136,19 +136,17 @@ fn parts(from: &mut Reader<'_>, image: &Image<'_>) -> Option<Plan> {
 
 /// Has the instruction that `site` is say so where it moves; a `syscall` does of itself.
 fn mark(site: &Site, trampolines: &mut [Trampoline], image: &Image<'_>) -> Option<()> {
-    let Outcome::Patched { trampoline, .. } = site.outcome else {
-        return Some(());
+    let trampoline = match site.outcome {
+        Outcome::Patched { trampoline, .. } if site.kind != SiteKind::Syscall => trampoline,
+        _ => return Some(()),
     };
     let insns = &mut trampolines.get_mut(trampoline as usize)?.insns;
     let insn = insns.iter_mut().find(|insn| insn.at == site.at)?;
-    let bytes = image.bytes(insn.span())?;
-    let (kind, _) = Decoder::new(bytes, insn.at).site_at(0)?;
+    let (kind, _) = Decoder::new(image.bytes(insn.span())?, insn.at).site_at(0)?;
     if kind != site.kind || insn.len != site.len {
         return None;
     }
-    if kind != SiteKind::Syscall {
-        insn.kind = Kind::Site(kind);
-    }
+    insn.kind = Kind::Site(kind);
     Some(())
 }
 

@@ -178,7 +178,7 @@ fn mangled_plans_hold_together_or_are_refused() {
         Ok(())
     };
     arbtest::arbtest(&mut mangle).budget_ms(3_000);
-    assert!(read > 50 && refused > 50, "{read} read, {refused} refused");
+    assert!(read > 10 && refused > 10, "{read} read, {refused} refused");
 }
 
 #[test]
