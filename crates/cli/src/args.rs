@@ -17,6 +17,8 @@ const EXAMPLES: &str = "\
 Examples:
   hotpatch run -v -- ls -l           run ls, then show what was patched
   hotpatch run --log calls.log make  the same for a whole build, into a file
+  hotpatch run --hook count.so ls    your own code in place of each call
+  hotpatch new-hook count            a hook to start from, in Rust or (--c) in C
   hotpatch inspect /bin/bash         what would be patched, without running it
   LD_PRELOAD=$(hotpatch lib) ls      the library alone
 
@@ -27,10 +29,12 @@ Examples:
   hotpatch run -- ls -l
   hotpatch run -v -- python3 -c 'print(1)'
   hotpatch run --skip '!*/libc.so.6' -- ls    patch the C library alone
+  hotpatch run --hook count.so --hook deny.so -- ls    ask hooks at each call, in this order
   hotpatch run --tactics direct,stone -- ls   change no byte of live code but the sites
 
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
-signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
+signal. 127 if the program is not found, 126 if it cannot be run or a hook cannot be used, 125 if
+hotpatch itself fails.";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
@@ -41,6 +45,13 @@ Examples:
   hotpatch inspect --kinds rdtsc,cpuid --sites /bin/bash
 
 Exit status: 1 if a file could not be planned or a plan did not pass its check.";
+
+const NEW_HOOK_EXAMPLES: &str = "\
+Examples:
+  hotpatch new-hook count
+  hotpatch new-hook --c count
+
+Exit status: 1 if the directory is there already or cannot be written.";
 
 /// Turns the system calls of a running program into jumps to trampolines
 #[derive(Parser, Debug)]
@@ -63,6 +74,8 @@ pub enum Command {
     Run(Run),
     /// Plan files without running anything, and show what would become of each system call
     Inspect(Inspect),
+    /// Write a project to start a hook from
+    NewHook(NewHook),
     /// Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
     Lib,
 }
@@ -71,6 +84,9 @@ pub enum Command {
 #[derive(clap::Args, Debug)]
 #[command(after_help = RUN_EXAMPLES)]
 pub struct Run {
+    /// A hook: a shared object that is asked at each system call. Several are asked in order
+    #[arg(long, value_name = "FILE")]
+    pub hook: Vec<PathBuf>,
     /// Files not to patch: patterns as for fnmatch(3), separated by spaces or colons; a leading `!`
     /// means all others
     #[arg(long, value_name = "PATTERNS")]
@@ -94,6 +110,18 @@ pub struct Run {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
+}
+
+/// Write a project to start a hook from.
+#[derive(clap::Args, Debug)]
+#[command(after_help = NEW_HOOK_EXAMPLES)]
+pub struct NewHook {
+    /// In C, with a Makefile, rather than in Rust
+    #[arg(long)]
+    pub c: bool,
+    /// The directory to make; its last part is the hook's name
+    #[arg(value_name = "NAME")]
+    pub path: PathBuf,
 }
 
 /// Plan files without running anything.

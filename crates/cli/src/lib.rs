@@ -3,6 +3,7 @@
 mod args;
 mod cache;
 mod commands;
+mod hook;
 mod program;
 mod report;
 mod style;
@@ -27,6 +28,7 @@ pub fn run(words: Vec<OsString>) -> i32 {
     let (result, failed) = match args.command {
         Command::Run(args) => (commands::run::run(args), commands::run::FAILED),
         Command::Inspect(args) => (commands::inspect::run(&args), 1),
+        Command::NewHook(args) => (commands::new_hook::run(&args), 1),
         Command::Lib => (commands::lib::run(), 1),
     };
     result.unwrap_or_else(|error| {

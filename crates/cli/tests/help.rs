@@ -10,9 +10,10 @@ Turns the system calls of a running program into jumps to trampolines
 Usage: hotpatch <COMMAND>
 
 Commands:
-  run      Run a program with its system calls patched
-  inspect  Plan files without running anything, and show what would become of each system call
-  lib      Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
+  run       Run a program with its system calls patched
+  inspect   Plan files without running anything, and show what would become of each system call
+  new-hook  Write a project to start a hook from
+  lib       Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
 
 Options:
   -h, --help     Print help
@@ -21,6 +22,8 @@ Options:
 Examples:
   hotpatch run -v -- ls -l           run ls, then show what was patched
   hotpatch run --log calls.log make  the same for a whole build, into a file
+  hotpatch run --hook count.so ls    your own code in place of each call
+  hotpatch new-hook count            a hook to start from, in Rust or (--c) in C
   hotpatch inspect /bin/bash         what would be patched, without running it
   LD_PRELOAD=$(hotpatch lib) ls      the library alone
 
@@ -36,7 +39,7 @@ fn help_is_this() {
 
 #[test]
 fn each_command_has_examples() {
-    for command in ["run", "inspect"] {
+    for command in ["run", "inspect", "new-hook"] {
         let output = Place::new().output(&[command, "--help"]);
         let shown = text(&output.stdout);
         assert!(

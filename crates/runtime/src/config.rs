@@ -81,6 +81,8 @@ pub struct Config<'a> {
     pub strict: bool,
     /// `LIBHOTPATCH_CACHE`
     pub keep: Keep<'a>,
+    /// `LIBHOTPATCH_HOOK_LOGPATH`: where what hooks say goes, if not to `log`.
+    pub hook_log: Option<Target>,
     /// `LIBHOTPATCH_HOOK`: paths, in order.
     pub hooks: Vec<&'a [u8]>,
     /// What is wrong with the settings: a line for each.
@@ -98,6 +100,7 @@ impl<'a> Config<'a> {
             tactics: Tactics::ALL,
             strict: false,
             keep: Keep::Usual,
+            hook_log: None,
             hooks: Vec::new(),
             complaints: Vec::new(),
         };
@@ -115,6 +118,7 @@ impl<'a> Config<'a> {
         if let Some(patterns) = environment.get("LIBHOTPATCH_SKIP") {
             config.skip = Skip::parse(patterns);
         }
+        config.hook_log = environment.get("LIBHOTPATCH_HOOK_LOGPATH").and_then(target);
         if let Some(paths) = environment.get("LIBHOTPATCH_HOOK") {
             config.hooks = paths
                 .split(|&b| b == b':')
@@ -174,9 +178,10 @@ impl<'a> Config<'a> {
     }
 }
 
-const KNOWN: [&str; 7] = [
+const KNOWN: [&str; 8] = [
     "LIBHOTPATCH_CACHE",
     "LIBHOTPATCH_HOOK",
+    "LIBHOTPATCH_HOOK_LOGPATH",
     "LIBHOTPATCH_LOGPATH",
     "LIBHOTPATCH_REPORT",
     "LIBHOTPATCH_SKIP",

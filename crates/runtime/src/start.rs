@@ -160,7 +160,9 @@ fn run(passed: Passed) -> Verdict {
         };
     }
     // 4. The hooks.
-    let (hooks, refused) = load_hooks(&config, &environment, &log, stderr);
+    let own_log = hook_log(&config, stderr);
+    let hook_log = own_log.as_ref().unwrap_or(&log);
+    let (hooks, refused) = load_hooks(&config, &environment, hook_log, stderr);
     if refused > 0 && config.strict {
         return Verdict::Refuse(UNHOOKED_STATUS);
     }
@@ -196,7 +198,7 @@ fn run(passed: Passed) -> Verdict {
                 process.hooking = Some(hooking);
             }
             Err(why) => {
-                log.say(format_args!("{why}: no hook is called"));
+                hook_log.say(format_args!("{why}: no hook is called"));
                 if config.strict {
                     return Verdict::Refuse(UNHOOKED_STATUS);
                 }
@@ -225,7 +227,7 @@ fn run(passed: Passed) -> Verdict {
     if let Some(hooking) = process.hooking.take()
         && let Err(why) = hooking.finish(&log)
     {
-        log.say(format_args!("{why}: no hook is called"));
+        hook_log.say(format_args!("{why}: no hook is called"));
     }
     // 7. The total.
     let us = (sys::now() - begin) / 1000;
@@ -253,6 +255,15 @@ fn aloud(log: &Sink, stderr: bool) -> Option<Sink> {
         .flatten()
 }
 
+/// Where hooks speak, if not in the log.
+fn hook_log(config: &Config<'_>, stderr: bool) -> Option<Sink> {
+    match config.hook_log.as_ref()? {
+        // As for the log.
+        Target::Stderr if !stderr => None,
+        target => Sink::open(target).ok(),
+    }
+}
+
 /// The hooks that can be used, and how many cannot.
 fn load_hooks(
     config: &Config<'_>,
@@ -263,9 +274,11 @@ fn load_hooks(
     let own = config.strict.then(|| aloud(log, stderr)).flatten();
     let log_lines = own.as_ref().unwrap_or(log);
     let (hooks, refused) = load::load(&config.hooks, config.strict, log_lines);
-    if log.is_open() {
+    let says = config.hook_log.as_ref().unwrap_or(&config.log);
+    // A descriptor 2 that is not open may become the program's file.
+    if stderr || *says != Target::Stderr {
         // SAFETY: I16: start-up, and no hook has been called.
-        unsafe { services::log_to(&config.log) };
+        unsafe { services::log_to(says) };
     }
     // SAFETY: I3 and I16: start-up.
     let (hooks, unwilling) = unsafe { load::start(hooks, environment, config.strict, log_lines) };

@@ -2,4 +2,5 @@
 
 pub mod inspect;
 pub mod lib;
+pub mod new_hook;
 pub mod run;

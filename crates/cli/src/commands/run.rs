@@ -8,6 +8,7 @@ use anyhow::Context;
 use nix::errno::Errno;
 
 use crate::args::Run;
+use crate::hook::{self, NotUsed};
 use crate::program::{self, NotRun, Reach};
 use crate::report::Report;
 use crate::{cache, style, supervise};
@@ -32,6 +33,13 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
         Ok(path) => path,
         Err(why) => return Ok(not_run(&why)),
     };
+    let hooks = match hook::list(&args.hook) {
+        Ok(hooks) => hooks,
+        Err(why) => {
+            style::error(&why.to_string());
+            return Ok(NotUsed::STATUS);
+        }
+    };
     let reach = program::reach(&path);
     let private = cache::prepare()?;
     let report = match (&args.report, args.verbose) {
@@ -44,6 +52,7 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
         &private.path.join(cache::file_name()),
         reach,
         report.as_ref(),
+        hooks,
     )?;
     let exec = Exec {
         path: c_string(&path)?,
@@ -98,6 +107,7 @@ fn environment(
     library: &Path,
     reach: Reach,
     report: Option<&Report>,
+    hooks: OsString,
 ) -> anyhow::Result<Vec<CString>> {
     let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
     let mut set = |name: &str, value: OsString| match variables.iter_mut().find(|(n, _)| n == name)
@@ -112,6 +122,13 @@ fn environment(
     }
     if let Some(patterns) = &args.skip {
         set("LIBHOTPATCH_SKIP", patterns.clone());
+    }
+    if !hooks.is_empty() {
+        set("LIBHOTPATCH_HOOK", hooks);
+        // The library's own lines are silenced below; what hooks say is why they are there.
+        if args.log.is_none() && std::env::var_os("LIBHOTPATCH_LOGPATH").is_none() {
+            set("LIBHOTPATCH_HOOK_LOGPATH", "/proc/self/fd/2".into());
+        }
     }
     if let Some(path) = &args.log {
         set("LIBHOTPATCH_LOGPATH", absolute(path)?.into());

@@ -1,0 +1,58 @@
+//! Hooks as the command line names them: looked at before the program runs.
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+
+use hotpatch_runtime::hook_file::HookFile;
+
+/// A hook that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("hook {path}: {why}", path = .path.display())]
+pub struct NotUsed {
+    path: PathBuf,
+    why: String,
+}
+
+impl NotUsed {
+    /// The exit status it has.
+    pub const STATUS: i32 = 126;
+}
+
+/// What the library takes to load these: absolute paths, separated by colons.
+pub fn list(paths: &[PathBuf]) -> Result<OsString, NotUsed> {
+    let mut list = OsString::new();
+    for path in paths {
+        let absolute = check(path).map_err(|why| NotUsed {
+            path: path.clone(),
+            why,
+        })?;
+        if !list.is_empty() {
+            list.push(":");
+        }
+        list.push(absolute);
+    }
+    Ok(list)
+}
+
+fn check(path: &Path) -> Result<PathBuf, String> {
+    let read = || {
+        let absolute = std::path::absolute(path)?;
+        Ok::<_, std::io::Error>((std::fs::read(path)?, absolute))
+    };
+    let (bytes, absolute) = read().map_err(|error| words(&error))?;
+    HookFile::parse(&bytes).map_err(|why| why.to_string())?;
+    if absolute.as_os_str().as_bytes().contains(&b':') {
+        return Err("a path with a colon, which separates hooks".to_owned());
+    }
+    Ok(absolute)
+}
+
+/// An error without its number.
+fn words(error: &std::io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}

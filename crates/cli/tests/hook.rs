@@ -1,0 +1,246 @@
+//! `hotpatch run --hook` and `hotpatch new-hook`.
+
+mod common;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use common::{Place, text};
+
+/// A build as a person would start it: without what cargo has set for these tests.
+fn build(program: &str, args: &[&str], directory: &Path, target: &Path) {
+    let mut command = Command::new(program);
+    command.args(args).current_dir(directory);
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        let ours = name.starts_with("CARGO") && name != "CARGO_HOME"
+            || name.starts_with("RUST") && name != "RUSTUP_HOME";
+        if ours && name != "RUSTUP_TOOLCHAIN" {
+            command.env_remove(name);
+        }
+    }
+    let output = command.env("CARGO_TARGET_DIR", target).output().unwrap();
+    assert!(
+        output.status.success(),
+        "{program}: {}",
+        text(&output.stderr)
+    );
+}
+
+/// A hook that does nothing.
+fn nothing(place: &Place) -> PathBuf {
+    let source = place.dir.path().join("nothing.c");
+    let object = place.dir.path().join("nothing.so");
+    let code = "#include <hotpatch.h>
+        static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) { return HOTPATCH_RUN; }
+        const hotpatch_hook_t hotpatch_hook = { .abi = HOTPATCH_ABI, .size = sizeof(hotpatch_hook_t), .before = before };";
+    fs::write(&source, code).unwrap();
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include");
+    let flags = [
+        "-shared",
+        "-fPIC",
+        "-ffreestanding",
+        "-nostdlib",
+        "-mgeneral-regs-only",
+    ];
+    let status = Command::new("gcc")
+        .args(flags)
+        .arg("-I")
+        .arg(include)
+        .arg("-o")
+        .args([&object, &source])
+        .status();
+    assert!(status.unwrap().success());
+    object
+}
+
+#[test]
+fn a_new_hook_builds_and_runs() {
+    let place = Place::new();
+    let target = place.dir.path().join("target");
+    for (kind, program, args, object) in [
+        (
+            &["new-hook", "opens"][..],
+            "cargo",
+            &["build", "--release", "--offline"][..],
+            "x86_64-unknown-none/release/opens",
+        ),
+        (
+            &["new-hook", "--c", "opens-c"],
+            "make",
+            &["--no-print-directory"],
+            "",
+        ),
+    ] {
+        let name = kind[kind.len() - 1];
+        let made = place
+            .hotpatch()
+            .args(kind)
+            .current_dir(place.dir.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        assert!(
+            text(&made.stdout).contains("hotpatch run --hook "),
+            "{}",
+            text(&made.stdout)
+        );
+        let project = place.dir.path().join(name);
+        build(program, args, &project, &target);
+        let object = if object.is_empty() {
+            project.join("opens-c.so")
+        } else {
+            target.join(object)
+        };
+        let output = place.output(&[
+            "run",
+            "--hook",
+            object.to_str().unwrap(),
+            "--",
+            "cat",
+            "/etc/hostname",
+            "/nonexistent",
+        ]);
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert_eq!(output.stdout, fs::read("/etc/hostname").unwrap());
+        assert!(
+            err.contains(&format!("]: {name}: /etc/hostname is descriptor 3\n")),
+            "{err}"
+        );
+        assert!(err.contains(&format!("]: {name}: /nonexistent: ")), "{err}");
+        assert!(
+            !err.contains("files, "),
+            "the library's own lines are shown:\n{err}"
+        );
+        let again = place
+            .hotpatch()
+            .args(kind)
+            .current_dir(place.dir.path())
+            .output()
+            .unwrap();
+        assert_eq!(again.status.code(), Some(1));
+        assert_eq!(
+            text(&again.stderr),
+            format!("hotpatch: {name}: is there already\n")
+        );
+    }
+}
+
+#[test]
+fn a_hook_that_cannot_be_used_is_told_before_the_program_runs() {
+    let place = Place::new();
+    for (path, why) in [
+        ("/nonexistent.so", "No such file or directory"),
+        ("/", "Is a directory"),
+        (
+            "/bin/true",
+            "needs the library libc.so.6: hosted hooks are not supported yet",
+        ),
+        ("/etc/hostname", "not an ELF file"),
+    ] {
+        let output = place.output(&["run", "--hook", path, "--", "echo", "ran"]);
+        assert_eq!(output.status.code(), Some(126));
+        assert_eq!(
+            text(&output.stderr),
+            format!("hotpatch: hook {path}: {why}\n")
+        );
+        assert_eq!(text(&output.stdout), "");
+    }
+}
+
+#[test]
+fn hooks_are_found_from_wherever_the_program_goes() {
+    let place = Place::new();
+    let hook = nothing(&place);
+    let script = "cd / && env | grep ^LIBHOTPATCH_HOOK=";
+    let output = place
+        .hotpatch()
+        .args(["run", "--hook", "nothing.so", "--hook"])
+        .arg(&hook)
+        .args(["--", "sh", "-c", script])
+        .current_dir(place.dir.path())
+        .output()
+        .unwrap();
+    let directory = place.dir.path().canonicalize().unwrap();
+    let first = directory.join("nothing.so");
+    let expected = format!("LIBHOTPATCH_HOOK={}:{}\n", first.display(), hook.display());
+    assert_eq!(text(&output.stdout), expected, "{}", text(&output.stderr));
+}
+
+#[test]
+fn names_that_are_none_are_refused() {
+    let place = Place::new();
+    for name in ["9", "a b", "fn", "core", ".."] {
+        let output = place.output(&["new-hook", name]);
+        assert_eq!(output.status.code(), Some(1));
+        assert!(
+            text(&output.stderr).contains("a hook's name is made of"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+}
+
+/// The first block of this language in `docs/hooks.md`.
+fn example(language: &str) -> String {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/hooks.md");
+    let page = fs::read_to_string(page).unwrap();
+    let begin = format!("```{language}\n");
+    let block = page.split_once(&begin).expect("a block").1;
+    block.split_once("```").expect("its end").0.to_owned()
+}
+
+#[test]
+fn the_documented_hooks_do_what_is_said() {
+    let place = Place::new();
+    let target = place.dir.path().join("target");
+    for (language, source, program, args) in [
+        ("rust", "src/main.rs", "cargo", &["build", "--offline"][..]),
+        ("c", "nodirs.c", "make", &[]),
+    ] {
+        let directory = place.dir.path().join(language);
+        fs::create_dir(&directory).unwrap();
+        let words: &[&str] = if language == "c" {
+            &["new-hook", "--c", "nodirs"]
+        } else {
+            &["new-hook", "nodirs"]
+        };
+        let made = place
+            .hotpatch()
+            .args(words)
+            .current_dir(&directory)
+            .output()
+            .unwrap();
+        assert!(made.status.success());
+        let project = directory.join("nodirs");
+        fs::write(project.join(source), example(language)).unwrap();
+        build(program, args, &project, &target);
+        let object = if language == "c" {
+            project.join("nodirs.so")
+        } else {
+            target.join("x86_64-unknown-none/debug/nodirs")
+        };
+        let made = directory.join("x");
+        let output = place.output(&[
+            "run",
+            "--hook",
+            object.to_str().unwrap(),
+            "--",
+            "mkdir",
+            made.to_str().unwrap(),
+        ]);
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{language}: {err}");
+        assert!(
+            err.contains("Operation not permitted") && !made.exists(),
+            "{language}: {err}"
+        );
+        assert_eq!(
+            language == "rust",
+            err.contains("]: nodirs: MKDIR refused\n"),
+            "{err}"
+        );
+    }
+}
