@@ -1,6 +1,5 @@
 // build: gcc -O2 -pthread
 // A timer's signals land between any two instructions of patched code, ten thousand times a second.
-// unhooked: a signal in a hook is not deferred yet
 // patched: libc.so.6 400
 #include "guest.h"
 

@@ -209,6 +209,8 @@ fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Er
             "-z",
             "noexecstack",
         ])
+        // Unwinders find out how to pass a signal's frame by it.
+        .arg("--eh-frame-hdr")
         // Before the constructors of the other libraries.
         .args([
             "-z",

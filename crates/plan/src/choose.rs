@@ -63,7 +63,7 @@ pub fn choose<'i>(
         pad::may_pad(image, *span, |pad| windows.push(pad));
     }
     let mut ground = Ground::new(image, options, code, windows, &wide);
-    let native = keep_native(image, &mut ground, sites);
+    let native = keep_native(image, options, &mut ground, sites);
     for site in sites.iter().filter(|site| !site.selected) {
         ground.forbid(site.span());
     }

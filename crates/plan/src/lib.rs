@@ -53,6 +53,9 @@ pub struct Options<'o> {
     pub kinds: Kinds,
     /// Whether sites are to state their system call's number, which only hooks need.
     pub numbers: bool,
+    /// Whether signal handlers are shown original addresses: then code that decides by the interrupted address may
+    /// move like any other.
+    pub signals: bool,
 }
 
 impl<'o> Options<'o> {
@@ -65,6 +68,7 @@ impl<'o> Options<'o> {
             forbidden: &[],
             kinds: Kinds::SYSCALL,
             numbers: false,
+            signals: false,
         }
     }
 }

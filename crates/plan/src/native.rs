@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 
+use crate::Options;
 use crate::addr::{Span, Va};
 use crate::code::Insn;
 use crate::decode::{Map, Reader};
@@ -23,6 +24,7 @@ const TABLE_REACH: u64 = 16 << 10;
 /// Finds those of `sites` that must stay where they are, and keeps everybody off them.
 pub(crate) fn keep_native(
     image: &Image<'_>,
+    options: &Options<'_>,
     ground: &mut Ground<'_, '_>,
     sites: &[Candidate],
 ) -> Vec<Option<Native>> {
@@ -38,6 +40,9 @@ pub(crate) fn keep_native(
                 end: at + 2,
             });
             return Some(Native::Restorer);
+        }
+        if options.signals {
+            return None;
         }
         let after = at + 2;
         let refs = ground.refs_to(Span::new(after, 1));

@@ -85,12 +85,14 @@ pub fn question(options: &Options<'_>) -> u64 {
         forbidden: _,
         kinds,
         numbers,
+        signals,
     } = *options;
     let tactics = Tactic::ALL.into_iter().filter(|&t| tactics.has(t));
     let kinds = SiteKind::ALL.into_iter().filter(|&k| kinds.has(k));
     tactics.map(|t| 1 << t as u8).sum::<u64>()
         | kinds.map(|k| 1 << (16 + k as u8)).sum::<u64>()
         | u64::from(numbers) << 48
+        | u64::from(signals) << 49
 }
 
 /// A hash of all bytes that the plan changes or moves, and of where they are.

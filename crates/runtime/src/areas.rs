@@ -127,6 +127,7 @@ pub fn unhook(why: &str) {
     if UNHOOKED.swap(true, Ordering::Relaxed) {
         return;
     }
+    crate::signal::end();
     for area in all() {
         for number in 0..NUMBERS as u64 {
             byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);

@@ -17,7 +17,8 @@ use linux_raw_sys::general::__NR_exit;
 
 use crate::frame::{Entered, ODD_FLAGS, Record};
 use crate::hooks;
-use crate::thread::{Block, FREE};
+use crate::signal::{self, slots::Slots};
+use crate::thread::{Block, FREE, SLOTS};
 
 const fn in_frame(field: usize) -> usize {
     offset_of!(Entered, frame) + field
@@ -113,6 +114,10 @@ macro_rules! gate {
                 concat!(".globl ", $labels, "_leave"),
                 concat!(".hidden ", $labels, "_leave"),
                 concat!($labels, "_leave:"),
+                // A signal that came meanwhile waits. (gs may be the program's by now.)
+                "cmp dword ptr [rsp + {waits}], 0",
+                "jne 9f",
+                "4:",
                 "test dword ptr [rsp + {rflags}], {odd}",
                 "jnz 6f",
                 // The overflow flag is bit 3 of the second byte; the others are where `sahf` takes them from.
@@ -146,11 +151,17 @@ macro_rules! gate {
                 concat!($labels, "_restored:"),
                 "ret",
                 // The frame's flags are odd.
+                concat!(".globl ", $labels, "_odd"),
+                concat!(".hidden ", $labels, "_odd"),
+                concat!($labels, "_odd:"),
                 "6:",
                 "push qword ptr [rsp + {rflags}]",
                 "popfq",
                 "jmp 5b",
                 // The program's flags are odd: hooks expect what the convention promises them.
+                concat!(".globl ", $labels, "_even"),
+                concat!(".hidden ", $labels, "_even"),
+                concat!($labels, "_even:"),
                 "7:",
                 "and eax, {even}",
                 "push rax",
@@ -164,6 +175,13 @@ macro_rules! gate {
                 "mov rsp, r11",
                 "lea rcx, [rcx + {to_run}]",
                 "jmp rcx",
+                // It returns to where signals are unblocked, with the program's stack.
+                "9:",
+                "mov rdi, rsp",
+                "mov rsi, rcx",
+                "call {leaving}",
+                "mov rcx, rax",
+                "jmp 4b",
                 concat!(".globl ", $labels, "_end"),
                 concat!(".hidden ", $labels, "_end"),
                 concat!($labels, "_end:"),
@@ -199,6 +217,8 @@ macro_rules! gate {
                 odd = const ODD_FLAGS,
                 even = const !ODD_FLAGS as i32,
                 to_run = const at::RUN - at::RETURN,
+                waits = const Entered::LEN + SLOTS + offset_of!(Slots, state),
+                leaving = sym signal::leaving,
                 dispatch = sym $dispatch,
             )
         }
@@ -278,7 +298,13 @@ pub unsafe extern "C" fn record_call() {
         "jrcxz 2f",
         "mov r11, rsp",
         "mov rsp, gs:[0]",
+        ".globl hotpatch_record_switched",
+        ".hidden hotpatch_record_switched",
+        "hotpatch_record_switched:",
         "call {after}",
+        ".globl hotpatch_record_returned",
+        ".hidden hotpatch_record_returned",
+        "hotpatch_record_returned:",
         "mov rsp, [rsp + {saved_rsp}]",
         "jmp rcx",
         "2:",
@@ -328,8 +354,17 @@ pub unsafe extern "C" fn birth_call() {
         "3:",
         "mov r11, rsp",
         "mov rsp, gs:[0]",
+        ".globl hotpatch_birth_switched",
+        ".hidden hotpatch_birth_switched",
+        "hotpatch_birth_switched:",
         "call {after}",
+        ".globl hotpatch_birth_returned",
+        ".hidden hotpatch_birth_returned",
+        "hotpatch_birth_returned:",
         "mov rsp, [rsp + {saved_rsp}]",
+        ".globl hotpatch_birth_left",
+        ".hidden hotpatch_birth_left",
+        "hotpatch_birth_left:",
         "jmp rcx",
         "2:",
         "wrgsbase r9",

@@ -21,6 +21,7 @@ use crate::object::{self, Loaded};
 use crate::pages::Range;
 use crate::patch::Threads;
 use crate::services::SERVICES;
+use crate::signal;
 use crate::store::Store;
 use crate::thread;
 
@@ -200,6 +201,7 @@ impl Hooking {
             areas::unhook("no memory for a hook stack");
             return Err(Impossible::Memory);
         }
+        signal::begin();
         if log.is_open() {
             log.say(format_args!(
                 "hooks are called at {} sites",

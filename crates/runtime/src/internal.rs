@@ -17,6 +17,7 @@ use crate::areas;
 use crate::entry;
 use crate::hooks::Call;
 use crate::services::FILTERED;
+use crate::signal;
 use crate::sys::{self, Errno};
 use crate::thread::{self, Birth, Block};
 
@@ -33,6 +34,7 @@ pub const NUMBERS: &[u32] = &[
     k::__NR_arch_prctl,
     k::__NR_prctl,
     k::__NR_seccomp,
+    k::__NR_rt_sigaction,
 ];
 
 /// Of `arch_prctl`; the kernel's own header for it is not among those we have.
@@ -98,6 +100,11 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         k::__NR_execve | k::__NR_execveat => {
             call.event(event::BEFORE_EXEC);
             Next::Run
+        }
+        k::__NR_rt_sigaction => {
+            let frame = &mut *call.frame;
+            frame.rax = signal::action([frame.rdi, frame.rsi, frame.rdx, frame.r10]);
+            Next::Answered
         }
         k::__NR_arch_prctl => arch_prctl(call),
         k::__NR_prctl => {

@@ -57,24 +57,26 @@ const ROUNDS: usize = 8;
 
 /// What the planner is asked, as the cache knows it. `None` where the answer is for this process alone.
 #[must_use]
-pub fn question(tactics: Tactics, threads: Threads, numbers: bool) -> Option<u64> {
+pub fn question(tactics: Tactics, threads: Threads, hooked: bool) -> Option<u64> {
     let options = Options {
         tactics,
-        numbers,
+        numbers: hooked,
+        signals: hooked,
         ..Options::new(&Sse2)
     };
     (threads == Threads::One).then(|| store::question(&options))
 }
 
 /// Plans until no byte that the plan relies on differs between image and memory: a difference may be a debugger's
-/// breakpoint, or another rewriter's work. `numbers`: sites state the numbers of their calls.
+/// breakpoint, or another rewriter's work. `hooked`: sites state the numbers of their calls,
+/// and handlers are shown original addresses.
 #[must_use]
 pub fn plan<'a>(
     loaded: &'a Loaded<'a>,
     tactics: Tactics,
     threads: Threads,
     maps: &[Mapping<'_>],
-    numbers: bool,
+    hooked: bool,
 ) -> Fitting {
     let mut times = [sys::now(), 0, 0];
     let mut code = Code::new(&loaded.image);
@@ -96,7 +98,8 @@ pub fn plan<'a>(
         let options = Options {
             tactics: allowed,
             forbidden: &forbidden,
-            numbers,
+            numbers: hooked,
+            signals: hooked,
             ..Options::new(&Sse2)
         };
         let plan = choose(&loaded.image, &options, &mut code, &sites.found);

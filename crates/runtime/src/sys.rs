@@ -12,6 +12,7 @@ use linux_raw_sys::general as k;
 use linux_raw_sys::{errno, prctl};
 
 use crate::arch::syscall;
+use crate::signal::disposition::Action;
 
 /// An error number of the kernel's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -341,6 +342,36 @@ pub fn is_writable(at: u64) -> bool {
 /// Blocks every signal of this thread, for good.
 pub fn block_all_signals() {
     mask(k::SIG_BLOCK, u64::MAX, &mut 0);
+}
+
+/// What is set for `signal`, and sets it.
+pub fn disposition(signal: u32, new: Option<&Action>) -> Result<Action> {
+    let mut old = Action::default();
+    // SAFETY: `old` takes what is written.
+    unsafe { disposition_at(signal, new, (&raw mut old).addr() as u64) }?;
+    Ok(old)
+}
+
+/// The same, the present one written to `old`.
+///
+/// # Safety
+/// Nobody relies on what is at `old`.
+pub unsafe fn disposition_at(signal: u32, new: Option<&Action>, old: u64) -> Result<()> {
+    let new = new.map_or(0, |new| core::ptr::from_ref(new).addr());
+    // SAFETY: reads `new`; as the caller promises.
+    unsafe { call(k::__NR_rt_sigaction, [signal as usize, new, old as usize, 8]) }.map(drop)
+}
+
+/// Raises `signal` for this thread, with the `siginfo` at `info`.
+///
+/// # Safety
+/// That is one.
+pub unsafe fn raise(signal: u32, info: usize) -> Result<()> {
+    // SAFETY: touches no memory.
+    let thread = unsafe { call(k::__NR_gettid, []) }?;
+    let arguments = [process_id() as usize, thread, signal as usize, info];
+    // SAFETY: as the caller promises.
+    unsafe { call(k::__NR_rt_tgsigqueueinfo, arguments) }.map(drop)
 }
 
 /// The process's id.

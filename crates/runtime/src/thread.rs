@@ -12,6 +12,7 @@ use crate::arch;
 use crate::frame::{Entered, GIVEN};
 use crate::load::MOST;
 use crate::pages::PAGE;
+use crate::signal::slots::Slots;
 use crate::sys::{self, Errno, Protection};
 
 /// Bytes of a thread's region, which is aligned to it: a guard page, the hook stack, the block.
@@ -44,8 +45,11 @@ pub struct Block {
     /// Whether its guard page is there.
     guarded: bool,
     /// What signal.rs keeps here.
-    pub signal: [u64; 64],
+    pub signal: Slots,
 }
+
+/// Where [`Block::signal`] is.
+pub const SLOTS: usize = core::mem::offset_of!(Block, signal);
 
 /// A call of the clone family. It stands in the block reserved for the child, whose address goes through the kernel in
 /// `r9`, an argument that none of these calls has.
@@ -114,7 +118,7 @@ pub fn take() -> Result<*mut Block, Errno> {
     }
     block.slots = [0; MOST];
     block.writable = u64::MAX;
-    block.signal = [0; 64];
+    block.signal = Slots::default();
     block.users = AtomicU32::new(1);
     Ok(taken)
 }

@@ -96,11 +96,12 @@ fn sites_nobody_selected_and_other_kinds_are_kept() {
 fn each_question_has_its_own_number() {
     let mut all: Vec<u64> = Vec::new();
     for tactics in ladders() {
-        for numbers in [false, true] {
+        for (numbers, signals) in [(false, false), (true, false), (false, true)] {
             for kinds in [Kinds::NONE, Kinds::SYSCALL, Kinds::of_bits(0x1ff)] {
                 all.push(question(&Options {
                     tactics,
                     numbers,
+                    signals,
                     kinds,
                     ..Options::new(&Scalar)
                 }));

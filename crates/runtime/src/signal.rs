@@ -1,0 +1,362 @@
+//! Signals: handlers see their thread where the program believes it to be.
+//!
+//! Every handler that the program installs is replaced by an entry of ours, which finds out what the interrupted
+//! address means and then jumps to the handler with registers and stack as the kernel left them:
+//!
+//! | interrupted | the handler is shown |
+//! |---|---|
+//! | the program | what the kernel says |
+//! | a trampoline, or code that executes a call | the original instruction, or the address behind it |
+//! | a hook, or code of ours around it | nothing: the signal is raised again, blocked, until the hook ends |
+//!
+//! If a handler returns and has left the address as it was, a restorer of ours puts the real one back.
+//!
+//! After start-up: no heap, no lock, no panic.
+//!
+//! # Safety
+//! I17: frames are where the kernel has put them; this thread's slots are used by this thread alone.
+
+pub mod asm;
+pub mod context;
+pub mod copy;
+pub mod disposition;
+pub mod map;
+pub mod place;
+pub mod slots;
+
+use core::fmt::Write as _;
+use core::ptr;
+use core::sync::atomic::Ordering;
+
+
+use crate::frame::Entered;
+use crate::line::Line;
+use crate::services;
+use crate::sys::{self, Errno};
+use crate::thread::{self, Block};
+use context::{Registers, SignalFrame};
+use asm::code;
+use disposition::{Action, DEFAULT, Entries, FAULTS, RESET, bit};
+use place::Place;
+use slots::Slots;
+
+static ENTRIES: Entries = Entries::new();
+
+/// Takes over the dispositions that are there. From here on signals find threads' blocks through gs.
+pub fn begin() {
+    asm::GS.store(1, Ordering::Relaxed);
+    for signal in 1..=64 {
+        let Ok(now) = sys::disposition(signal, None) else {
+            continue;
+        };
+        let ours = ENTRIES.to_kernel(signal, now, code());
+        if ours.handler != now.handler {
+            let _ = sys::disposition(signal, Some(&ours));
+        }
+    }
+}
+
+/// Threads have no blocks any more.
+pub fn end() {
+    asm::GS.store(0, Ordering::Relaxed);
+}
+
+/// `rt_sigaction`, as the program means it: the kernel's answer.
+#[must_use]
+pub fn action(arguments: [u64; 4]) -> u64 {
+    match try_action(arguments) {
+        Ok(()) => 0,
+        Err(Errno(number)) => u64::from(number).wrapping_neg(),
+    }
+}
+
+fn try_action([signal, new, old, size]: [u64; 4]) -> Result<(), Errno> {
+    let signal = signal as u32;
+    if size != 8 {
+        return Err(Errno::INVAL);
+    }
+    let new = match new {
+        0 => None,
+        at => Some(ENTRIES.to_kernel(signal, read_action(at)?, code())),
+    };
+    // The kernel writes to the program's own memory, or says that it cannot.
+    // SAFETY: I17: what the program has asked for.
+    unsafe { sys::disposition_at(signal, new.as_ref(), old) }?;
+    if old != 0 {
+        let there = ptr::with_exposed_provenance_mut::<Action>(old as usize);
+        // SAFETY: the kernel has written there just now.
+        let action = unsafe { there.read_unaligned() };
+        let shown = ENTRIES.to_program(action, code());
+        if shown != action {
+            // SAFETY: as above.
+            unsafe { there.write_unaligned(shown) };
+        }
+    }
+    Ok(())
+}
+
+fn read_action(at: u64) -> Result<Action, Errno> {
+    let word = |n: u64| {
+        let at = at.checked_add(8 * n).ok_or(Errno::FAULT)?;
+        sys::peek(at as usize).ok_or(Errno::FAULT)
+    };
+    Ok(Action {
+        handler: word(0)? as u64,
+        flags: word(1)? as u64,
+        restorer: word(2)? as u64,
+        mask: word(3)? as u64,
+    })
+}
+
+/// This thread's block, while there are any.
+fn own_block() -> Option<&'static mut Block> {
+    // Relaxed: it changes while one thread runs, or for good.
+    if asm::GS.load(Ordering::Relaxed) == 0 {
+        return None;
+    }
+    // SAFETY: I13: gs leads to a block, whose first word is its address.
+    let at = unsafe { crate::arch::gs_base() };
+    // SAFETY: I12: this thread's.
+    Some(unsafe { &mut *ptr::with_exposed_provenance_mut::<Block>(at as usize) })
+}
+
+/// A signal has arrived. Answers the handler to go to, or 0 where the frame is done with.
+///
+/// # Safety
+/// Called by the entry of `entry` alone, with the kernel's frame.
+pub(crate) unsafe extern "C" fn arrived(frame: *mut SignalFrame, entry: u32) -> u64 {
+    // SAFETY: as the caller promises.
+    unsafe { place::take_block(frame) };
+    let mut block = own_block();
+    // SAFETY: as the caller promises.
+    unsafe { handle(frame, entry as usize, &mut block) }
+}
+
+/// # Safety
+/// `frame` is a frame of the kernel's for that entry, and has not been handled before.
+unsafe fn handle(
+    frame: *mut SignalFrame,
+    entry: usize,
+    block: &mut Option<&'static mut Block>,
+) -> u64 {
+    // SAFETY: as the caller promises.
+    let frame = unsafe { &mut *frame };
+    let Some(meaning) = ENTRIES.meaning(entry) else {
+        return 0;
+    };
+    if let Some(block) = block {
+        block.signal.arrived(&mut frame.info);
+    }
+    if is_fault(frame) && copy::recover(&mut frame.context.registers) {
+        return 0;
+    }
+    let stack = block.as_ref().map_or(0..0, |block| block.base..block.top);
+    let mut shown = false;
+    loop {
+        match place::place(&mut frame.context, &stack) {
+            Place::Again => {}
+            Place::Program => break,
+            Place::Shown => {
+                show(frame);
+                shown = true;
+                break;
+            }
+            Place::Ours { nested } => {
+                if is_fault(frame) {
+                    report_fault(frame);
+                    break;
+                }
+                let Some(block) = block else { break };
+                place::settle(&mut frame.context.registers, block.top);
+                wait(frame, entry, &mut block.signal, nested);
+                return 0;
+            }
+            Place::Resuming => {
+                let Some(block) = block else { break };
+                resumed(&mut frame.context.registers, &block.signal);
+            }
+            Place::Entering {
+                frame: below,
+                entry: first,
+            } => {
+                // Another signal's frame is beneath, and its handler has not begun. Its frame must be right before
+                // this one's handler runs, which may enter hooks.
+                let below = ptr::with_exposed_provenance_mut::<SignalFrame>(below as usize);
+                // SAFETY: the kernel has put it there, and its entry has not run.
+                let to = unsafe { handle(below, first, block) };
+                let registers = &mut frame.context.registers;
+                registers.rax = 0;
+                if to != 0 {
+                    registers.rip = to;
+                    continue;
+                }
+                registers.rip = asm::returning();
+                registers.rbx = below.addr() as u64;
+                if let Some(block) = block {
+                    raise_again(frame, entry, &mut block.signal);
+                }
+                frame.context.mask = everything(frame);
+                return 0;
+            }
+        }
+    }
+    if meaning.handler == DEFAULT {
+        if shown {
+            hide(frame);
+        }
+        by_default(frame);
+        return 0;
+    }
+    meaning.handler
+}
+
+/// A thread that is about to go on as its slots say is there already.
+fn resumed(registers: &mut Registers, slots: &Slots) {
+    (registers.rip, registers.rsp) = (slots.rip, slots.rsp);
+    (registers.rax, registers.rdi) = (slots.rax, slots.rdi);
+    (registers.rsi, registers.rdx) = (slots.rsi, slots.rdx);
+    (registers.r10, registers.rcx) = (slots.r10, slots.rcx);
+    registers.r11 = slots.r11;
+}
+
+fn is_fault(frame: &SignalFrame) -> bool {
+    bit(frame.info.signal) & FAULTS != 0 && frame.info.code > 0
+}
+
+/// Sees to it that the thread goes on where its stash says, if the handler leaves what it is shown.
+fn show(frame: &mut SignalFrame) {
+    let (registers, stash) = (&mut frame.context.registers, &mut frame.context.stash);
+    if stash.given != 0 {
+        // SAFETY: I17: `place` has found the program's own there.
+        unsafe { place::swap(registers, stash.given) };
+    }
+    (stash.shown_rip, stash.shown_rsp) = (registers.rip, registers.rsp);
+    stash.restorer = core::mem::replace(&mut frame.restorer, asm::restorer());
+}
+
+/// Undoes [`show`]: there is nobody to be shown anything.
+#[inline(never)]
+fn hide(frame: &mut SignalFrame) {
+    let (registers, stash) = (&mut frame.context.registers, &frame.context.stash);
+    (registers.rip, registers.rsp) = (stash.rip, stash.rsp);
+    if stash.given != 0 {
+        // SAFETY: I17: as in `show`.
+        unsafe { place::swap(registers, stash.given) };
+    }
+    if stash.r9 != 0 {
+        registers.r9 = stash.r9;
+    }
+}
+
+/// What is blocked while a signal waits. Faults are not: they would end the process without a word.
+fn everything(frame: &SignalFrame) -> u64 {
+    frame.context.mask | !FAULTS | bit(frame.info.signal)
+}
+
+/// Puts the signal off until the hook ends.
+fn wait(frame: &mut SignalFrame, entry: usize, slots: &mut Slots, nested: bool) {
+    raise_again(frame, entry, slots);
+    slots.wait(frame.context.mask, nested);
+    frame.context.mask = everything(frame);
+    place::interrupt(&mut frame.context.registers);
+}
+
+/// Raises the signal for this thread, where it is blocked from now on.
+#[inline(never)]
+fn raise_again(frame: &mut SignalFrame, entry: usize, slots: &mut Slots) {
+    let info = &mut frame.info;
+    slots.again(info);
+    // The kernel has reset the disposition, but its flags, mask and restorer are still there.
+    if let Ok(now) = sys::disposition(info.signal, None)
+        && now.handler == DEFAULT
+        && now.flags & RESET != 0
+    {
+        let handler = code().of(entry);
+        let again = Action { handler, ..now };
+        let _ = sys::disposition(info.signal, Some(&again));
+    }
+    // SAFETY: the info is the kernel's.
+    let _ = unsafe { sys::raise(info.signal, (&raw const *info).addr()) };
+}
+
+/// Does what the kernel does where there is no handler.
+#[inline(never)]
+fn by_default(frame: &mut SignalFrame) {
+    let signal = frame.info.signal;
+    if let Ok(now) = sys::disposition(signal, None) {
+        let default = Action {
+            handler: DEFAULT,
+            ..now
+        };
+        let _ = sys::disposition(signal, Some(&default));
+    }
+    if !is_fault(frame) {
+        // SAFETY: the info is the kernel's.
+        let _ = unsafe { sys::raise(signal, (&raw const frame.info).addr()) };
+    }
+    // A fault comes again, as the instruction is executed again.
+}
+
+/// Names the hook that is at fault.
+#[cold]
+#[inline(never)]
+fn report_fault(frame: &SignalFrame) {
+    let registers = &frame.context.registers;
+    let (signal, at) = (frame.info.signal, registers.rip);
+    let mut line: Line<160> = Line::new();
+    let hook = services::hook_at(at);
+    let (file, offset) = match &hook {
+        Some((_, hook)) => ("its file", at.wrapping_sub(hook.bias)),
+        None => ("memory, while a hook runs,", at),
+    };
+    let _ = write!(
+        line,
+        "signal {signal} at {offset:#x} of {file} for address {:#x}",
+        frame.info.fields[0]
+    );
+    let name = hook.map_or(&b"fault"[..], |(_, hook)| hook.name());
+    services::say(name, line.bytes());
+}
+
+/// A handler is about to begin, but another signal waits: it comes first.
+///
+/// # Safety
+/// Called by the entry alone; everything is blocked.
+pub(crate) unsafe extern "C" fn waited(frame: *mut SignalFrame, to: u64) {
+    let Some(block) = own_block() else { return };
+    // SAFETY: as the caller promises.
+    let frame = unsafe { &*frame };
+    let slots = &mut block.signal;
+    let registers = &frame.context.registers;
+    (slots.rip, slots.rsp) = (to, ptr::from_ref(frame).addr() as u64);
+    (slots.rax, slots.r10) = (0, registers.r10);
+    (slots.rcx, slots.r11) = (registers.rcx, to);
+    slots.rdi = u64::from(frame.info.signal);
+    slots.rsi = (&raw const frame.info).addr() as u64;
+    slots.rdx = (&raw const frame.context).addr() as u64;
+    slots.go_on();
+}
+
+/// A hook has ended, and a signal waits. `rcx` is what the gate was about to answer.
+///
+/// The gate restores all registers and returns; then signals are unblocked with the program's stack pointer, and the
+/// block goes on behind its first instruction.
+///
+/// # Safety
+/// Called by a gate alone, when its frame is what the program will see.
+pub(crate) unsafe extern "C" fn leaving(entered: *mut Entered, rcx: u64) -> u64 {
+    // SAFETY: as the caller promises.
+    let block = unsafe { thread::block(entered) };
+    // SAFETY: as the caller promises.
+    let entered = unsafe { &mut *entered };
+    let (slots, frame) = (&mut block.signal, &entered.frame);
+    // mov saved_rsp(%rsp),%rsp
+    const TAKES_STACK: u64 = 5;
+    (slots.rip, slots.rsp) = (entered.ret.wrapping_add(TAKES_STACK), frame.rsp);
+    (slots.rax, slots.rdi, slots.rsi) = (frame.rax, frame.rdi, frame.rsi);
+    (slots.rdx, slots.r10) = (frame.rdx, frame.r10);
+    (slots.rcx, slots.r11) = (rcx, frame.r11);
+    slots.go_on();
+    entered.ret = asm::resume();
+    rcx
+}

@@ -1,0 +1,320 @@
+//! Where a thread is: in the program, in code of ours that stands for an instruction of it, or in a hook.
+//!
+//! No heap, no lock, no panic.
+//!
+//! # Safety
+//! I14 and I17: areas and sites stay; records and births are where the code that is interrupted says.
+
+use core::mem::offset_of;
+use core::ops::Range;
+use core::ptr;
+
+use hotpatch_plan::emit::at;
+
+use super::asm;
+use super::context::{Context, Registers, SignalFrame, Stash};
+use super::map::{Step, Trampolines};
+use crate::areas::{self, Area};
+use crate::labels::{self, Caller, GATES, Gate};
+use crate::frame::{Entered, Record};
+use crate::hooks;
+use crate::services;
+use crate::thread::Block;
+
+/// Where a thread is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Place {
+    /// In code that is not ours.
+    Program,
+    /// In a hook, or in code of ours that has to come to its end. `nested`: in the code that looks at a signal.
+    Ours {
+        /// See there.
+        nested: bool,
+    },
+    /// As good as where its registers say now.
+    Again,
+    /// Its registers are the program's view of it now; the stash says how it goes on.
+    Shown,
+    /// Where [`Slots`](super::slots::Slots) say.
+    Resuming,
+    /// About to look at the signal whose frame is there.
+    Entering {
+        /// That frame.
+        frame: u64,
+        /// Its entry.
+        entry: usize,
+    },
+}
+
+fn read(at: u64) -> u64 {
+    // SAFETY: I17: code of ours, or what such code is about to read itself.
+    unsafe { ptr::with_exposed_provenance::<u64>(at as usize).read_unaligned() }
+}
+
+fn back(stash: &mut Stash, rip: u64, rsp: u64) -> Place {
+    (stash.rip, stash.rsp) = (rip, rsp);
+    (stash.given, stash.r9) = (0, 0);
+    Place::Shown
+}
+
+/// Where a thread in this context is, whose hook stack is `stack`. In place: there is little stack where this runs.
+pub fn place(context: &mut Context, stack: &Range<u64>) -> Place {
+    let (registers, stash) = (&mut context.registers, &mut context.stash);
+    let rip = registers.rip;
+    if (asm::entries()..asm::restorer_end()).contains(&rip) {
+        return in_signal(registers, stash);
+    }
+    if let Some(gate) = GATES.iter().find(|gate| gate.contains(rip)) {
+        return in_gate(registers, gate);
+    }
+    if stack.contains(&registers.rsp) {
+        return Place::Ours { nested: false };
+    }
+    if let Some(area) = areas::all().find(|area| (area.start..area.end).contains(&rip)) {
+        // A hook that has called the program is at an instruction of it, on its own stack.
+        if registers.rsp == stack.end && stack.contains(&registers.r11) {
+            return Place::Ours { nested: false };
+        }
+        return in_area(registers, stash, area);
+    }
+    if labels::record().span.contains(&rip) {
+        return in_record(registers, stash);
+    }
+    if labels::birth().span.contains(&rip) {
+        return in_birth(registers, stash);
+    }
+    if labels::is_own(rip) || services::hook_at(rip).is_some() {
+        return Place::Ours { nested: false };
+    }
+    Place::Program
+}
+
+/// In the code that looks at signals.
+fn in_signal(registers: &mut Registers, stash: &mut Stash) -> Place {
+    let rip = registers.rip;
+    let enter = asm::enter();
+    if rip <= enter {
+        // At an entry's second instruction, eax is its index too.
+        let entry = asm::code().index(rip).unwrap_or(registers.rax as usize);
+        return Place::Entering {
+            frame: registers.rsp,
+            entry,
+        };
+    }
+    if rip == asm::left() {
+        registers.rip = registers.r11;
+        return Place::Again;
+    }
+    if (asm::resume()..asm::end()).contains(&rip) {
+        return Place::Resuming;
+    }
+    if rip >= asm::restorer() {
+        let at = registers.rsp.wrapping_add(offset_of!(Context, stash) as u64);
+        // SAFETY: I17: the restorer runs with the context in rsp.
+        let below = unsafe { &*ptr::with_exposed_provenance::<Stash>(at as usize) };
+        registers.rip = below.restorer;
+        return back(stash, rip, registers.rsp);
+    }
+    Place::Ours { nested: true }
+}
+
+/// Between the call of a gate and its return everything waits, but for the last instruction.
+fn in_gate(registers: &mut Registers, gate: &Gate) -> Place {
+    if registers.rip != gate.restored() {
+        return Place::Ours { nested: false };
+    }
+    registers.rip = read(registers.rsp);
+    registers.rsp = registers.rsp.wrapping_add(8);
+    Place::Again
+}
+
+/// Makes a thread that is at the end of something of ours begin that again, so that it sees that a signal waits.
+pub fn settle(registers: &mut Registers, top: u64) {
+    let rip = registers.rip;
+    if let Some(gate) = GATES.iter().find(|gate| gate.leaves(rip)) {
+        registers.rip = gate.leave();
+        registers.rsp = top - Entered::LEN as u64;
+    }
+    if (asm::leaving()..asm::left()).contains(&rip) {
+        registers.rip = asm::leaving();
+        // flags, rdi and rbx lie below the frame
+        registers.rsp = registers.rbx.wrapping_sub(24);
+    }
+    if (asm::returning()..asm::resume()).contains(&rip) {
+        registers.rip = asm::returning();
+    }
+}
+
+fn in_area(registers: &mut Registers, stash: &mut Stash, area: &Area) -> Place {
+    // SAFETY: I14: the area says how many.
+    let went = unsafe { core::slice::from_raw_parts(area.went, area.count) };
+    let trampolines = Trampolines {
+        start: area.start,
+        origin: area.origin,
+        went,
+    };
+    match trampolines.step(registers, Entered::SAVED_RSP, read) {
+        Some(Step::Go) => Place::Again,
+        Some(Step::Back { rip, rsp }) => back(stash, rip, rsp),
+        None => Place::Program,
+    }
+}
+
+/// The program's own number and arguments in place of those that the kernel sees.
+fn give(registers: &mut Registers, given: &[u64; 7]) {
+    let [rax, rdi, rsi, rdx, r10, r8, r9] = *given;
+    registers.rax = rax;
+    (registers.rdi, registers.rsi, registers.rdx) = (rdi, rsi, rdx);
+    (registers.r10, registers.r8, registers.r9) = (r10, r8, r9);
+}
+
+/// Behind a call: its result, and the address that the kernel leaves.
+fn behind(registers: &mut Registers, given: &[u64; 7], site: u64, rsp: u64) {
+    let result = registers.rax;
+    give(registers, given);
+    registers.rax = result;
+    registers.rip = site.wrapping_add(2);
+    registers.rcx = registers.rip;
+    registers.r11 = registers.flags;
+    registers.rsp = rsp;
+}
+
+fn site(id: u64) -> u64 {
+    let id = id.min(u64::from(hooks::sites().saturating_sub(1))) as u32;
+    // SAFETY: I14: less than the number of sites, of which there is one at least, as its block was entered.
+    unsafe { hooks::known(id) }.site.address
+}
+
+/// `mov saved_rsp(%rsp),%rsp`
+const TAKES_STACK: u64 = 5;
+
+/// Behind a gate's return: takes the program's stack, and the jump to rcx. Answers whether it was there.
+fn left_gate(registers: &mut Registers, code: &Caller) -> bool {
+    let rip = registers.rip;
+    if rip == code.returned {
+        let saved = i64::from(Entered::SAVED_RSP);
+        registers.rsp = read(registers.rsp.wrapping_add_signed(saved));
+    }
+    let left = [code.returned, code.returned + TAKES_STACK, code.left].contains(&rip);
+    if left {
+        registers.rip = registers.rcx;
+    }
+    left
+}
+
+/// In the code that executes calls with a record.
+#[inline(never)]
+fn in_record(registers: &mut Registers, stash: &mut Stash) -> Place {
+    let code = labels::record();
+    if left_gate(registers, &code) {
+        return Place::Again;
+    }
+    let rip = registers.rip;
+    let at = if (code.switched..code.returned).contains(&rip) {
+        registers.r11
+    } else {
+        registers.rsp
+    };
+    // SAFETY: I17: this code runs with the record in rsp, or in r11.
+    let record = unsafe { &*ptr::with_exposed_provenance::<Record>(at as usize) };
+    let site = site(record.id);
+    if rip != code.span.start {
+        behind(registers, &record.given, site, record.rsp);
+        return back(stash, code.called, at);
+    }
+    let restarted = registers.rcx == code.called;
+    (registers.rip, registers.rsp) = (site, record.rsp);
+    if restarted {
+        // Hooks see the call again, with what the program has given.
+        give(registers, &record.given);
+        let block = record.next.wrapping_sub(u64::from(at::NEXT));
+        return back(stash, block, record.rsp);
+    }
+    let place = back(stash, rip, at);
+    stash.given = at;
+    place
+}
+
+/// In the code that executes calls of the clone family.
+#[inline(never)]
+fn in_birth(registers: &mut Registers, stash: &mut Stash) -> Place {
+    let code = labels::birth();
+    if left_gate(registers, &code) {
+        return Place::Again;
+    }
+    let rip = registers.rip;
+    let r9 = registers.r9;
+    let block = ptr::with_exposed_provenance::<Block>(r9 as usize);
+    // SAFETY: I17: this code runs with the child's block in r9.
+    let birth = unsafe { &(*block).birth };
+    let site = site(u64::from(birth.id));
+    if rip == code.span.start {
+        // Executed, restarted or not: the block is reserved already.
+        let place = back(stash, rip, registers.rsp);
+        stash.given = (&raw const birth.given).addr() as u64;
+        registers.rip = site;
+        return place;
+    }
+    let rsp = if (code.switched..code.returned).contains(&rip) {
+        registers.r11
+    } else {
+        registers.rsp
+    };
+    behind(registers, &birth.given, site, rsp);
+    let place = back(stash, code.called, rsp);
+    stash.r9 = r9;
+    place
+}
+
+/// Exchanges number and arguments with the seven words at `given`.
+///
+/// # Safety
+/// These are a record's or a birth's of this thread.
+pub unsafe fn swap(registers: &mut Registers, given: u64) {
+    let words = ptr::with_exposed_provenance_mut::<[u64; 7]>(given as usize);
+    // SAFETY: as the caller promises.
+    let words = unsafe { &mut *words };
+    let own = [
+        &mut registers.rax,
+        &mut registers.rdi,
+        &mut registers.rsi,
+        &mut registers.rdx,
+        &mut registers.r10,
+        &mut registers.r8,
+        &mut registers.r9,
+    ];
+    for (own, word) in own.into_iter().zip(words) {
+        core::mem::swap(own, word);
+    }
+}
+
+/// A new thread whose first instruction was interrupted has its parent's block still: gives it its own.
+///
+/// # Safety
+/// `frame` is the kernel's.
+pub unsafe fn take_block(frame: *mut SignalFrame) {
+    // SAFETY: as the caller promises.
+    let mut registers = unsafe { &mut (*frame).context.registers };
+    while (asm::entries()..=asm::enter()).contains(&registers.rip) {
+        let below = ptr::with_exposed_provenance_mut::<SignalFrame>(registers.rsp as usize);
+        // SAFETY: at an entry, rsp is the frame of its signal.
+        registers = unsafe { &mut (*below).context.registers };
+    }
+    let code = labels::birth();
+    if registers.rax == 0 && (code.called..code.begun).contains(&registers.rip) {
+        // SAFETY: I12: r9 is the block reserved for it.
+        unsafe { crate::arch::set_gs_base(registers.r9) };
+        registers.rip = code.called;
+    }
+}
+
+/// A call that a hook waits in is not begun again when a signal waits for the hook.
+pub fn interrupt(registers: &mut Registers) {
+    const EINTR: u64 = linux_raw_sys::errno::EINTR as u64;
+    let at = ptr::with_exposed_provenance::<[u8; 2]>(registers.rip as usize);
+    // SAFETY: I17: code that was executed.
+    if registers.rcx == registers.rip.wrapping_add(2) && unsafe { at.read() } == [0x0f, 0x05] {
+        registers.rax = EINTR.wrapping_neg();
+        registers.rip = registers.rip.wrapping_add(2);
+    }
+}
