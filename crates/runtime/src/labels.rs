@@ -1,4 +1,7 @@
 //! What addresses in entry.rs mean to somebody who finds a thread there.
+//!
+//! # Safety
+//! Labels are addresses of code that stays; nothing is read there.
 
 use core::ops::Range;
 

@@ -28,14 +28,13 @@ use core::fmt::Write as _;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
-
 use crate::frame::Entered;
 use crate::line::Line;
 use crate::services;
 use crate::sys::{self, Errno};
 use crate::thread::{self, Block};
-use context::{Registers, SignalFrame};
 use asm::code;
+use context::{Registers, SignalFrame};
 use disposition::{Action, DEFAULT, Entries, FAULTS, RESET, bit};
 use place::Place;
 use slots::Slots;

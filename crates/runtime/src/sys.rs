@@ -359,7 +359,13 @@ pub fn disposition(signal: u32, new: Option<&Action>) -> Result<Action> {
 pub unsafe fn disposition_at(signal: u32, new: Option<&Action>, old: u64) -> Result<()> {
     let new = new.map_or(0, |new| core::ptr::from_ref(new).addr());
     // SAFETY: reads `new`; as the caller promises.
-    unsafe { call(k::__NR_rt_sigaction, [signal as usize, new, old as usize, 8]) }.map(drop)
+    unsafe {
+        call(
+            k::__NR_rt_sigaction,
+            [signal as usize, new, old as usize, 8],
+        )
+    }
+    .map(drop)
 }
 
 /// Raises `signal` for this thread, with the `siginfo` at `info`.

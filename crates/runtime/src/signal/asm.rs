@@ -297,14 +297,42 @@ macro_rules! label {
         }
     };
 }
-label!(entries, hotpatch_signal_entries, "Where the first entry begins.");
-label!(enter, hotpatch_signal_enter, "Where all entries lead; eax tells which.");
-label!(leaving, hotpatch_signal_leaving, "From here on the frame says what becomes of it.");
-label!(left, hotpatch_signal_left, "Everything is as the kernel left it, r11 is where to go.");
-label!(returning, hotpatch_signal_return, "rbx is a frame that is done with.");
-label!(resume, hotpatch_signal_resume, "The slots say where the thread goes on.");
+label!(
+    entries,
+    hotpatch_signal_entries,
+    "Where the first entry begins."
+);
+label!(
+    enter,
+    hotpatch_signal_enter,
+    "Where all entries lead; eax tells which."
+);
+label!(
+    leaving,
+    hotpatch_signal_leaving,
+    "From here on the frame says what becomes of it."
+);
+label!(
+    left,
+    hotpatch_signal_left,
+    "Everything is as the kernel left it, r11 is where to go."
+);
+label!(
+    returning,
+    hotpatch_signal_return,
+    "rbx is a frame that is done with."
+);
+label!(
+    resume,
+    hotpatch_signal_resume,
+    "The slots say where the thread goes on."
+);
 label!(end, hotpatch_signal_end, "Behind that.");
-label!(restorer, hotpatch_signal_restorer, "Where handlers return to that were shown another place.");
+label!(
+    restorer,
+    hotpatch_signal_restorer,
+    "Where handlers return to that were shown another place."
+);
 label!(restorer_end, hotpatch_signal_restorer_end, "Behind that.");
 
 /// Where entries are.

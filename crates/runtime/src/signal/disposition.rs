@@ -138,12 +138,8 @@ impl Entries {
         let first = (word >> 4 ^ word >> 13) as usize;
         (0..ENTRIES).map(|n| (first + n) % ENTRIES).find(|&index| {
             // Relaxed: as above, and a word that is written stays.
-            match self.words[index].compare_exchange(
-                0,
-                word,
-                Ordering::Relaxed,
-                Ordering::Relaxed,
-            ) {
+            match self.words[index].compare_exchange(0, word, Ordering::Relaxed, Ordering::Relaxed)
+            {
                 Ok(_) => true,
                 Err(there) => there == word,
             }
@@ -240,7 +236,14 @@ mod tests {
     fn the_program_reads_what_it_has_set() {
         let entries = Entries::new();
         for signal in 1..=64 {
-            for flags in [0, SIGINFO, RESTORER, RESTORER | SIGINFO, RESET | RESTORER, RESET] {
+            for flags in [
+                0,
+                SIGINFO,
+                RESTORER,
+                RESTORER | SIGINFO,
+                RESET | RESTORER,
+                RESET,
+            ] {
                 for handler in [DEFAULT, IGNORE, 0x5555_0000, 0x7fff_ffff_fff0] {
                     let mut set = action(handler, flags);
                     if flags & RESTORER == 0 {

@@ -15,9 +15,9 @@ use super::asm;
 use super::context::{Context, Registers, SignalFrame, Stash};
 use super::map::{Step, Trampolines};
 use crate::areas::{self, Area};
-use crate::labels::{self, Caller, GATES, Gate};
 use crate::frame::{Entered, Record};
 use crate::hooks;
+use crate::labels::{self, Caller, GATES, Gate};
 use crate::services;
 use crate::thread::Block;
 
@@ -109,7 +109,9 @@ fn in_signal(registers: &mut Registers, stash: &mut Stash) -> Place {
         return Place::Resuming;
     }
     if rip >= asm::restorer() {
-        let at = registers.rsp.wrapping_add(offset_of!(Context, stash) as u64);
+        let at = registers
+            .rsp
+            .wrapping_add(offset_of!(Context, stash) as u64);
         // SAFETY: I17: the restorer runs with the context in rsp.
         let below = unsafe { &*ptr::with_exposed_provenance::<Stash>(at as usize) };
         registers.rip = below.restorer;

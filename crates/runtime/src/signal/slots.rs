@@ -104,7 +104,12 @@ impl Value {
     fn put(self, info: &mut Info) {
         info.code = self.code;
         let [a, b, c, d] = self.fields;
-        [info.fields[0], info.fields[1], info.fields[2], info.fields[3]] = [a, b, c, d];
+        [
+            info.fields[0],
+            info.fields[1],
+            info.fields[2],
+            info.fields[3],
+        ] = [a, b, c, d];
     }
 }
 
