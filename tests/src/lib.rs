@@ -5,6 +5,7 @@
 //! without the library first: what they print then is what they must print with it.
 #![forbid(unsafe_code)]
 
+pub mod calls;
 pub mod guest;
 pub mod library;
 pub mod process;
