@@ -78,7 +78,8 @@ extern "C" {
 // The thread ends; its slot goes with it.
 #define HOTPATCH_THREAD_END 2
 
-// A process has been forked: told in the child, before it does anything.
+// A process has been forked: told in the child, before it does anything. Not where the child runs in its
+// parent's memory (`vfork`): there a hook's state, slots too, is the parent's until it execs or exits.
 #define HOTPATCH_FORK_CHILD 3
 
 // An exec follows. It may fail: then the next call of the thread says that it did.

@@ -120,7 +120,8 @@ pub mod event {
     pub const THREAD_START: u32 = 1;
     /// The thread ends; its slot goes with it.
     pub const THREAD_END: u32 = 2;
-    /// A process has been forked: told in the child, before it does anything.
+    /// A process has been forked: told in the child, before it does anything. Not where the child runs in its
+    /// parent's memory (`vfork`): there a hook's state, slots too, is the parent's until it execs or exits.
     pub const FORK_CHILD: u32 = 3;
     /// An exec follows. It may fail: then the next call of the thread says that it did.
     pub const BEFORE_EXEC: u32 = 4;

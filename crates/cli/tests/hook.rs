@@ -239,7 +239,7 @@ fn the_documented_hooks_do_what_is_said() {
         );
         assert_eq!(
             language == "rust",
-            err.contains("]: nodirs: MKDIR refused\n"),
+            err.contains("]: nodirs: mkdir refused\n"),
             "{err}"
         );
     }

@@ -55,6 +55,7 @@ mod errno;
 #[doc(hidden)]
 pub mod export;
 pub mod nr;
+pub mod path;
 mod plain;
 mod runtime;
 mod set;

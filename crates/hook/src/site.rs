@@ -83,8 +83,16 @@ impl Kinds {
 pub struct Site<'a>(&'a abi::Site);
 
 impl<'a> Site<'a> {
-    pub(crate) const fn new(site: &'a abi::Site) -> Self {
+    /// From the interface's.
+    #[must_use]
+    pub const fn new(site: &'a abi::Site) -> Self {
         Self(site)
+    }
+
+    /// As the interface has it: a pointer to it can be kept in a static.
+    #[must_use]
+    pub const fn as_abi(self) -> &'a abi::Site {
+        self.0
     }
 
     /// Its address in this process.

@@ -36,6 +36,11 @@ impl<const N: usize> Text<N> {
         self.bytes.get(..self.len).unwrap_or(&[])
     }
 
+    /// Keeps the first `len` bytes.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
     /// Adds bytes: whether all of them fitted.
     pub fn push(&mut self, bytes: &[u8]) -> bool {
         let room = self.bytes.get_mut(self.len..).unwrap_or(&mut []);

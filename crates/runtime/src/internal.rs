@@ -166,6 +166,19 @@ fn shares_memory(flags: u64) -> bool {
     flags & u64::from(k::CLONE_VM) != 0
 }
 
+/// The event that a child's hooks are told.
+///
+/// A child of `vfork` runs on in its parent's memory, which waits for it: its hooks' state is the parent's, and nothing
+/// has begun for them.
+fn told(flags: u64) -> Option<u32> {
+    let vfork = flags & u64::from(k::CLONE_VFORK) != 0;
+    match (shares_memory(flags), vfork) {
+        (false, _) => Some(event::FORK_CHILD),
+        (true, true) if flags & u64::from(k::CLONE_THREAD) == 0 => None,
+        (true, _) => Some(event::THREAD_START),
+    }
+}
+
 /// Reserves the child's block.
 fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64) -> Next {
     let Ok(born) = thread::take() else {
@@ -184,7 +197,7 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64) -> Next {
     };
     // Where memory is copied, either side has a block of its own to give back.
     block.users = AtomicU32::new(if shares { 2 } else { 1 });
-    if flags & u64::from(k::CLONE_THREAD) == 0 {
+    if told(flags) != Some(event::THREAD_START) {
         block.slots = call.block.slots;
     }
     call.frame.r9 = born.addr() as u64;
@@ -202,12 +215,7 @@ pub unsafe fn born(call: &Call<'_>, born: *mut Block, birth: &Birth) -> Option<u
             // SAFETY: memory is this process's alone, and this thread its only one.
             unsafe { thread::forget_others(born) };
         }
-        let is_thread = birth.flags & u64::from(k::CLONE_THREAD) != 0;
-        return Some(if is_thread {
-            event::THREAD_START
-        } else {
-            event::FORK_CHILD
-        });
+        return told(birth.flags);
     }
     let failed = (call.frame.rax as i64) < 0;
     let over = birth.flags & u64::from(k::CLONE_VFORK) != 0; // the child has left this memory

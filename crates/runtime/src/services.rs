@@ -110,6 +110,9 @@ pub unsafe fn log_to(target: &Target) {
         Target::Nowhere => {}
         Target::Stderr => state.stderr = identity(sys::STDERR),
         Target::File(path) => {
+            // The program's own descriptor, while it is open: it shares its offset with the program.
+            let there = sys::status(path).ok().map(|s| (s.st_dev, s.st_ino));
+            state.stderr = identity(sys::STDERR).filter(|own| there == Some(*own));
             let path = path.to_bytes_with_nul();
             if let Some(place) = state.log.get_mut(..path.len()) {
                 place.copy_from_slice(path);
@@ -170,11 +173,8 @@ pub fn say(who: &[u8], text: &[u8]) {
         return;
     }
     let state = state();
-    let sink = if state.stderr.is_some() {
-        // The program may have put another file in its place.
-        if identity(sys::STDERR) != state.stderr {
-            return;
-        }
+    // The program may have put another file in its place.
+    let sink = if state.stderr.is_some() && identity(sys::STDERR) == state.stderr {
         Sink::open(&Target::Stderr)
     } else {
         match CStr::from_bytes_until_nul(&state.log) {

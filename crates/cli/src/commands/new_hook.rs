@@ -37,6 +37,10 @@ const SDK: &[(&str, &str)] = &[
         include_str!("../../../hook/src/nr.rs"),
     ),
     (
+        "sdk/hook/src/path.rs",
+        include_str!("../../../hook/src/path.rs"),
+    ),
+    (
         "sdk/hook/src/plain.rs",
         include_str!("../../../hook/src/plain.rs"),
     ),

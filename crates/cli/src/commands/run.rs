@@ -56,23 +56,24 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
     )?;
     let exec = Exec {
         path: c_string(&path)?,
-        args: c_strings(args.program)?,
+        args: c_strings(args.program.clone())?,
         environment,
     };
 
-    let Some(report) = report else {
+    if report.is_none() && hook_log(&args).is_none() {
         let errno = execute(&exec);
         return fall_back(exec, &path, errno, |exec| Err(execute(exec)))
             .or_else(|errno| Ok(not_run(&NotRun::from_exec(&name, &path, errno))));
-    };
+    }
     let ended =
         supervise::run(&exec).or_else(|errno| fall_back(exec, &path, errno, supervise::run));
     let ended = match ended {
         Ok(ended) => ended,
         Err(errno) => return Ok(not_run(&NotRun::from_exec(&name, &path, errno))),
     };
-    report.print(&mut anstream::stderr().lock(), reach.why_native(), &name);
-    drop(report);
+    if let Some(report) = report {
+        report.print(&mut anstream::stderr().lock(), reach.why_native(), &name);
+    }
     Ok(ended.follow())
 }
 
@@ -125,9 +126,8 @@ fn environment(
     }
     if !hooks.is_empty() {
         set("LIBHOTPATCH_HOOK", hooks);
-        // The library's own lines are silenced below; what hooks say is why they are there.
-        if args.log.is_none() && std::env::var_os("LIBHOTPATCH_LOGPATH").is_none() {
-            set("LIBHOTPATCH_HOOK_LOGPATH", "/proc/self/fd/2".into());
+        if let Some(path) = hook_log(args) {
+            set("LIBHOTPATCH_HOOK_LOGPATH", path);
         }
     }
     if let Some(path) = &args.log {
@@ -152,6 +152,14 @@ fn environment(
         name
     };
     c_strings(variables.into_iter().map(assignment))
+}
+
+/// Where hooks speak, if not in the log: our own standard error, as many programs close theirs before they end. We have
+/// to stay for that. The library's own lines are silenced without a log; what hooks say is why they are there.
+fn hook_log(args: &Run) -> Option<OsString> {
+    let elsewhere = args.log.is_some() || std::env::var_os("LIBHOTPATCH_LOGPATH").is_some();
+    (!args.hook.is_empty() && !elsewhere)
+        .then(|| format!("/proc/{}/fd/2", std::process::id()).into())
 }
 
 fn preload(library: &Path, before: &OsStr) -> OsString {
