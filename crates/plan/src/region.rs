@@ -3,6 +3,7 @@
 //! Where the bounds of a function are known, all of it is decoded from its start. Elsewhere a region is a
 //! window around what was asked: decoding whole sections would cost more than all the rest of a plan.
 
+mod mark;
 mod section;
 
 use alloc::collections::{BTreeMap, BTreeSet};
@@ -16,6 +17,7 @@ use crate::image::{Function, Image};
 use crate::plan::SiteKind;
 use crate::refs::Far;
 use crate::vote;
+use mark::{mark, others_in};
 use section::{Section, decode_run};
 
 /// How far a window reaches to either side of what was asked, in bytes.
@@ -402,30 +404,6 @@ impl<'i> Code<'i> {
             .collect();
         for run in free {
             self.insert(run, trust);
-        }
-    }
-}
-
-/// Those of `others` that lie in `span`.
-fn others_in(others: &[(Va, SiteKind)], span: Span) -> impl Iterator<Item = &(Va, SiteKind)> {
-    let first = others.partition_point(|(at, _)| *at < span.start);
-    others[first..]
-        .iter()
-        .take_while(move |(at, _)| *at < span.end)
-}
-
-/// Says of those `insns` that are sites which kind they are.
-fn mark(others: &[(Va, SiteKind)], insns: &mut [Insn]) {
-    let (Some(first), Some(last)) = (insns.first(), insns.last()) else {
-        return;
-    };
-    let span = Span {
-        start: first.at,
-        end: last.end(),
-    };
-    for &(at, kind) in others_in(others, span) {
-        if let Ok(index) = insns.binary_search_by_key(&at, |insn| insn.at) {
-            insns[index].kind = Kind::Site(kind);
         }
     }
 }
