@@ -239,6 +239,9 @@ impl<'c, 'i> Ground<'c, 'i> {
                 start: pad.span.start + skip,
                 end: pad.span.end,
             };
+            if !pad.live && self.may_be_slot(pad.span) {
+                continue;
+            }
             if !pad.live || draft.opened.contains(&pad.span.start) {
                 found.extend(
                     draft
@@ -264,9 +267,20 @@ impl<'c, 'i> Ground<'c, 'i> {
         found
     }
 
+    /// Whether `pad` lies in the middle of code that jumps nobody knows where: then it may be an empty one of the
+    /// places, all of one size, that a computed jump chooses from.
+    fn may_be_slot(&mut self, pad: Span) -> bool {
+        let own = self.image.function_at(pad.start);
+        let inside = own.map_or(!self.image.is_function_start(pad.end), |f| {
+            f.span.end > pad.end
+        });
+        inside && self.unknown_jump(pad.start).is_some()
+    }
+
     /// Whether `pad`, dead as far as its own function goes, is so for all others.
-    pub(crate) fn may_stand_on(&self, pad: Span) -> bool {
+    pub(crate) fn may_stand_on(&mut self, pad: Span) -> bool {
         self.refs.to(pad).is_empty()
+            && !self.may_be_slot(pad)
             && self.forbidden.overlap(pad).is_none()
             && self.image.text_relocated(pad).is_none()
     }

@@ -32,7 +32,8 @@ pub enum RefKind {
     Call,
     /// The address is taken by `lea`, or names an operand of an instruction near.
     Lea,
-    /// Four bytes of code that equal the address, where code is not position-independent.
+    /// Four bytes of code that equal the address, where code is not position-independent; or of data there, no aligned
+    /// word but part of a table.
     Absolute,
     /// A word of data, a relocation, a symbol that others may link to, or the entry point.
     Data,
@@ -183,6 +184,9 @@ impl Far {
                 }
             }
         }
+        if !image.relocatable {
+            found.written(image, search);
+        }
         tables.entries(|from, to| found.push(to, from, RefKind::JumpTable));
         found.pointers(image);
         let refs = found.all;
@@ -292,6 +296,40 @@ impl Found<'_> {
                 }
             },
         );
+    }
+
+    /// Addresses in the data of an image that is loaded where the file says, wherever they lie in it and however long
+    /// they are: 8 bytes, or 4 in a table. Whole aligned words are looked at elsewhere.
+    fn written(&mut self, image: &Image<'_>, search: &dyn Search) {
+        let (Some(first), Some(last)) = (self.windows.spans.first(), self.windows.spans.last())
+        else {
+            return;
+        };
+        let limit = |at: Va| u32::try_from(at.0).unwrap_or(u32::MAX);
+        let code = (image.code.first(), image.code.last());
+        let is_code = |word: &[u8; 4]| {
+            let at = Va(u32::from_le_bytes(*word).into());
+            code.0.is_some_and(|c| c.start <= at) && code.1.is_some_and(|c| at < c.end)
+        };
+        for segment in image.segments.iter().filter(|s| !s.executable) {
+            let bytes = segment.bytes;
+            let word_at = |at: Option<usize>| bytes.get(at?..)?.first_chunk::<4>();
+            let range = limit(first.start)..limit(last.end);
+            search.words(bytes, range, &mut |offset, value| {
+                let to = Va(value.into());
+                if !self.windows.may_contain(to) {
+                    return;
+                }
+                // One such number alone may be anything.
+                let (before, after) = (word_at(offset.checked_sub(4)), word_at(Some(offset + 4)));
+                if after == Some(&[0; 4])
+                    || before.is_some_and(is_code)
+                    || after.is_some_and(is_code)
+                {
+                    self.push(to, segment.span.start + offset as u64, RefKind::Absolute);
+                }
+            });
+        }
     }
 
     /// What the image itself knows to point into code.

@@ -92,8 +92,8 @@ pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) ->
     let is_table = |insn: &Insn| matches!(insn.kind, Kind::RipRelative { target, lea: true, .. } if tables.binary_search(&target).is_ok());
     // Distances may be added to a label, and the sum jumped to, called, or returned to.
     let is_label = |insn: &Insn| {
-        matches!(insn.kind, Kind::RipRelative { target, lea: true, .. }
-            if region.index_of(target).is_some() && !image.is_function_start(target))
+        named_label(image, insn)
+            .is_some_and(|at| region.index_of(at).is_some() && !image.is_function_start(at))
     };
     let label = region.insns.iter().find(|i| is_label(i) && !is_table(i));
     if let (Some(label), Trust::Function) = (label, region.trust) {
@@ -116,6 +116,20 @@ pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) ->
     let mut unknown =
         jumps.filter(|(index, _)| !goes_where_a_word_says(image, region, &joins, *index));
     unknown.next().map(|(_, jump)| jump.at)
+}
+
+/// The address that `insn` may be taking: by a `lea`, or as an immediate where code knows its own addresses.
+fn named_label(image: &Image<'_>, insn: &Insn) -> Option<Va> {
+    match insn.kind {
+        Kind::RipRelative {
+            target, lea: true, ..
+        } => Some(target),
+        Kind::Plain if !image.relocatable && insn.len >= 5 => {
+            let immediate = image.bytes(insn.span())?.last_chunk()?;
+            Some(Va(u32::from_le_bytes(*immediate).into()))
+        }
+        _ => None,
+    }
 }
 
 /// Whether `branch` leads inside an instruction: one of the two has been read wrongly, as behind data that

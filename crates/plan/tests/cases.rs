@@ -2,7 +2,7 @@
 //! and the judge must accept it. `HOTPATCH_BLESS=1` rewrites the comments.
 //!
 //! A line `# tactics: LIST` restricts the ladder, `# kinds: LIST` says what sites are, `# select: NAME` selects
-//! those of one function. `fn NAME` and `end NAME` enclose a function.
+//! those of one function; `# linked: fixed` makes a program that knows its address. `fn NAME` and `end NAME` enclose a function.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -44,18 +44,18 @@ fn cases() -> PathBuf {
 
 /// `source` as a shared object.
 fn assemble(name: &str, source: &str) -> Vec<u8> {
+    let flags: &[&str] = match source.contains("# linked: fixed\n") {
+        true => &["-static", "-no-pie", "-Wl,-Ttext=0x401000,-e,0"],
+        false => &["-shared", "-Wl,-Ttext=0x1000", "-Wl,-Bsymbolic"],
+    };
     let dir = std::env::temp_dir().join(format!("hotpatch-case-{}-{name}", std::process::id()));
     fs::create_dir_all(&dir).expect("a temporary directory");
     let (input, output) = (dir.join("case.s"), dir.join("case.so"));
     fs::write(&input, format!("{PRELUDE}{source}")).expect("a temporary file");
     let made = Command::new("cc")
-        .args([
-            "-nostdlib",
-            "-shared",
-            "-Wl,-Ttext=0x1000",
-            "-Wl,-Bsymbolic",
-            "-o",
-        ])
+        .arg("-nostdlib")
+        .args(flags)
+        .arg("-o")
         .args([&output, &input])
         .output()
         .expect("cc: install gcc");
