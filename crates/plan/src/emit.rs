@@ -3,15 +3,17 @@
 //! Every byte sequence that is not a copy stands here, beside its assembly.
 
 mod block;
+mod layout;
 
 use alloc::vec::Vec;
 
 pub use block::{Block, Hooking, at, block, data};
+use layout::Layout;
 
 use crate::addr::Va;
 use crate::code::{Insn, Kind};
 use crate::image::Image;
-use crate::plan::{Change, Emission, Moved, Patch, Plan, Trampoline};
+use crate::plan::{Change, Emission, Patch, Plan, Trampoline};
 
 /// Trampolines start on a multiple of this, so that the first fetch sees as much as it can.
 const ALIGN: usize = 16;
@@ -85,54 +87,6 @@ impl Style<'_> {
             (Self::Hooked(_), Kind::Syscall) => at::LEN,
             _ => copy_len(insn).unwrap_or(0),
         }
-    }
-}
-
-/// Where each moved instruction of a plan goes: the part of emission that needs no addresses.
-struct Layout {
-    starts: Vec<u32>,
-    moved: Vec<Moved>,
-    /// Indices into `moved`, by original address.
-    by_original: Vec<u32>,
-    len: usize,
-}
-
-impl Layout {
-    fn of(plan: &Plan, style: Style<'_>) -> Self {
-        let mut layout = Self {
-            starts: Vec::new(),
-            moved: Vec::new(),
-            by_original: Vec::new(),
-            len: 0,
-        };
-        for trampoline in &plan.trampolines {
-            let mut at = layout.len.next_multiple_of(ALIGN);
-            layout.starts.push(at as u32);
-            for insn in &trampoline.insns {
-                let len = style.len(insn);
-                layout.moved.push(Moved {
-                    offset: at as u32,
-                    original: insn.at,
-                    len,
-                });
-                at += usize::from(len);
-            }
-            layout.len = at + if falls_off(trampoline) { 5 } else { 0 };
-        }
-        layout.by_original = (0..layout.moved.len() as u32).collect();
-        layout
-            .by_original
-            .sort_unstable_by_key(|&i| layout.moved[i as usize].original);
-        layout
-    }
-
-    /// Where control that is meant for `original` should go when it comes from a trampoline.
-    fn resolve(&self, base: Va, original: Va) -> Va {
-        self.by_original
-            .binary_search_by_key(&original, |&i| self.moved[i as usize].original)
-            .map_or(original, |i| {
-                base + u64::from(self.moved[self.by_original[i] as usize].offset)
-            })
     }
 }
 
@@ -267,13 +221,13 @@ impl Plan {
     /// Length in bytes of [`Emission::code`], wherever it is placed, where nothing is hooked.
     #[must_use]
     pub fn code_len(&self) -> usize {
-        Layout::of(self, Style::Plain).len
+        layout::len(self, Style::Plain)
     }
 
     /// The same for `style`.
     #[must_use]
     pub fn code_len_as(&self, style: Style<'_>) -> usize {
-        Layout::of(self, style).len
+        layout::len(self, style)
     }
 
     /// The plan as bytes, with the trampolines at `base` (in the image's own address space, where

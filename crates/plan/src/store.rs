@@ -37,7 +37,6 @@ pub use hash::hash;
 #[must_use]
 pub fn encode(plan: &Plan, image: &Image<'_>) -> Option<Vec<u8>> {
     let mut to = Writer::default();
-    to.word(reliance(plan, image)?);
     to.count(plan.trampolines.len() as u64);
     to.count(plan.edits.len() as u64);
     to.count(plan.sites.len() as u64);
@@ -64,16 +63,16 @@ pub fn encode(plan: &Plan, image: &Image<'_>) -> Option<Vec<u8>> {
         end = site.at + 1;
     }
     // What reads back as something else would be kept in vain, or worse.
-    (decode(&to.bytes, image).as_ref() == Some(plan)).then_some(to.bytes)
+    let (again, sum) = parts(&to.bytes, image)?;
+    (again == *plan).then(|| [&sum.to_le_bytes(), &to.bytes[..]].concat())
 }
 
 /// The plan that `bytes` hold, if `image` has all the bytes that it relies on.
 #[must_use]
 pub fn decode(bytes: &[u8], image: &Image<'_>) -> Option<Plan> {
-    let mut from = Reader { rest: bytes };
-    let hash = from.word()?;
-    let plan = parts(&mut from, image)?;
-    (from.rest.is_empty() && reliance(&plan, image)? == hash).then_some(plan)
+    let (sum, rest) = bytes.split_first_chunk()?;
+    let (plan, there) = parts(rest, image)?;
+    (u64::from_le_bytes(*sum) == there).then_some(plan)
 }
 
 /// What was asked for, apart from forbidden bytes: a plan answers this question alone.
@@ -95,21 +94,13 @@ pub fn question(options: &Options<'_>) -> u64 {
         | u64::from(signals) << 49
 }
 
-/// A hash of all bytes that the plan changes or moves, and of where they are.
-fn reliance(plan: &Plan, image: &Image<'_>) -> Option<u64> {
-    let edits = plan.edits.iter().map(Edit::span);
-    let moved = plan.trampolines.iter().map(|t| t.span);
-    moved.chain(edits).try_fold(0, |sum, span| {
-        Some(hash(sum ^ span.start.0, image.bytes(span)?))
-    })
-}
-
-/// All but the hash.
-fn parts(from: &mut Reader<'_>, image: &Image<'_>) -> Option<Plan> {
-    let trampolines = from.len(3)?;
-    let (edits, sites) = (from.len(2)?, from.len(2)?);
+/// The plan, and a hash of all bytes of `image` that it changes or moves.
+fn parts(bytes: &[u8], image: &Image<'_>) -> Option<(Plan, u64)> {
+    let from = &mut Reader { rest: bytes };
+    let ground = &mut Ground::new(image);
+    let (trampolines, edits, sites) = (from.len(3)?, from.len(2)?, from.len(2)?);
     let mut plan = Plan {
-        trampolines: trampolines_of(from, trampolines, image)?,
+        trampolines: trampolines_of(from, trampolines, ground)?,
         ..Plan::default()
     };
     plan.edits.reserve_exact(edits);
@@ -118,7 +109,8 @@ fn parts(from: &mut Reader<'_>, image: &Image<'_>) -> Option<Plan> {
         let at = from.after(end)?;
         let change = change(from, at, &plan)?;
         let edit = Edit { at, change };
-        end = in_code(image, Span::new(at, change.size()))?.end;
+        ground.rely_on(edit.span())?;
+        end = edit.span().end;
         plan.edits.push(edit);
     }
     plan.sites.reserve_exact(sites);
@@ -126,25 +118,25 @@ fn parts(from: &mut Reader<'_>, image: &Image<'_>) -> Option<Plan> {
     for _ in 0..sites {
         let at = from.after(end)?;
         let site = site(from, at, &mut next, &plan)?;
-        in_code(image, site.span())?;
+        let there = ground.tail(site.span())?;
         end = at + 1;
-        mark(&site, &mut plan.trampolines, image)?;
+        mark(&site, &mut plan.trampolines, there)?;
         plan.sites.push(site);
     }
     let mut moved = plan.trampolines.iter().flat_map(|t| &t.insns);
     let movable = moved.all(|insn| copy_len(insn).is_some());
-    movable.then_some(plan)
+    (movable && from.rest.is_empty()).then_some((plan, ground.sum))
 }
 
-/// Has the instruction that `site` is say so where it moves; a `syscall` does of itself.
-fn mark(site: &Site, trampolines: &mut [Trampoline], image: &Image<'_>) -> Option<()> {
+/// Has the instruction that `site` is, whose bytes begin `there`, say so where it moves; a `syscall` does of itself.
+fn mark(site: &Site, trampolines: &mut [Trampoline], there: &[u8]) -> Option<()> {
     let trampoline = match site.outcome {
         Outcome::Patched { trampoline, .. } if site.kind != SiteKind::Syscall => trampoline,
         _ => return Some(()),
     };
     let insns = &mut trampolines.get_mut(trampoline as usize)?.insns;
     let insn = insns.iter_mut().find(|insn| insn.at == site.at)?;
-    let (kind, _) = Decoder::new(image.bytes(insn.span())?, insn.at).site_at(0)?;
+    let (kind, _) = Decoder::new(there, insn.at).site_at(0)?;
     if kind != site.kind || insn.len != site.len {
         return None;
     }
@@ -152,13 +144,51 @@ fn mark(site: &Site, trampolines: &mut [Trampoline], image: &Image<'_>) -> Optio
     Some(())
 }
 
-/// `span`, if it is code and there is some of it.
-fn in_code(image: &Image<'_>, span: Span) -> Option<Span> {
-    let fits = !span.is_empty() && image.code_at(span.start)?.covers(span);
-    fits.then_some(span)
+/// The image's code, as plans ask for it: mostly in order.
+struct Ground<'g, 'i> {
+    image: &'g Image<'i>,
+    /// The code asked for last, and its bytes.
+    code: Span,
+    bytes: &'i [u8],
+    /// A hash of all that is relied on so far.
+    sum: u64,
 }
 
-fn trampolines_of(from: &mut Reader<'_>, len: usize, image: &Image<'_>) -> Option<Vec<Trampoline>> {
+impl<'g, 'i> Ground<'g, 'i> {
+    fn new(image: &'g Image<'i>) -> Self {
+        Self {
+            image,
+            code: Span::new(Va(0), 0),
+            bytes: &[],
+            sum: 0,
+        }
+    }
+
+    /// The bytes from `span` on, if it is code and there is some of it.
+    fn tail(&mut self, span: Span) -> Option<&'i [u8]> {
+        if !self.code.covers(span) {
+            self.code = self.image.code_at(span.start)?;
+            self.bytes = self.image.bytes(self.code)?;
+        }
+        let fits = !span.is_empty() && self.code.covers(span);
+        let from = usize::try_from((span.start - self.code.start.0).0).ok()?;
+        self.bytes.get(from..).filter(|_| fits)
+    }
+
+    /// The same; the plan holds only while they stay what they are.
+    fn rely_on(&mut self, span: Span) -> Option<&'i [u8]> {
+        let tail = self.tail(span)?;
+        let bytes = tail.get(..usize::try_from(span.len()).ok()?)?;
+        self.sum = hash::next(self.sum ^ span.start.0, bytes);
+        Some(tail)
+    }
+}
+
+fn trampolines_of(
+    from: &mut Reader<'_>,
+    len: usize,
+    ground: &mut Ground<'_, '_>,
+) -> Option<Vec<Trampoline>> {
     let nobody = Span::new(Va(0), 0);
     let empty = || Trampoline {
         span: nobody,
@@ -168,25 +198,23 @@ fn trampolines_of(from: &mut Reader<'_>, len: usize, image: &Image<'_>) -> Optio
     let (mut end, mut next) = (Va(0), 0);
     for _ in 0..len {
         let start = from.after(end)?;
-        let span = in_code(image, Span::new(start, from.count()?))?;
+        let span = Span::new(start, from.count()?);
+        let insns = instructions(ground.rely_on(span)?, span)?;
         let index = from.near(next)?;
         let place = all.get_mut(index as usize).filter(|t| t.span == nobody)?;
-        *place = Trampoline {
-            span,
-            insns: instructions(image, span)?,
-        };
+        *place = Trampoline { span, insns };
         (end, next) = (span.end, index + 1);
     }
     Some(all)
 }
 
-/// The instructions that fill `span`.
-fn instructions(image: &Image<'_>, span: Span) -> Option<Vec<Insn>> {
-    let mut decoder = Decoder::new(image.tail(span.start)?, span.start);
-    let mut insns = Vec::with_capacity(1);
+/// The instructions that fill `span`, whose bytes begin `tail`.
+fn instructions(tail: &[u8], span: Span) -> Option<Vec<Insn>> {
+    let mut decoder = Decoder::new(tail, span.start);
+    let mut insns: Vec<Insn> = Vec::with_capacity(1);
     let mut at = span.start;
     while at < span.end {
-        if let Some(Kind::Call { .. }) = insns.last().map(|insn: &Insn| insn.kind) {
+        if let Some(Kind::Call { .. }) = insns.last().map(|insn| insn.kind) {
             return None; // it would come back to the image
         }
         let insn = decoder.next_at((at - span.start.0).0 as usize)?;

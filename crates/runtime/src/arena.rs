@@ -13,10 +13,15 @@ use crate::sys::{self, Protection};
 const CHUNK: usize = 64 << 20;
 /// What a process with little room left (`ulimit -v`) is asked for instead.
 const SMALL_CHUNK: usize = 4 << 20;
-/// Far from where libraries are mapped: the arena must not take the room that trampolines need.
-const HINT: usize = 0x10_0000_0000;
-/// How much the kernel is asked for at once: a page fault for each page costs several times more.
-const BATCH: usize = 256 << 10;
+/// Far from where libraries are mapped: the arena must not take the room that trampolines need. [`SMALL`] bytes below
+/// where a huge page may begin.
+const HINT: usize = 0x10_0000_0000 - SMALL;
+/// How much of a chunk comes in small pages: start-up's stack, and all that a start by kept plans needs. From there on
+/// there is planning to do, and one huge page costs less than 512 small ones.
+const SMALL: usize = (1 << 20) + (512 << 10);
+/// How much the kernel is asked for at once, in small pages and later: a page fault for each page costs more, but so
+/// does a page that nobody uses.
+const BATCH: (usize, usize) = (16 << 10, 256 << 10);
 
 /// Blocks are powers of two from this size on, so that what one list gives up the next can use.
 const SMALLEST: usize = 32;
@@ -88,10 +93,6 @@ impl State {
                 len,
             ))
         })?;
-        if len >= CHUNK {
-            // One fault for 2 MB, where the kernel has such a page at hand.
-            sys::prefer_huge_pages(at, len);
-        }
         let chunk = Chunk {
             before: self.chunk,
             len,
@@ -103,43 +104,57 @@ impl State {
         Some(())
     }
 
-    /// `len` bytes behind all others, aligned to `align`, which is a power of two.
-    fn bump(&mut self, len: usize, align: usize) -> Option<usize> {
+    /// A block of `block` bytes behind all others, aligned to `align`, which is a power of two. The first `len` of
+    /// them will be written.
+    fn bump(&mut self, len: usize, block: usize, align: usize) -> Option<usize> {
         for _ in 0..2 {
             let at = self.next.checked_next_multiple_of(align)?;
-            let next = at.checked_add(len)?;
+            let next = at.checked_add(block)?;
             if self.chunk != 0 && next <= self.end {
                 self.next = next;
-                self.populate();
+                self.populate(at, len);
                 return Some(at);
             }
-            self.grow(len.checked_add(align)?)?;
+            self.grow(block.checked_add(align)?)?;
         }
         None
     }
 
-    /// Asks for the next batch of pages when the last is used up. What is far ahead is left to page faults: it
-    /// may be a large block of which little is used.
-    fn populate(&mut self) {
-        if self.next <= self.populated {
+    /// Asks for the pages of `at..at + len`, and for a few more, unless that has been done. What lies before `at` is
+    /// left to page faults: it may be the end of a large block of which little is used.
+    fn populate(&mut self, at: usize, len: usize) {
+        let end = at + len;
+        if end <= self.populated {
             return;
         }
-        let from = self.populated.max(self.next.saturating_sub(BATCH) & !4095);
-        let to = (from + BATCH).min(self.end);
+        let small_end = self.chunk + SMALL;
+        let batch = if end <= small_end {
+            BATCH.0
+        } else {
+            if self.populated <= small_end && self.end > small_end {
+                // One fault for 2 MB, where the kernel has such a page at hand.
+                sys::prefer_huge_pages(small_end, self.end - small_end);
+            }
+            BATCH.1
+        };
+        // Of a very large block the end alone: that is how a stack is used.
+        let used = if len > BATCH.1 { batch } else { len };
+        let from = self.populated.max((end - used.min(len)) & !4095);
+        let to = (end.next_multiple_of(4096).max(from + batch)).min(self.end);
         sys::populate(from, to - from);
-        self.populated = self.next.max(to);
+        self.populated = to;
     }
 
     fn alloc(&mut self, layout: Layout) -> Option<usize> {
         if layout.align() > ALIGN {
-            return self.bump(layout.size(), layout.align());
+            return self.bump(layout.size(), layout.size(), layout.align());
         }
         let Some((class, block)) = class(layout.size()) else {
-            return self.bump(layout.size(), ALIGN);
+            return self.bump(layout.size(), layout.size(), ALIGN);
         };
         let first = self.free[class];
         if first == 0 {
-            return self.bump(block, ALIGN);
+            return self.bump(layout.size(), block, ALIGN);
         }
         // SAFETY: `free` wrote it into a block that nobody owns.
         self.free[class] = unsafe { *ptr::with_exposed_provenance::<usize>(first) };
@@ -167,7 +182,7 @@ impl State {
             at + old == self.next && at.checked_add(new).is_some_and(|next| next <= self.end);
         if last && new > old {
             self.next = at + new;
-            self.populate();
+            self.populate(at + layout.size(), new_size - layout.size());
         }
         last || new == old
     }

@@ -134,8 +134,8 @@ pub struct Cache {
     build: Option<[u64; 2]>,
     user: u32,
     places: Vec<Place>,
-    /// The place in use.
-    directory: Option<Vec<u8>>,
+    /// The place in use. An index: what is allocated while a file is patched does not outlive that (I4).
+    directory: Option<usize>,
     /// Nothing is written any more.
     closed: bool,
     wrote: bool,
@@ -162,8 +162,7 @@ impl Cache {
         if environment.secure || cache.build.is_none() {
             cache.places.clear();
         }
-        let found = cache.places.iter().find(|p| cache.is_ours(&p.path));
-        cache.directory = found.map(|place| place.path.clone());
+        cache.directory = cache.places.iter().position(|p| cache.is_ours(&p.path));
         cache
     }
 
@@ -182,8 +181,12 @@ impl Cache {
         Some(Entry { key, file })
     }
 
+    fn directory(&self) -> Option<&[u8]> {
+        Some(&self.places.get(self.directory?)?.path)
+    }
+
     fn path_of(&self, name: u64, before: &[u8], after: &[u8]) -> Option<CString> {
-        let directory = self.directory.as_ref()?;
+        let directory = self.directory()?;
         let digit = |shift| b"0123456789abcdef"[(name >> shift) as usize & 15];
         let mut path = Vec::with_capacity(directory.len() + 32);
         path.extend_from_slice(directory);
@@ -258,8 +261,7 @@ impl Cache {
             return false;
         }
         if self.directory.is_none() {
-            let made = self.places.iter().find(|place| self.make(place));
-            self.directory = made.map(|place| place.path.clone());
+            self.directory = self.places.iter().position(|place| self.make(place));
         }
         self.directory.is_some()
     }
@@ -331,8 +333,8 @@ impl Cache {
 
     /// Ends the start's use of it: removes the oldest plans where they have become too many.
     pub fn close(&mut self) {
-        let directory = self.directory.as_ref().filter(|_| self.wrote);
-        if let Some(path) = directory.and_then(|path| CString::new(&path[..]).ok()) {
+        let directory = self.directory().filter(|_| self.wrote);
+        if let Some(path) = directory.and_then(|path| CString::new(path).ok()) {
             let _ = self.tidy(&path);
         }
         self.closed = true;

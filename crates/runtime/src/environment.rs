@@ -160,7 +160,7 @@ pub fn read_all(path: &CStr) -> Vec<u8> {
     let mut len = 0;
     loop {
         // The kernel fills a page at a time, whatever room there is.
-        text.resize(len + 16384, 0);
+        text.resize(len + 4096, 0);
         match file.read(&mut text[len..]) {
             Ok(0) | Err(_) => break,
             Ok(n) => len += n,

@@ -11,6 +11,7 @@ pub mod areas;
 pub mod arena;
 pub mod cache;
 pub mod config;
+pub mod copy;
 pub mod counts;
 pub mod entry;
 pub mod environment;

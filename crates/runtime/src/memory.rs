@@ -5,10 +5,10 @@
 //! patched, and trampolines of ours, are written.
 
 use alloc::ffi::CString;
-use alloc::vec::Vec;
 
 use crate::maps::{self, Mapping};
 use crate::pages::{PAGE, Range};
+use crate::patch::Threads;
 use crate::sys::{self, Errno, Fd, Open, Protection};
 
 /// How pages that are mapped to be executed get new bytes.
@@ -16,6 +16,8 @@ use crate::sys::{self, Errno, Fd, Open, Protection};
 pub enum Writer {
     /// Through `/proc/self/mem`: permissions stay what they are.
     Mem(Fd),
+    /// The same, if the first write shows that this kernel allows it.
+    Untried(Fd),
     /// By making them writable, not executable, for a while.
     Protect,
     /// Not at all: what was writable can never become executable.
@@ -23,14 +25,24 @@ pub enum Writer {
 }
 
 impl Writer {
-    /// Chooses the best way this kernel allows, by trying it on a page of our own.
+    /// The best way that may be possible.
     #[must_use]
     pub fn choose() -> Self {
-        if let Ok(mem) = Fd::open(c"/proc/self/mem", Open::ReadWrite)
-            && mem_writes(&mem)
-        {
-            return Self::Mem(mem);
+        Fd::open(c"/proc/self/mem", Open::ReadWrite)
+            .map_or_else(|_| Self::otherwise(), Self::Untried)
+    }
+
+    /// The best way that is possible: tries it on a page of our own.
+    #[must_use]
+    pub fn tried(self) -> Self {
+        match self {
+            Self::Untried(mem) if mem_writes(&mem) => Self::Mem(mem),
+            Self::Untried(_) => Self::otherwise(),
+            known => known,
         }
+    }
+
+    fn otherwise() -> Self {
         if sys::denies_write_execute() {
             Self::Nothing
         } else {
@@ -89,11 +101,34 @@ pub fn read<'a>(maps: &[Mapping<'_>], range: Range) -> Option<&'a [u8]> {
 
 /// Maps `code` readable and executable at `at`, with zeros up to the end of its last page.
 ///
+/// The first to be mapped shows whether an untried `writer` works; if not, that is replaced.
+///
 /// # Errors
 /// The kernel's; nothing is mapped then.
-pub fn map_code(writer: &Writer, at: u64, code: &[u8]) -> Result<(), Errno> {
+pub fn map_code(writer: &mut Writer, at: u64, code: &[u8]) -> Result<(), Errno> {
     let len = code.len().next_multiple_of(PAGE as usize);
     let place = at as usize;
+    if let Writer::Untried(_) = writer {
+        let Writer::Untried(mem) = core::mem::replace(writer, Writer::Nothing) else {
+            return Err(Errno::INVAL);
+        };
+        if let Err(error) = sys::map_at(place, len, Protection::ReadExecute) {
+            *writer = Writer::Untried(mem);
+            return Err(error);
+        }
+        let range = Range {
+            start: at,
+            end: at + code.len() as u64,
+        };
+        // SAFETY: readable as mapped.
+        if write_all(&mem, code, at) == Ok(()) && unsafe { bytes(range) } == code {
+            *writer = Writer::Mem(mem);
+            return Ok(());
+        }
+        // SAFETY: mapped just now; nobody has jumped there.
+        unsafe { sys::unmap(place, len) }?;
+        *writer = Writer::otherwise();
+    }
     let filled = match writer {
         Writer::Mem(mem) => {
             sys::map_at(place, len, Protection::ReadExecute)?;
@@ -105,7 +140,7 @@ pub fn map_code(writer: &Writer, at: u64, code: &[u8]) -> Result<(), Errno> {
             // SAFETY: ours, and nothing runs there yet.
             unsafe { sys::protect(place, len, Protection::ReadExecute) }
         }
-        Writer::Nothing => Err(Errno::PERM),
+        Writer::Untried(_) | Writer::Nothing => Err(Errno::PERM),
     };
     if filled.is_err() {
         // SAFETY: mapped just now; nobody has jumped there.
@@ -133,23 +168,32 @@ fn write_all(mem: &Fd, mut bytes: &[u8], mut at: u64) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Bytes to be written over code.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// Up to eight bytes to be written over code. Of a fixed size, as there are a thousand of them.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Write {
     /// Where.
     pub at: u64,
+    /// How many.
+    pub len: u8,
     /// What is there now.
-    pub old: Vec<u8>,
+    pub old: [u8; 8],
     /// What shall be there.
-    pub new: Vec<u8>,
+    pub new: [u8; 8],
 }
 
 impl Write {
-    fn range(&self) -> Range {
-        Range {
-            start: self.at,
-            end: self.at + self.new.len() as u64,
-        }
+    fn before(&self) -> &[u8] {
+        self.old.get(..self.len.into()).unwrap_or(&self.old)
+    }
+
+    /// The bytes that shall be there.
+    #[must_use]
+    pub fn after(&self) -> &[u8] {
+        self.new.get(..self.len.into()).unwrap_or(&self.new)
+    }
+
+    fn end(&self) -> u64 {
+        self.at + u64::from(self.len)
     }
 }
 
@@ -159,26 +203,60 @@ impl Write {
 /// The kernel's; the bytes are as before then.
 ///
 /// # Safety
-/// I5: `writes` are in order of address and lie in code that nobody is executing right now, or each lies in one
-/// aligned word (I7).
-pub unsafe fn apply(writer: &Writer, maps: &[Mapping<'_>], writes: &[Write]) -> Result<(), Errno> {
+/// I5: `writes` lie in code that nobody is executing right now, are in order of address, and none crosses a page; or
+/// there are other `threads`, and each lies in one aligned word (I7).
+pub unsafe fn apply(
+    writer: &Writer,
+    maps: &[Mapping<'_>],
+    writes: &[Write],
+    threads: Threads,
+) -> Result<(), Errno> {
     match writer {
         Writer::Mem(mem) => {
-            for (done, write) in writes.iter().enumerate() {
-                if let Err(error) = write_all(mem, &write.new, write.at) {
-                    for write in &writes[..=done] {
-                        // These pages are our own copies by now: nothing is left that could fail.
-                        let _ = write_all(mem, &write.old, write.at);
-                    }
-                    return Err(error);
+            let written = match threads {
+                Threads::One => write_pages(mem, maps, writes),
+                Threads::Many => writes
+                    .iter()
+                    .try_for_each(|w| write_all(mem, w.after(), w.at)),
+            };
+            if written.is_err() {
+                for write in writes {
+                    // Pages that were written to are our own copies by now: nothing is left that could fail. Of the
+                    // others this changes nothing.
+                    let _ = write_all(mem, write.before(), write.at);
                 }
             }
-            Ok(())
+            written
         }
         // SAFETY: as the caller promises.
         Writer::Protect => unsafe { apply_protected(maps, writes) },
-        Writer::Nothing => Err(Errno::PERM),
+        Writer::Untried(_) | Writer::Nothing => Err(Errno::PERM),
     }
+}
+
+/// One call for each page, by which what lies between two writes is written as it is. A call costs as much as the pages
+/// it touches, and goes on by steps of a page's length: one that begins inside a page would touch each twice.
+fn write_pages(mem: &Fd, maps: &[Mapping<'_>], writes: &[Write]) -> Result<(), Errno> {
+    let mut buffer = [0; PAGE as usize];
+    for group in writes.chunk_by(|a, b| a.at / PAGE == b.at / PAGE) {
+        let (Some(first), Some(last)) = (group.first(), group.last()) else {
+            continue;
+        };
+        let range = Range {
+            start: first.at,
+            end: last.end(),
+        };
+        let now = read(maps, range).ok_or(Errno::IO)?;
+        let page = buffer.get_mut(..now.len()).ok_or(Errno::INVAL)?;
+        page.copy_from_slice(now);
+        for write in group {
+            let at = (write.at - first.at) as usize;
+            let there = page.get_mut(at..at + write.after().len());
+            there.ok_or(Errno::INVAL)?.copy_from_slice(write.after());
+        }
+        write_all(mem, page, first.at)?;
+    }
+    Ok(())
 }
 
 /// # Safety
@@ -186,10 +264,10 @@ pub unsafe fn apply(writer: &Writer, maps: &[Mapping<'_>], writes: &[Write]) -> 
 unsafe fn apply_protected(maps: &[Mapping<'_>], writes: &[Write]) -> Result<(), Errno> {
     for (done, m) in maps.iter().enumerate() {
         // SAFETY: as the caller promises.
-        if let Err(error) = unsafe { write_mapping(m, writes, |w| &w.new) } {
+        if let Err(error) = unsafe { write_mapping(m, writes, Write::after) } {
             for m in &maps[..done] {
                 // SAFETY: as above. It went well a moment ago.
-                let _ = unsafe { write_mapping(m, writes, |w| &w.old) };
+                let _ = unsafe { write_mapping(m, writes, Write::before) };
             }
             return Err(error);
         }
@@ -204,7 +282,7 @@ unsafe fn apply_protected(maps: &[Mapping<'_>], writes: &[Write]) -> Result<(), 
 unsafe fn write_mapping(
     m: &Mapping<'_>,
     writes: &[Write],
-    bytes: fn(&Write) -> &Vec<u8>,
+    bytes: fn(&Write) -> &[u8],
 ) -> Result<(), Errno> {
     let inside = |w: &&Write| m.start <= w.at && w.at < m.end;
     let (Some(first), Some(last)) = (writes.iter().find(inside), writes.iter().rfind(inside))
@@ -213,7 +291,7 @@ unsafe fn write_mapping(
     };
     let span = Range {
         start: first.at,
-        end: last.range().end,
+        end: last.end(),
     }
     .pages();
     if m.writable || !m.readable || span.end > m.end {
@@ -267,19 +345,20 @@ mod tests {
 
     #[test]
     fn either_way_writes_and_leaves_permissions() {
-        for writer in [Writer::choose(), Writer::Protect] {
+        for writer in [Writer::choose().tried(), Writer::Protect] {
             let at = code_page();
             let text = std::fs::read("/proc/self/maps").unwrap();
             let maps = maps::parse(&text);
-            let writes: Vec<Write> = [(at + 1, 2), (at + PAGE - 2, 5)]
+            let writes: Vec<Write> = [(at + 1, 2), (at + PAGE - 2, 2), (at + PAGE, 3)]
                 .map(|(at, len)| Write {
                     at,
-                    old: vec![0x90; len],
-                    new: vec![0xcc; len],
+                    len,
+                    old: [0x90; 8],
+                    new: [0xcc; 8],
                 })
                 .into();
             // SAFETY: nobody executes the page.
-            unsafe { apply(&writer, &maps, &writes) }.unwrap();
+            unsafe { apply(&writer, &maps, &writes, Threads::One) }.unwrap();
             let now = read(
                 &maps,
                 Range {
@@ -327,11 +406,12 @@ mod tests {
         let before = read(&maps, page).unwrap().to_vec();
         let byte = Write {
             at: page.end - 1,
-            old: vec![before[4095]],
-            new: vec![before[4095] ^ 1],
+            len: 1,
+            old: [before[4095]; 8],
+            new: [before[4095] ^ 1; 8],
         };
         // SAFETY: the last byte of the last page is padding.
-        unsafe { apply(&Writer::choose(), &maps, std::slice::from_ref(&byte)) }.unwrap();
+        unsafe { apply(&Writer::choose().tried(), &maps, &[byte], Threads::Many) }.unwrap();
         assert_ne!(read(&maps, page).unwrap(), before);
         // SAFETY: the same.
         unsafe { map_again(code, page) }.unwrap();
@@ -340,15 +420,16 @@ mod tests {
 
     #[test]
     fn trampolines_can_be_called() {
-        for writer in [Writer::choose(), Writer::Protect] {
+        for mut writer in [Writer::choose(), Writer::choose().tried(), Writer::Protect] {
             let at = code_page();
             // SAFETY: the test's own pages, to have an address that is free.
             unsafe { sys::unmap(at as usize, PAGE as usize) }.unwrap();
-            map_code(&writer, at, &[0xb8, 42, 0, 0, 0, 0xc3]).unwrap();
+            map_code(&mut writer, at, &[0xb8, 42, 0, 0, 0, 0xc3]).unwrap();
             // SAFETY: mov $42,%eax; ret
             let f: extern "C" fn() -> u32 = unsafe { std::mem::transmute(at as usize) };
             assert_eq!(f(), 42);
-            assert_eq!(map_code(&writer, at, &[0xc3]), Err(Errno::EXIST));
+            assert!(!matches!(writer, Writer::Untried(_)));
+            assert_eq!(map_code(&mut writer, at, &[0xc3]), Err(Errno::EXIST));
         }
     }
 

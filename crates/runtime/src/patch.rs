@@ -12,7 +12,7 @@ use crate::arch::Sse2;
 use crate::maps::Mapping;
 use crate::memory::{self, Write};
 use crate::object::{Loaded, page};
-use crate::pages::{PAGE, Range};
+use crate::pages::Range;
 use crate::sys;
 
 /// Whether somebody may be executing the code that changes.
@@ -175,40 +175,47 @@ pub fn writes(
     maps: &[Mapping<'_>],
 ) -> Option<Vec<Write>> {
     match threads {
-        Threads::One => by_page(loaded, patches, maps),
+        Threads::One => by_page(loaded, patches),
         Threads::Many => by_word(loaded, plan, patches, maps),
     }
 }
 
-/// Neighbouring pages in one write: what lies between two patches is written as it is.
-fn by_page(loaded: &Loaded<'_>, patches: &[Patch], maps: &[Mapping<'_>]) -> Option<Vec<Write>> {
-    let range_of = |p: &Patch| loaded.range(Span::new(p.at, u64::from(p.len)));
-    patches
-        .chunk_by(|a, b| page(range_of(b).start) <= page(range_of(a).end - 1) + PAGE)
-        .map(|group| {
-            let (first, last) = (group.first()?, group.last()?);
-            let range = Range {
-                start: range_of(first).start,
-                end: range_of(last).end,
-            };
-            let old = memory::read(maps, range)?.to_vec();
-            let mut new = old.clone();
-            for patch in group {
-                let at = (range_of(patch).start - range.start) as usize;
-                put(&mut new[at..], patch);
-            }
-            Some(Write {
-                at: range.start,
-                old,
-                new,
-            })
-        })
-        .collect()
+/// Nothing that crosses a page. The image has the bytes that memory has: `plan` has compared them.
+fn by_page(loaded: &Loaded<'_>, patches: &[Patch]) -> Option<Vec<Write>> {
+    let mut writes = Vec::with_capacity(patches.len() + patches.len() / 64 + 1);
+    for patch in patches {
+        let span = Span::new(patch.at, u64::from(patch.len));
+        let range = loaded.range(span);
+        let (old, new) = (loaded.image.bytes(span)?, bytes(patch));
+        let below = page(range.end - 1).saturating_sub(range.start) as usize;
+        if below > 0 {
+            let (first, second) = (old.split_at(below), new.split_at(below));
+            writes.push(change(range.start, first.0, second.0)?);
+            writes.push(change(range.start + below as u64, first.1, second.1)?);
+        } else {
+            writes.push(change(range.start, old, new)?);
+        }
+    }
+    Some(writes)
 }
 
-fn put(to: &mut [u8], patch: &Patch) {
-    let len = usize::from(patch.len);
-    to[..len].copy_from_slice(&patch.bytes[..len]);
+fn bytes(patch: &Patch) -> &[u8] {
+    patch.bytes.get(..patch.len.into()).unwrap_or(&patch.bytes)
+}
+
+/// `new` in place of `old`; `new` may be shorter.
+fn change(at: u64, old: &[u8], new: &[u8]) -> Option<Write> {
+    let padded = |bytes: &[u8]| {
+        let mut all = [0; 8];
+        all.get_mut(..bytes.len())?.copy_from_slice(bytes);
+        Some(all)
+    };
+    Some(Write {
+        at,
+        len: old.len() as u8,
+        old: padded(old)?,
+        new: padded(new)?,
+    })
 }
 
 /// One aligned word for each patch of live code, and these last: nobody reaches a stone before it is complete (I7).
@@ -235,23 +242,18 @@ fn by_word(
                 end: range.start - offset + 8,
             };
         }
-        let mut old = memory::read(maps, range)?.to_vec();
+        let mut write = change(range.start, memory::read(maps, range)?, &[])?;
         // What was written before this is part of it now.
         for earlier in &writes {
-            for (n, byte) in earlier.new.iter().enumerate() {
-                let at = earlier.at + n as u64;
+            for (at, byte) in (earlier.at..).zip(earlier.after()) {
                 if range.start <= at && at < range.end {
-                    old[(at - range.start) as usize] = *byte;
+                    write.old[(at - range.start) as usize] = *byte;
                 }
             }
         }
-        let mut new = old.clone();
-        put(&mut new[offset as usize..], patch);
-        writes.push(Write {
-            at: range.start,
-            old,
-            new,
-        });
+        write.new = write.old;
+        write.new[offset as usize..][..patch.len.into()].copy_from_slice(bytes(patch));
+        writes.push(write);
     }
     Some(writes)
 }

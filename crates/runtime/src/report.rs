@@ -85,6 +85,12 @@ impl Report {
         }
     }
 
+    /// Whether anybody could read it: if not, nothing need be said.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        self.sink.is_open()
+    }
+
     fn open(&mut self, event: &str) -> bool {
         if self.sink.is_open() {
             let _ = write!(self.lines, r#"{{"event":"{event}","pid":{}"#, self.pid);

@@ -184,7 +184,11 @@ fn run(passed: Passed) -> Verdict {
         cache: Cache::open(&config.keep, &environment, build),
         space: Space::new(&maps, sys::stack_limit()),
         maps: &maps,
-        writer: Writer::choose(),
+        writer: if threads == Threads::Many {
+            Writer::choose().tried()
+        } else {
+            Writer::choose()
+        },
         threads,
         hooking: None,
     };
@@ -378,7 +382,7 @@ impl Process<'_> {
     fn file(&mut self, object: &Object<'_>, log: &Sink, report: &mut Report) -> Done {
         let mark = ARENA.mark();
         let done = self.file_in_arena(object, log, report);
-        // SAFETY: I4: `Done` holds no allocation, and the report has been flushed.
+        // SAFETY: I4: neither `Done` nor the cache holds what was allocated, and the report has been flushed.
         unsafe { ARENA.release(mark) };
         done
     }
@@ -523,7 +527,12 @@ impl Process<'_> {
                 }
             }
         }
-        for site in &fitting.plan.sites {
+        let reported = if report.is_open() {
+            &fitting.plan.sites[..]
+        } else {
+            &[]
+        };
+        for site in reported {
             let offset = object::file_offset(self.maps, site.at.0.wrapping_add(loaded.bias));
             report.site(path, site, offset, applied);
         }
@@ -579,7 +588,7 @@ impl Process<'_> {
                 unsafe { hooking.settle(&settled, plan, &emission, self.maps) };
             }
             // SAFETY: I5: in order, in code of the image; alone, or by words.
-            let applied = unsafe { memory::apply(&self.writer, self.maps, &writes) };
+            let applied = unsafe { memory::apply(&self.writer, self.maps, &writes, self.threads) };
             times.apply += (sys::now() - emitted) / 1000;
             if applied.is_err() && data_len == 0 {
                 // SAFETY: no jump to them has been left.
@@ -604,12 +613,12 @@ impl Process<'_> {
     }
 
     /// Maps trampolines at the start of `range`, and a data area of `data_len` bytes at its end.
-    fn map(&self, emission: &Emission, range: Range, data_len: u64) -> Result<(), Errno> {
+    fn map(&mut self, emission: &Emission, range: Range, data_len: u64) -> Result<(), Errno> {
         let data = (range.end - data_len) as usize;
         if data_len > 0 {
             sys::map_at(data, data_len as usize, Protection::ReadWrite)?;
         }
-        let mapped = memory::map_code(&self.writer, range.start, &emission.code);
+        let mapped = memory::map_code(&mut self.writer, range.start, &emission.code);
         if mapped.is_err() && data_len > 0 {
             // SAFETY: mapped just now.
             let _ = unsafe { sys::unmap(data, data_len as usize) };

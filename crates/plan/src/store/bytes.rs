@@ -14,10 +14,6 @@ impl Writer {
         self.bytes.push(byte);
     }
 
-    pub(super) fn word(&mut self, word: u64) {
-        self.bytes.extend_from_slice(&word.to_le_bytes());
-    }
-
     pub(super) fn count(&mut self, mut n: u64) {
         while n >= 0x80 {
             self.byte(n as u8 | 0x80);
@@ -46,12 +42,6 @@ impl Reader<'_> {
         let (&first, rest) = self.rest.split_first()?;
         self.rest = rest;
         Some(first)
-    }
-
-    pub(super) fn word(&mut self) -> Option<u64> {
-        let (word, rest) = self.rest.split_first_chunk()?;
-        self.rest = rest;
-        Some(u64::from_le_bytes(*word))
     }
 
     pub(super) fn count(&mut self) -> Option<u64> {
