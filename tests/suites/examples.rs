@@ -175,3 +175,151 @@ fn count_tells_processes_apart() {
     // The child's counts begin where it does.
     assert!(totals[0].0 < 40, "{:?}", said.lines);
 }
+
+#[test]
+fn deny_refuses_what_is_named_however_it_is_written() {
+    let (hook, dir) = (hook("deny"), place("deny"));
+    fs::create_dir_all(dir.join("kept/inner")).unwrap();
+    fs::write(dir.join("kept/inner/file"), "secret").unwrap();
+    fs::write(dir.join("keptsake"), "open").unwrap();
+    let denied = dir.join("kept").display().to_string();
+    let whole = format!("{denied}/inner/file");
+    for path in ["kept/inner/file", "./kept//inner/../inner/file", &whole] {
+        let said = run(&hook, &dir, &["cat", path], &[("DENY", &denied)]);
+        assert_eq!(said.output.status.code(), Some(1), "{path}");
+        assert_eq!(said.err(), format!("cat: {path}: Permission denied\n"));
+        assert!(
+            said.words("deny")
+                .contains(&&*format!("openat {whole} refused")),
+            "{:?}",
+            said.lines
+        );
+    }
+    // Through a directory's descriptor, by other calls, in other processes.
+    for (command, status, out) in [
+        ("cat keptsake", 0, "open"),
+        ("cd kept", 1, ""),
+        ("exec 3< kept/inner/file", 1, ""),
+        (
+            "rm -f kept/inner/file; mv kept moved; ln kept/inner/file x; ls",
+            0,
+            "kept\nkeptsake\n",
+        ),
+        ("find . -name file 2>/dev/null; exit 0", 0, ""),
+    ] {
+        let said = run(&hook, &dir, &["bash", "-c", command], &[("DENY", &denied)]);
+        assert_eq!(
+            (said.output.status.code(), &*said.out()),
+            (Some(status), out),
+            "{command}: {}",
+            said.err()
+        );
+    }
+    let both = format!("/nonexistent:{denied}");
+    let said = run(
+        &hook,
+        &dir,
+        &["cat", "kept/inner/file"],
+        &[("DENY", &both), ("DENY_ERRNO", "2")],
+    );
+    assert_eq!(
+        said.err(),
+        "cat: kept/inner/file: No such file or directory\n"
+    );
+}
+
+#[test]
+fn deny_refuses_io_uring() {
+    let script = "import ctypes; print(ctypes.CDLL(None, use_errno=True).syscall(425, 1, 0), ctypes.get_errno())";
+    let said = run(
+        &hook("deny"),
+        &place("uring"),
+        &["/usr/bin/python3", "-c", script],
+        &[("DENY", "/nonexistent")],
+    );
+    assert_eq!(said.out(), "-1 38\n", "{}", said.err());
+    assert_eq!(said.words("deny"), ["io_uring_setup refused"]);
+}
+
+#[test]
+fn a_setting_that_makes_no_sense_is_told() {
+    let said = run(
+        &hook("deny"),
+        &place("setting"),
+        &["true"],
+        &[("DENY_ERRNO", "EPERM")],
+    );
+    assert!(said.output.status.success());
+    assert!(
+        said.lines
+            .iter()
+            .any(|l| l.contains("hook deny: cannot start: not valid")),
+        "{:?}",
+        said.lines
+    );
+}
+
+#[test]
+fn redirect_shows_one_directory_as_another() {
+    let (hook, dir) = (hook("redirect"), place("redirect"));
+    let real = dir.join("real");
+    fs::create_dir_all(real.join("sub")).unwrap();
+    fs::write(real.join("data"), "here\n").unwrap();
+    fs::write(real.join("script"), "#!/bin/sh\necho ran $0\n").unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    fs::set_permissions(real.join("script"), mode).unwrap();
+    std::os::unix::fs::symlink(real.join("data"), real.join("link")).unwrap();
+    let pairs = format!("/nowhere=/nothing:/no/such={}", real.display());
+    let real = real.display();
+    for (command, out) in [
+        ("cat /no/such/data", "here\n"),
+        ("cat /no/./such/sub/../data", "here\n"),
+        ("ls /no/such", "data\nlink\nscript\nsub\n"),
+        ("stat -c %s /no/such/data", "5\n"),
+        (
+            "test -d /no/such/sub/ && ! test -e /no/suchlike && echo yes",
+            "yes\n",
+        ),
+        (
+            "cd /no/such/sub && /bin/pwd && cat ../data",
+            "/no/such/sub\nhere\n",
+        ),
+        ("readlink /no/such/link", "/no/such/data\n"),
+        ("/no/such/script | sed s,^ran.*/,,", "script\n"),
+        (
+            "cd / && echo new > no/such/new && mv /no/such/new /no/such/moved && cat /no/such/moved && rm /no/such/moved",
+            "new\n",
+        ),
+        (
+            "mkdir /no/such/made && rmdir /no/such/made && echo gone",
+            "gone\n",
+        ),
+    ] {
+        let said = run(
+            &hook,
+            &dir,
+            &["bash", "-c", command],
+            &[("REDIRECT", &pairs)],
+        );
+        assert_eq!(
+            (said.output.status.code(), &*said.out()),
+            (Some(0), out),
+            "{command}: {}",
+            said.err()
+        );
+    }
+    let script = format!(
+        "import os, socket, threading\n\
+         a = socket.socket(socket.AF_UNIX); a.bind('/no/such/s'); a.listen()\n\
+         def client():\n    b = socket.socket(socket.AF_UNIX); b.connect('/no/such/s'); b.send(open('/no/such/data','rb').read())\n\
+         t = threading.Thread(target=client); t.start(); c = a.accept()[0]; print(c.recv(9).decode(), end=''); t.join()\n\
+         print(os.path.exists('{real}/s'))\n"
+    );
+    let said = run(
+        &hook,
+        &dir,
+        &["/usr/bin/python3", "-c", &script],
+        &[("REDIRECT", &pairs)],
+    );
+    assert_eq!(said.out(), "here\nTrue\n", "{}", said.err());
+}

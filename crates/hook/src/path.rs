@@ -2,7 +2,7 @@
 
 use core::fmt::Write as _;
 
-use crate::{Context, Errno, Text, nr, syscall};
+use crate::{Context, Errno, SyscallSet, Text, nr, syscall};
 
 /// The longest path that the kernel takes, with its zero.
 pub const MAX: usize = 4096;
@@ -47,7 +47,7 @@ const fn at(directory: usize, index: usize) -> Argument {
 /// assert!(path::arguments(nr::READ).is_empty());
 /// ```
 #[must_use]
-pub fn arguments(number: u32) -> &'static [Argument] {
+pub const fn arguments(number: u32) -> &'static [Argument] {
     match number {
         nr::OPEN
         | nr::CREAT
@@ -102,8 +102,20 @@ pub fn arguments(number: u32) -> &'static [Argument] {
     }
 }
 
-/// The absolute path that an argument names, without `.`, `..` and doubled slashes. Symbolic links are not followed:
-/// `a/../b` is `b`, whatever `a` is.
+/// The calls that have path arguments.
+pub const CALLS: SyscallSet = {
+    let (mut calls, mut number) = (SyscallSet::none(), 0);
+    while number < 512 {
+        if !arguments(number).is_empty() {
+            calls = calls.with(&[number]);
+        }
+        number += 1;
+    }
+    calls
+};
+
+/// The absolute path that an argument names, without `.`, `..` and doubled slashes; a slash at the end stays. Symbolic links are
+/// not followed: `a/../b` is `b`, whatever `a` is.
 ///
 /// # Errors
 /// `ENOENT` for an empty path (it names a descriptor), `EFAULT`, `ENAMETOOLONG`, or what the kernel says where it is
@@ -126,7 +138,7 @@ pub fn absolute(context: &Context<'_>, argument: Argument) -> Result<Text<MAX>, 
         append(&mut whole, directory)?;
     }
     append(&mut whole, path)?;
-    if whole.bytes().is_empty() {
+    if whole.bytes().is_empty() || path.ends_with(b"/") {
         whole.push(b"/");
     }
     Ok(whole)
