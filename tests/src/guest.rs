@@ -19,6 +19,8 @@ pub struct Expected {
     pub label: String,
     /// With the whole ladder: one of these (tactics, or `native`, or `refused`).
     pub ladder: Vec<String>,
+    /// The same where hooks are called, if that differs.
+    pub hooked: Option<Vec<String>>,
     /// Tactics that must succeed alone.
     pub alone: Vec<String>,
     /// Tactics that must refuse alone.
@@ -290,11 +292,11 @@ impl Drop for Guest {
     }
 }
 
-/// Reads `LABEL = TACTIC,… [+TACTIC…] [-TACTIC…]`.
+/// Reads `LABEL = TACTIC,… [=TACTIC,…] [+TACTIC…] [-TACTIC…]`.
 fn expected(text: &str) -> Result<Expected, String> {
     let (label, rest) = text
         .split_once(" = ")
-        .ok_or("site: LABEL = TACTIC,... +ALONE -NEVER")?;
+        .ok_or("site: LABEL = TACTIC,... =HOOKED,... +ALONE -NEVER")?;
     let mut words = rest.split_whitespace();
     let ladder = words
         .next()
@@ -305,10 +307,15 @@ fn expected(text: &str) -> Result<Expected, String> {
     let mut site = Expected {
         label: label.trim().to_owned(),
         ladder,
+        hooked: None,
         alone: Vec::new(),
         never: Vec::new(),
     };
     for word in words {
+        if let Some(hooked) = word.strip_prefix('=') {
+            site.hooked = Some(hooked.split(',').map(str::to_owned).collect());
+            continue;
+        }
         let (list, tactic) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
             (Some(tactic), _) => (&mut site.alone, tactic),
             (_, Some(tactic)) => (&mut site.never, tactic),
@@ -324,9 +331,13 @@ fn expected(text: &str) -> Result<Expected, String> {
 
 fn verdict(site: &Expected, allowed: Allowed, became: &Outcome) -> Result<(), String> {
     let name = became.name();
+    let expected = match allowed {
+        Allowed::Hooked(_) => site.hooked.as_ref().unwrap_or(&site.ladder),
+        _ => &site.ladder,
+    };
     match allowed {
-        Allowed::Ladder | Allowed::Hooked(_) if !site.ladder.iter().any(|t| t == name) => {
-            Err(format!("became {became:?}, not one of {:?}", site.ladder))
+        Allowed::Ladder | Allowed::Hooked(_) if !expected.iter().any(|t| t == name) => {
+            Err(format!("became {became:?}, not one of {expected:?}"))
         }
         Allowed::Alone(tactic) => {
             let taken = name == tactic;

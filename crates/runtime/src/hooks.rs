@@ -415,6 +415,11 @@ unsafe fn rarely(entered: *mut Entered, id: u32, afters: u32, next: u64) -> u64 
             Next::Run => {}
             Next::Go(to) => return to,
             Next::Answered => {
+                // What hooks have made of the arguments was for this call alone.
+                let [_, rdi, rsi, rdx, r10, r8, r9] = given;
+                let frame = &mut *call.frame;
+                (frame.rdi, frame.rsi, frame.rdx) = (rdi, rsi, rdx);
+                (frame.r10, frame.r8, frame.r9) = (r10, r8, r9);
                 // SAFETY: as the caller promises.
                 unsafe { (*entered).otherwise = next };
                 call.after(afters);

@@ -1,0 +1,229 @@
+// build: gcc -O1
+// A tracer sends a signal before every single instruction of a call's way, however it is patched and whoever is asked:
+// the handler sees the program's own state, runs once, and nothing is different afterwards.
+// only: hook-run hook-run_arguments hook-after hook-after_arguments
+// hook: record
+// hook: change
+// hook: answer
+// hook: answer_arguments
+// hook: renumber
+// hook: run record
+// hook: after_arguments run_arguments
+// timeout: 120
+// site: site_alone = direct,stone,live-stone,before,clobber,evict
+// site: site_between = stone,live-stone,before,clobber,evict
+// site: site_packed = clobber
+// site: site_calls = clobber
+// patched: libc.so.6 400
+#define _GNU_SOURCE
+#include "frame.h"
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ptrace.h>
+#include <sys/syscall.h>
+#include <sys/user.h>
+#include <sys/wait.h>
+#include <stddef.h>
+#include <ucontext.h>
+
+/* Where there is room for stones, and where neighbours move along. */
+VARIANT(alone, "mov %eax, %eax\nsite_alone: syscall\n nop\n nop\n nop\n nop\n nop");
+PAD;
+VARIANT(between, "lea scratch(%rip), %rcx\n mov %rcx, %rcx\nsite_between: syscall\n lea scratch+8(%rip), %r11\n mov %rax, %rax");
+VARIANT(packed, "jmp 1f\n 2: nop\n 1: lea (%rax), %rax\nsite_packed: syscall\n xchg %r12, %r13\n xchg %r12, %r13\n mov (%rsp), %r11");
+VARIANT(calls, "jmp 1f\n 2: nop\n 1: lea (%rax), %rax\nsite_calls: syscall\n call leaf\n nop");
+__asm__(".text\n.type leaf, @function\nleaf: xchg %r14, %r15\n xchg %r14, %r15\n ret\n.size leaf, .-leaf\n");
+
+extern char __executable_start[], etext[], mark_begin[], mark_end[];
+void begin(void);
+void end(void);
+__asm__(".text\nbegin: int3\nmark_begin: ret\nend: int3\nmark_end: ret\n");
+
+static struct variant {
+	const char *name;
+	void (*run)(void);
+	const char *site;
+} variants[4];
+static const struct variant *volatile now;
+static volatile long over, missed;
+static volatile int arrived;
+static long expected;
+static int wrong;
+
+static void complain(const char *what, unsigned long a, unsigned long b, int step) {
+	if (wrong++ < 5) printf("%s, call %ld, step %d: %s: %lx %lx\n", now->name, (long)in.r[RAX], step, what, a, b);
+}
+static int step;
+
+static void handler(int number, siginfo_t *info, void *context) {
+	ucontext_t *c = context;
+	greg_t *g = c->uc_mcontext.gregs;
+	const char *rip = (char *)g[REG_RIP], *site = now->site;
+	arrived++;
+	if (number != SIGUSR1 || info->si_signo != SIGUSR1) complain("siginfo", number, info->si_code, step);
+	if (rip < __executable_start || rip >= etext) complain("rip", (long)rip, 0, step);
+	if (sigismember(&c->uc_sigmask, SIGUSR1) || sigismember(&c->uc_sigmask, SIGTERM)) complain("mask", 0, 0, step);
+	if (rip != site && rip != site + 2) return;
+	static const int of[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
+				 REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
+	for (int i = 0; i < 16; i++) {
+		if (i == RCX || i == R11 || i == RAX) continue;
+		unsigned long should = i == RSP ? saved_rsp : in.r[i];
+		if ((unsigned long)g[of[i]] != should) complain(names[i], g[of[i]], should, step);
+	}
+	if (rip == site && (unsigned long)g[REG_RAX] != in.r[RAX]) complain("number", g[REG_RAX], in.r[RAX], step);
+	if (rip == site + 2) {
+		if (g[REG_RAX] != expected && in.r[RAX] != SYS_fork) complain("result", g[REG_RAX], expected, step);
+		if (g[REG_RCX] != (long)site + 2) complain("rcx", g[REG_RCX], (long)site + 2, step);
+	}
+	/* What a hook may leave behind must not lie where the program keeps something. */
+	if (now->run == calls && rip == site + 2) return; /* half of that call may have been executed */
+	if (*(unsigned long *)(saved_rsp - 8) != 0x11111111) complain("red zone", 0, 0, step);
+	if (*(unsigned long *)(saved_rsp - 128) != 0x0bcdef01) complain("red zone's end", 0, 0, step);
+}
+
+static void traced(void) {
+	static char stack[65536];
+	stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
+	sigaltstack(&alternate, NULL);
+	ptrace(PTRACE_TRACEME, 0, 0, 0);
+	raise(SIGSTOP);
+	static const long numbers[] = {SYS_dup, SYS_getuid, 1000, SYS_rt_sigaction, SYS_fork};
+	for (int v = 0; v < 4; v++) {
+		for (int n = 0; n < 5; n++) {
+			/* Once each is enough where only the neighbours differ. */
+			if ((v > 1 && n > 0) || (v == 0 && numbers[n] == SYS_fork)) continue;
+			now = &variants[v];
+			fill(numbers[n], 0x8d7);
+			if (numbers[n] != SYS_fork) expected = syscall(numbers[n], -1, -1, -1, -1);
+			if (expected == -1) expected = -errno;
+			over = wrong = 0;
+			/* The first time nothing is sent. */
+			for (step = -1; !over; step++) {
+				struct sigaction action = {.sa_sigaction = handler,
+							   .sa_flags = SA_SIGINFO | (step & 1 ? SA_ONSTACK : 0)};
+				sigaction(SIGUSR1, &action, NULL);
+				arrived = missed = 0;
+				begin();
+				now->run();
+				if (numbers[n] == SYS_fork && out.r[RAX] == 0) _exit(0);
+				end();
+				if (numbers[n] == SYS_fork) {
+					if (waitpid(out.r[RAX], NULL, 0) != (long)out.r[RAX]) complain("child", out.r[RAX], 0, step);
+				} else if ((long)out.r[RAX] != expected) complain("answer", out.r[RAX], expected, step);
+				if (arrived != (step >= 0 && !missed)) complain("arrived", arrived, 0, step);
+				for (int i = 0; i < 16; i++) {
+					unsigned long should = i == RSP ? saved_rsp : in.r[i];
+					int lost = i == RAX || i == R11 || i == RCX;
+					if (!lost && out.r[i] != should) complain(names[i], out.r[i], should, step);
+				}
+				if (v != 1 && v != 2 && v != 3 && out.r[RCX] != (unsigned long)now->site + 2) complain("rcx", out.r[RCX], 0, step);
+				if ((out.flags ^ in.flags) & ~0x300) complain("flags", out.flags, in.flags, step);
+			}
+			printf("%s, call %ld: %s\n", now->name, numbers[n], wrong ? "wrong" : "right");
+			fflush(stdout);
+		}
+	}
+	_exit(0);
+}
+
+/* Stops the child at an address, which is not written to; 0: no more. */
+static void stop_at(pid_t child, const void *at) {
+	ptrace(PTRACE_POKEUSER, child, offsetof(struct user, u_debugreg[0]), at);
+	ptrace(PTRACE_POKEUSER, child, offsetof(struct user, u_debugreg[7]), at ? 1 : 0);
+}
+
+/* Lets the child go on to its next mark, and answers whether it is the one that begins. */
+static int next_mark(pid_t child, long deliver) {
+	for (;;) {
+		int status;
+		struct user_regs_struct regs;
+		ptrace(PTRACE_CONT, child, 0, deliver);
+		if (waitpid(child, &status, 0) != child || WIFEXITED(status) || WIFSIGNALED(status)) {
+			if (!WIFEXITED(status) || WEXITSTATUS(status)) printf("ended: %x\n", status);
+			exit(0);
+		}
+		ptrace(PTRACE_GETREGS, child, 0, &regs);
+		deliver = 0;
+		if (WSTOPSIG(status) != SIGTRAP) {
+			deliver = WSTOPSIG(status);
+			if (deliver != SIGCHLD && deliver != SIGUSR1) printf("signal %ld at %llx\n", deliver, regs.rip);
+		} else if (regs.rip == (unsigned long)mark_begin) return 1;
+		else if (regs.rip == (unsigned long)mark_end) return 0;
+		else {
+			/* The flag that we step with was saved and restored. */
+			regs.eflags &= ~0x100;
+			ptrace(PTRACE_SETREGS, child, 0, &regs);
+		}
+	}
+}
+
+static int at_end;
+
+/* Runs to an address; answers whether it came there before the end. */
+static int run_to(pid_t child, unsigned long at) {
+	stop_at(child, (void *)at);
+	for (;;) {
+		int status;
+		ptrace(PTRACE_CONT, child, 0, 0);
+		if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) exit(7);
+		unsigned long rip = ptrace(PTRACE_PEEKUSER, child, offsetof(struct user, regs.rip), 0);
+		if (rip == at || rip == (unsigned long)mark_end) {
+			stop_at(child, NULL);
+			at_end = rip != at;
+			return rip == at;
+		}
+	}
+}
+
+static unsigned long step_once(pid_t child) {
+	int status;
+	ptrace(PTRACE_SINGLESTEP, child, 0, 0);
+	if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) exit(8);
+	if (WSTOPSIG(status) != SIGTRAP && WSTOPSIG(status) != SIGCHLD) {
+		printf("signal %d while stepping\n", WSTOPSIG(status));
+		exit(9);
+	}
+	return ptrace(PTRACE_PEEKUSER, child, offsetof(struct user, regs.rip), 0);
+}
+
+int main(void) {
+	const struct variant all[] = {{"alone", alone, SITE_OF(alone)},
+				      {"between", between, SITE_OF(between)},
+				      {"packed", packed, SITE_OF(packed)},
+				      {"calls", calls, SITE_OF(calls)}};
+	memcpy(variants, all, sizeof all);
+	pid_t child = fork();
+	if (child == 0) traced();
+	int status;
+	waitpid(child, &status, 0);
+	if (!WIFSTOPPED(status)) return 1;
+	for (;;) {
+		static unsigned long way[20000];
+		int len = 0, lost = 0;
+		if (!next_mark(child, 0)) return 2;
+		const struct variant *is = (void *)ptrace(PTRACE_PEEKDATA, child, &now, 0);
+		unsigned long site = (unsigned long)is->site;
+		/* Its way, from the variant's own first instruction to far behind the site, where all is written down. */
+		way[0] = (unsigned long)is->run + offset_alone - 2;
+		run_to(child, way[0]);
+		while (!(way[len] > site + 24 && way[len] < site + 400)) {
+			if (++len == 20000) return 3;
+			way[len] = step_once(child);
+		}
+		if (next_mark(child, 0)) return 4;
+		for (int i = 0; i < len; i++) {
+			if (!next_mark(child, 0)) return 5;
+			if (i == len - 1) ptrace(PTRACE_POKEDATA, child, &over, 1);
+			int first = 0;
+			while (way[first] != way[i]) first++;
+			int there = run_to(child, way[first]);
+			for (; there && first < i; first++) there = step_once(child) == way[first + 1];
+			if (!there && ++lost) ptrace(PTRACE_POKEDATA, child, &missed, 1);
+			if (at_end) at_end = 0;
+			else if (next_mark(child, there ? SIGUSR1 : 0)) return 6;
+		}
+		if (lost > len / 10) printf("%d of %d steps were not met again\n", lost, len);
+	}
+}
