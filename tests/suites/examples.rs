@@ -323,3 +323,75 @@ fn redirect_shows_one_directory_as_another() {
     );
     assert_eq!(said.out(), "here\nTrue\n", "{}", said.err());
 }
+
+/// Prints how many microseconds each clock says that a second of `clock_nanosleep` takes, all asked by system calls.
+const CLOCKS: &str = r#"
+#include <stdio.h>
+#include <sys/syscall.h>
+#include <sys/time.h>
+#include <time.h>
+#include <unistd.h>
+static double at(int clock) {
+    struct timespec t;
+    syscall(SYS_clock_gettime, clock, &t);
+    return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
+}
+static double day(void) {
+    struct timeval t;
+    syscall(SYS_gettimeofday, &t, 0);
+    return t.tv_sec * 1e6 + t.tv_usec;
+}
+int main(void) {
+    double real = at(CLOCK_REALTIME), monotonic = at(CLOCK_MONOTONIC), days = day();
+    struct timespec second = {1, 0};
+    nanosleep(&second, 0);
+    printf("%.0f %.0f %.0f\n", at(CLOCK_REALTIME) - real, at(CLOCK_MONOTONIC) - monotonic, day() - days);
+    struct timespec until;
+    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &until);
+    until.tv_sec += 1;
+    monotonic = at(CLOCK_MONOTONIC);
+    if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, 0)) return 1;
+    printf("%.0f\n", at(CLOCK_MONOTONIC) - monotonic);
+    printf("%d\n", syscall(SYS_nanosleep, 8, 0) == -1);
+    return 0;
+}
+"#;
+
+#[test]
+fn clock_makes_time_run_faster_and_slower() {
+    let (hook, dir) = (hook("clock"), place("clock"));
+    // Built before time is taken.
+    library();
+    fs::write(dir.join("clocks.c"), CLOCKS).unwrap();
+    let status = Command::new("gcc")
+        .current_dir(&dir)
+        .args(["-o", "clocks", "clocks.c"])
+        .status();
+    assert!(status.unwrap().success());
+    for (speed, least, most) in [("20", 0.1, 1.9), ("0.5", 4.0, 9.0)] {
+        let begin = std::time::Instant::now();
+        let said = run(&hook, &dir, &["./clocks"], &[("CLOCK", speed)]);
+        let took = begin.elapsed().as_secs_f64();
+        assert!(said.output.status.success(), "{}", said.err());
+        assert!((least..most).contains(&took), "{speed}: {took}");
+        let out = said.out();
+        let times: Vec<f64> = out.split_whitespace().map(|t| t.parse().unwrap()).collect();
+        assert_eq!((times.len(), times[4]), (5, 1.0));
+        // A busy machine sleeps longer than it is asked to, and that is multiplied.
+        assert!(
+            times[..4].iter().all(|t| (0.99e6..30e6).contains(t)),
+            "{speed}: {out}"
+        );
+    }
+    let begin = std::time::Instant::now();
+    let said = run(&hook, &dir, &["sleep", "10"], &[("CLOCK", "20")]);
+    assert!(said.output.status.success() && begin.elapsed().as_secs() < 5);
+    let said = run(&hook, &dir, &["true"], &[("CLOCK", "fast")]);
+    assert!(
+        said.lines
+            .iter()
+            .any(|l| l.contains("hook clock: cannot start: not valid")),
+        "{:?}",
+        said.lines
+    );
+}
