@@ -2,7 +2,9 @@
 
 use std::env;
 use std::error::Error;
-use std::path::Path;
+use std::fs;
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -54,6 +56,7 @@ fn burst(name: &str, patched: Option<(&Path, &str)>) -> Result<f64> {
     if let Some((library, tactics)) = patched {
         command
             .env("LD_PRELOAD", library)
+            .env("LIBHOTPATCH_CACHE", "off")
             .env("LIBHOTPATCH_LOGPATH", "/dev/null");
         if !tactics.is_empty() {
             command.env("LIBHOTPATCH_TACTICS", tactics);
@@ -94,13 +97,14 @@ fn calls(library: &Path) -> Result<()> {
     Ok(())
 }
 
-/// How long one start of `program` takes, from spawn to wait.
-fn start(program: &[&str], library: Option<&Path>) -> Result<Duration> {
+/// How long one start of `program` takes, from spawn to wait; patched by a library that keeps plans in `cache`.
+fn start(program: &[&str], patched: Option<(&Path, &Path)>) -> Result<Duration> {
     let mut command = Command::new(program[0]);
     command.args(&program[1..]).stdout(Stdio::null());
-    if let Some(library) = library {
+    if let Some((library, cache)) = patched {
         command
             .env("LD_PRELOAD", library)
+            .env("LIBHOTPATCH_CACHE", cache)
             .env("LIBHOTPATCH_LOGPATH", "/dev/null");
     }
     let before = Instant::now();
@@ -112,35 +116,63 @@ fn start(program: &[&str], library: Option<&Path>) -> Result<Duration> {
     Ok(took)
 }
 
+/// A directory for kept plans, gone at the end.
+struct Cache(PathBuf);
+
+impl Cache {
+    fn new() -> Result<Self> {
+        let path = env::temp_dir().join(format!("hotpatch-bench-{}", std::process::id()));
+        fs::DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Cache {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
 fn starts(library: &Path) -> Result<()> {
-    println!("Start-up, median and minimum of {STARTS}, milliseconds\n");
+    let cache = Cache::new()?;
+    let off = Path::new("off");
+    println!("Start-up, minimum and median of {STARTS}, milliseconds");
+    println!("(by kept plans, and planning each file anew)\n");
     println!(
-        "{:<20} {:>9} {:>9} {:>7} {:>9} {:>9}",
-        "", "bare", "patched", "added", "least", "added"
+        "{:<20} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "", "bare", "median", "kept", "added", "median", "anew", "added", "median"
     );
     for program in [&["/bin/true"][..], &["/usr/bin/python3", "-c", "pass"]] {
-        let (mut bare, mut patched) = (Vec::new(), Vec::new());
+        start(program, Some((library, &cache.0)))?;
+        let (mut bare, mut kept, mut anew) = (Vec::new(), Vec::new(), Vec::new());
         for _ in 0..STARTS {
             bare.push(start(program, None)?);
-            patched.push(start(program, Some(library))?);
+            kept.push(start(program, Some((library, &cache.0)))?);
+            anew.push(start(program, Some((library, off)))?);
         }
-        bare.sort_unstable();
-        patched.sort_unstable();
-        let ms = |d: Duration| d.as_secs_f64() * 1e3;
-        let (b, p) = (ms(bare[STARTS / 2]), ms(patched[STARTS / 2]));
-        let (bm, pm) = (ms(bare[0]), ms(patched[0]));
+        let [bare, kept, anew] = [bare, kept, anew].map(|mut times: Vec<Duration>| {
+            times.sort_unstable();
+            [times[0], times[STARTS / 2]].map(|d| d.as_secs_f64() * 1e3)
+        });
         let name = program.join(" ");
-        println!(
-            "{name:<20} {b:>9.3} {p:>9.3} {:>7.3} {pm:>9.3} {:>9.3}",
-            p - b,
-            pm - bm
-        );
+        print!("{name:<20} {:>7.3} {:>7.3}", bare[0], bare[1]);
+        for [least, median] in [kept, anew] {
+            print!(
+                " {least:>7.3} {:>7.3} {:>7.3}",
+                least - bare[0],
+                median - bare[1]
+            );
+        }
+        println!();
     }
     println!("\nThe same, as the library itself counts it (its log of /bin/true):\n");
-    let log = Command::new("/bin/true")
-        .env("LD_PRELOAD", library)
-        .output()?
-        .stderr;
-    print!("{}", String::from_utf8_lossy(&log));
+    for cache in [off, &cache.0] {
+        let log = Command::new("/bin/true")
+            .env("LD_PRELOAD", library)
+            .env("LIBHOTPATCH_CACHE", cache)
+            .output()?
+            .stderr;
+        print!("{}", String::from_utf8_lossy(&log));
+    }
     Ok(())
 }

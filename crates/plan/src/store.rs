@@ -406,4 +406,6 @@ fn refusal(from: &mut Reader<'_>, site: Va) -> Option<Refusal> {
 }
 
 #[cfg(test)]
+mod files;
+#[cfg(test)]
 mod tests;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -43,30 +44,39 @@ impl Scene {
         self.dir.join("plans")
     }
 
-    /// One process, patched by `library`.
-    fn start_by(&self, library: &Path, line: &str, tactics: &str) -> Ran {
-        let report = self.dir.join("report");
-        let _ = fs::remove_file(&report);
+    /// One process, patched by `library`, after `setup`.
+    fn start_after(&self, library: &Path, line: &str, setup: impl FnOnce(&mut Command)) -> Ran {
+        let (log, report) = (self.dir.join("log"), self.dir.join("report"));
+        for path in [&log, &report] {
+            // Made here, for everyone: the program may be another user.
+            let file = fs::File::create(path).unwrap();
+            file.set_permissions(fs::Permissions::from_mode(0o666))
+                .unwrap();
+        }
         let mut words = line.split(' ');
-        let output = Command::new(words.next().unwrap())
+        let mut command = Command::new(words.next().unwrap());
+        command
             .args(words)
-            .env("LIBHOTPATCH_TACTICS", tactics)
             .env("LD_PRELOAD", library)
             .env("LIBHOTPATCH_CACHE", self.plans())
-            .env("LIBHOTPATCH_LOGPATH", self.dir.join("log"))
-            .env("LIBHOTPATCH_REPORT", &report)
-            .output()
-            .unwrap();
+            .env("LIBHOTPATCH_LOGPATH", &log)
+            .env("LIBHOTPATCH_REPORT", &report);
+        setup(&mut command);
+        let output = command.output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
-        let log = fs::read_to_string(self.dir.join("log")).unwrap_or_default();
-        let _ = fs::remove_file(self.dir.join("log"));
         Ran {
             success: output.status.success(),
             out: text(output.stdout),
             err: text(output.stderr),
-            log,
-            report: fs::read_to_string(&report).unwrap_or_default(),
+            log: fs::read_to_string(&log).unwrap(),
+            report: fs::read_to_string(&report).unwrap(),
         }
+    }
+
+    fn start_by(&self, library: &Path, line: &str, tactics: &str) -> Ran {
+        self.start_after(library, line, |command| {
+            command.env("LIBHOTPATCH_TACTICS", tactics);
+        })
     }
 
     fn start(&self, line: &str) -> Ran {
@@ -300,4 +310,86 @@ fn a_new_file_is_not_kept_before_it_has_settled() {
     let status = fs::metadata(&program).unwrap().permissions();
     fs::set_permissions(&program, status).unwrap();
     assert!(!kept(scene.start(&script)));
+}
+
+/// Everything is allowed; but whoever is confined so far may be confined further.
+fn confine() -> std::io::Result<()> {
+    let allow = [libc::sock_filter {
+        code: (libc::BPF_RET | libc::BPF_K) as u16,
+        jt: 0,
+        jf: 0,
+        k: libc::SECCOMP_RET_ALLOW,
+    }];
+    let program = libc::sock_fprog {
+        len: 1,
+        filter: allow.as_ptr().cast_mut(),
+    };
+    let mode = libc::SECCOMP_MODE_FILTER;
+    // SAFETY: changes this process alone.
+    let mut done = unsafe { libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) };
+    // SAFETY: the same, and reads `program`.
+    done |= unsafe { libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::last_os_error())
+    }
+}
+
+#[test]
+fn a_confined_program_reads_but_keeps_nothing() {
+    let scene = Scene::new("confined");
+    let confined = || {
+        let setup = |command: &mut Command| {
+            // SAFETY: it makes two system calls.
+            unsafe { command.pre_exec(confine) };
+        };
+        scene.start_after(library(), "/bin/true", setup)
+    };
+    let cold = confined();
+    cold.is_fine();
+    assert!(!cold.used_the_cache() && !scene.plans().exists());
+    scene.start("/bin/true").is_fine();
+    let warm = confined();
+    warm.is_fine();
+    assert!(warm.used_the_cache());
+}
+
+#[test]
+fn each_user_has_plans_of_his_own() {
+    // Others than root cannot become somebody else: for them these are three starts of one user.
+    // SAFETY: reads no memory.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    let scene = Scene::new("users");
+    let library = scene.dir.join("library.so");
+    fs::copy(crate::library(), &library).unwrap();
+    scene.start_by(&library, "/bin/true", "").is_fine();
+    let files = scene.files();
+    fs::set_permissions(scene.plans(), fs::Permissions::from_mode(0o755)).unwrap();
+    for file in &files {
+        fs::set_permissions(scene.plans().join(file), fs::Permissions::from_mode(0o644)).unwrap();
+    }
+    let nobody = |command: &mut Command| {
+        if is_root {
+            command.uid(65534).gid(65534);
+        }
+    };
+    let foreign = scene.start_after(&library, "/bin/true", nobody);
+    foreign.is_fine();
+    assert_eq!(foreign.used_the_cache(), !is_root);
+    assert_eq!(scene.files().len(), files.len());
+    // A directory of his own that he may not write to.
+    let own = scene.dir.join("own");
+    fs::create_dir(&own).unwrap();
+    fs::set_permissions(&own, fs::Permissions::from_mode(0o500)).unwrap();
+    if is_root {
+        std::os::unix::fs::chown(&own, Some(65534), Some(65534)).unwrap();
+    }
+    let unwritable = scene.start_after(&library, "/bin/true", |command| {
+        nobody(command);
+        command.env("LIBHOTPATCH_CACHE", &own);
+    });
+    unwritable.is_fine();
+    assert!(!unwritable.used_the_cache());
+    assert_eq!(fs::read_dir(&own).unwrap().count(), 0);
 }
