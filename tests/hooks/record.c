@@ -5,8 +5,8 @@
 /* The calls whose sixth argument the kernel reads. */
 static bool has_six(uint32_t number) {
 	switch (number) {
-	case 9: case 44: case 45: case 202: case 257: case 270: case 275: case 281: case 298: case 310: case 311:
-	case 326: case 426: case 441: case 449: case 454: case 455: return true;
+	case 9: case 44: case 45: case 202: case 237: case 257: case 270: case 279: case 275: case 281: case 298: case 310: case 311:
+	case 326: case 327: case 328: case 426: case 441: case 449: case 454: case 455: return true;
 	default: return number >= 335;
 	}
 }
