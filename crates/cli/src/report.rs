@@ -200,7 +200,12 @@ impl Summary {
         table.leave_out("0", &["sites", "refused"]);
         table.write(out)?;
         for (path, row) in &self.rows {
-            if let Some(note) = &row.note {
+            // How a plan was come by changes nothing about what was done.
+            let note = row
+                .note
+                .as_ref()
+                .filter(|note| *note != "plan from the cache");
+            if let Some(note) = note {
                 writeln!(
                     out,
                     "{FAINT}{}: {}{FAINT:#}",

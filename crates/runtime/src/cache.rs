@@ -17,13 +17,16 @@ use crate::maps::Mapping;
 use crate::object::{self, Loaded, Object};
 use crate::sys::{self, Errno, Fd, Unharmed, disk};
 
+mod key;
+
+pub use key::Key;
+use key::WORDS;
+
 /// What a file of the cache begins with. Another layout has another number at its end.
 const MAGIC: u64 = u64::from_le_bytes(*b"hpplan\0\x01");
 
-/// Words of [`Key`].
-const KEY: usize = 13;
 /// Bytes before a plan: magic, checksum, key.
-const HEADER: usize = (2 + KEY) * 8;
+const HEADER: usize = (2 + WORDS) * 8;
 /// No plan is longer; libc's has 9 kB.
 const LONGEST: usize = 128 << 10;
 
@@ -31,70 +34,8 @@ const LONGEST: usize = 128 << 10;
 const MOST: usize = 512;
 const LEFT: usize = 384;
 
-/// A file that changed within so many seconds may change again without showing it: clocks of file systems are coarse.
-const SETTLED: u64 = 3;
-
 /// No directory lies deeper.
 const DEPTH: usize = 40;
-
-/// Whose plan it is: the library's build, what was asked of the planner, and the file. Everything that a plan depends
-/// on, apart from the bytes that it changes or moves, which it knows itself.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub struct Key([u64; KEY]);
-
-impl Key {
-    /// For a file that is mapped as `object`; `None` for one that cannot be told from others.
-    fn new(
-        build: [u64; 2],
-        question: u64,
-        object: &Object<'_>,
-        status: Option<&stat>,
-        maps: &[Mapping<'_>],
-    ) -> Option<Self> {
-        let first = object::first_bytes(object, maps)?;
-        let content = store::hash(0, first);
-        let [a, b] = build;
-        let Some(s) = status else {
-            // The vDSO: all of it has been hashed.
-            let len = first.len() as u64;
-            return Some(Self([a, b, question, len, content, 0, 0, 0, 0, 0, 0, 0, 0]));
-        };
-        let (major, minor) = object.base.device;
-        let mapped = u64::from(major) << 32 | u64::from(minor);
-        let times = [s.st_mtime, s.st_mtime_nsec, s.st_ctime, s.st_ctime_nsec];
-        let [modified, modified_ns, changed, changed_ns] = times;
-        Some(Self([
-            a,
-            b,
-            question,
-            mapped,
-            object.base.inode,
-            s.st_dev,
-            s.st_ino,
-            s.st_size as u64,
-            modified,
-            modified_ns,
-            changed,
-            changed_ns,
-            content,
-        ]))
-    }
-
-    /// The file's name in the cache: the same for all states of one file, so that the new plan replaces the old.
-    fn name(&self) -> u64 {
-        let identity: Vec<u8> = self.0[..7].iter().flat_map(|w| w.to_le_bytes()).collect();
-        store::hash(0, &identity)
-    }
-
-    /// Whether the file has not been touched for a while.
-    fn is_settled(&self, today: u64) -> bool {
-        self.0[8].max(self.0[10]).saturating_add(SETTLED) < today
-    }
-
-    fn bytes(&self) -> impl Iterator<Item = u8> {
-        self.0.into_iter().flat_map(u64::to_le_bytes)
-    }
-}
 
 /// What the cache has for one object.
 #[derive(Debug)]
@@ -133,9 +74,11 @@ pub struct Cache {
     /// Which build of the library this is: another may plan otherwise.
     build: Option<[u64; 2]>,
     user: u32,
-    places: Vec<Place>,
-    /// The place in use. An index: what is allocated while a file is patched does not outlive that (I4).
-    directory: Option<usize>,
+    /// Where plans may be kept. Not changed later: what is allocated while a file is patched does not outlive that
+    /// (I4).
+    place: Option<Place>,
+    /// Whether the directory is there, and ours.
+    is_there: bool,
     /// Nothing is written any more.
     closed: bool,
     wrote: bool,
@@ -156,20 +99,18 @@ impl Cache {
         let mut cache = Self {
             build,
             user: disk::user(),
-            places: places(keep, environment),
+            place: place(keep, environment).filter(|_| build.is_some() && !environment.secure),
             ..Self::default()
         };
-        if environment.secure || cache.build.is_none() {
-            cache.places.clear();
-        }
-        cache.directory = cache.places.iter().position(|p| cache.is_ours(&p.path));
+        let there = cache.place.as_ref().map(|place| cache.is_ours(&place.path));
+        cache.is_there = there == Some(true);
         cache
     }
 
     /// What is known of `object`, for whom the planner is asked `question`. `None` where no plan may be kept.
     #[must_use]
     pub fn entry(&self, object: &Object<'_>, question: u64, maps: &[Mapping<'_>]) -> Option<Entry> {
-        let build = self.build.filter(|_| !self.places.is_empty())?;
+        let build = self.build.filter(|_| self.place.is_some())?;
         let status = if object.base.is_file() {
             Some(object.status()?.1)
         } else {
@@ -182,7 +123,8 @@ impl Cache {
     }
 
     fn directory(&self) -> Option<&[u8]> {
-        Some(&self.places.get(self.directory?)?.path)
+        let place = self.place.as_ref().filter(|_| self.is_there);
+        place.map(|place| &place.path[..])
     }
 
     fn path_of(&self, name: u64, before: &[u8], after: &[u8]) -> Option<CString> {
@@ -260,10 +202,11 @@ impl Cache {
         if confined || status.is_empty() {
             return false;
         }
-        if self.directory.is_none() {
-            self.directory = self.places.iter().position(|place| self.make(place));
+        if !self.is_there {
+            let made = self.place.as_ref().map(|place| self.make(place));
+            self.is_there = made == Some(true);
         }
-        self.directory.is_some()
+        self.is_there
     }
 
     fn make(&self, place: &Place) -> bool {
@@ -382,7 +325,7 @@ fn is_whole(bytes: &[u8], key: &Key) -> bool {
         && word(0) == Some(MAGIC)
         && word(8) == Some(store::hash(MAGIC, rest))
         && rest
-            .get(..KEY * 8)
+            .get(..WORDS * 8)
             .is_some_and(|k| k.iter().copied().eq(key.bytes()))
 }
 
@@ -408,23 +351,23 @@ fn write_all(file: &Fd, bytes: &[u8]) -> Result<(), Errno> {
 }
 
 /// Where plans may be kept: beside the library that the command keeps.
-fn places(keep: &Keep<'_>, environment: &Environment<'_>) -> Vec<Place> {
+fn place(keep: &Keep<'_>, environment: &Environment<'_>) -> Option<Place> {
     let absolute = |name| environment.get(name).filter(|v| v.starts_with(b"/"));
-    let place = |base: &[u8], below: &[u8], made| {
+    let below = |base: &[u8], names: &[u8], made| {
         let base = base.strip_suffix(b"/").unwrap_or(base);
-        Place {
-            path: [base, below].concat(),
+        Some(Place {
+            path: [base, names].concat(),
             made,
-        }
+        })
     };
     match keep {
-        Keep::Nowhere => Vec::new(),
-        Keep::In(path) => alloc::vec![place(path, b"", 1)],
-        Keep::Usual => {
-            let named = absolute("XDG_CACHE_HOME").map(|base| place(base, b"/hotpatch/plans", 3));
-            let home = absolute("HOME").map(|base| place(base, b"/.cache/hotpatch/plans", 3));
-            named.into_iter().chain(home).collect()
-        }
+        Keep::Nowhere => None,
+        Keep::In(path) => below(path, b"", 1),
+        Keep::Usual => match (absolute("XDG_CACHE_HOME"), absolute("HOME")) {
+            (Some(cache), _) => below(cache, b"/hotpatch/plans", 3),
+            (None, Some(home)) => below(home, b"/.cache/hotpatch/plans", 3),
+            (None, None) => None,
+        },
     }
 }
 

@@ -4,6 +4,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
+use super::key::SETTLED;
 use super::*;
 use crate::maps;
 use crate::patch::{self, Threads};
@@ -191,7 +192,7 @@ fn a_directory_that_others_could_write_to_is_not_used() {
     for (path, bad) in [(&place, 0o770), (&place, 0o707), (&scene.dir, 0o777)] {
         mode(path, bad);
         let cache = scene.cache();
-        assert_eq!(cache.directory, None, "{} {bad:o}", path.display());
+        assert!(!cache.is_there, "{} {bad:o}", path.display());
         mode(path, 0o755);
     }
     // Nobody can take away what lies in a sticky one.
@@ -201,7 +202,7 @@ fn a_directory_that_others_could_write_to_is_not_used() {
     let real = scene.dir.join("real");
     fs::rename(&place, &real).unwrap();
     symlink(&real, &place).unwrap();
-    assert_eq!(scene.cache().directory, None, "a link");
+    assert!(!scene.cache().is_there, "a link");
 }
 
 #[test]
@@ -280,29 +281,36 @@ fn the_cache_lies_beside_the_library() {
         variables,
         ..Environment::default()
     };
-    let paths = |keep: Keep<'_>, e: &Environment<'_>| -> Vec<String> {
-        let text = |p: Place| format!("{} {}", String::from_utf8(p.path).unwrap(), p.made);
-        places(&keep, e).into_iter().map(text).collect()
+    let path = |keep: Keep<'_>, e: &Environment<'_>| {
+        place(&keep, e).map(|p| format!("{} {}", String::from_utf8(p.path).unwrap(), p.made))
     };
     let both = environment(vec![b"HOME=/home/a", b"XDG_CACHE_HOME=/var/c/"]);
-    assert_eq!(
-        paths(Keep::Usual, &both),
-        ["/var/c/hotpatch/plans 3", "/home/a/.cache/hotpatch/plans 3"]
-    );
-    assert_eq!(paths(Keep::In(b"/p/q"), &both), ["/p/q 1"]);
-    assert!(paths(Keep::Nowhere, &both).is_empty());
+    let home = environment(vec![b"HOME=/home/a", b"XDG_CACHE_HOME="]);
     let neither = environment(vec![b"HOME=", b"XDG_CACHE_HOME=relative"]);
-    assert!(paths(Keep::Usual, &neither).is_empty());
+    for (keep, environment, expected) in [
+        (Keep::Usual, &both, Some("/var/c/hotpatch/plans 3")),
+        (Keep::Usual, &home, Some("/home/a/.cache/hotpatch/plans 3")),
+        (Keep::Usual, &neither, None),
+        (Keep::In(b"/p/q"), &both, Some("/p/q 1")),
+        (Keep::Nowhere, &both, None),
+    ] {
+        assert_eq!(path(keep, environment).as_deref(), expected);
+    }
+    assert!(
+        Cache::open(&Keep::Usual, &both, Some(BUILD))
+            .place
+            .is_some()
+    );
+    assert!(Cache::open(&Keep::Usual, &both, None).place.is_none());
     let secure = Environment {
         secure: true,
         ..both
     };
     assert!(
         Cache::open(&Keep::Usual, &secure, Some(BUILD))
-            .places
-            .is_empty()
+            .place
+            .is_none()
     );
-    assert!(Cache::open(&Keep::Usual, &neither, None).places.is_empty());
 }
 
 #[test]
