@@ -177,9 +177,8 @@ fn twenty_first_users_at_once_get_the_same_whole_library() {
             text(&output.stderr)
         );
     }
-    assert_eq!(
-        fs::read_dir(place.cache()).unwrap().count(),
-        1,
-        "something is left over"
-    );
+    let entries = fs::read_dir(place.cache()).unwrap();
+    let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name()).collect();
+    names.retain(|name| name != "plans");
+    assert_eq!(names.len(), 1, "something is left over: {names:?}");
 }
