@@ -36,6 +36,7 @@ fn main() -> Result<()> {
         target_dir,
     })?;
     calls(&library)?;
+    hooks(&library)?;
     starts(&library)
 }
 
@@ -51,8 +52,16 @@ fn child(name: &str) -> Result<()> {
 
 /// One process that times `name`, patched by `tactics` or bare.
 fn burst(name: &str, patched: Option<(&Path, &str)>) -> Result<f64> {
+    hooked_burst(name, patched, None)
+}
+
+/// The same with a hook.
+fn hooked_burst(name: &str, patched: Option<(&Path, &str)>, hook: Option<&Path>) -> Result<f64> {
     let mut command = Command::new(env::current_exe()?);
     command.env(CHILD, name);
+    if let Some(hook) = hook {
+        command.env("LIBHOTPATCH_HOOK", hook);
+    }
     if let Some((library, tactics)) = patched {
         command
             .env("LD_PRELOAD", library)
@@ -91,6 +100,81 @@ fn calls(library: &Path) -> Result<()> {
         println!(
             "{label:<28} {bare:>9.1} {patched:>11.1} {:>7.3}",
             patched / bare
+        );
+    }
+    println!();
+    Ok(())
+}
+
+/// Compiles `hooks/bench.c` for one call.
+fn compile(name: &str, number: u32, verdict: &str, flags: &str) -> Result<PathBuf> {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let object = env::temp_dir().join(format!("hotpatch-bench-{}-{name}.so", std::process::id()));
+    let status = Command::new("gcc")
+        .args(["-O2", "-fPIC", "-ffreestanding", "-fno-stack-protector"])
+        .args(["-mgeneral-regs-only", "-fvisibility=hidden", "-shared"])
+        .args(["-nostdlib", "-Wl,-z,defs"])
+        .arg(format!("-DNUMBER={number}"))
+        .arg(format!("-DVERDICT={verdict}"))
+        .arg(format!("-DFLAGS={flags}"))
+        .arg("-I")
+        .arg(here.join("../include"))
+        .arg("-o")
+        .arg(&object)
+        .arg(here.join("hooks/bench.c"))
+        .status()?;
+    if !status.success() {
+        return Err(format!("the hook {name} does not compile").into());
+    }
+    Ok(object)
+}
+
+/// What a freestanding hook costs. Answered calls never enter the kernel: there the nanoseconds count.
+fn hooks(library: &Path) -> Result<()> {
+    const GETPPID: u32 = 110;
+    const GETPID: u32 = 39;
+    const FULL: &str = "0";
+    const ARGUMENTS: &str = "HOTPATCH_ARGUMENTS_ONLY";
+    println!("The same with a hook in C, freestanding\n");
+    println!(
+        "{:<28} {:>9} {:>11} {:>7}",
+        "", "bare ns", "hooked ns", "ratio"
+    );
+    let rows = [
+        ("another call hooked", GETPID, "HOTPATCH_RUN", FULL),
+        ("run, arguments only", GETPPID, "HOTPATCH_RUN", ARGUMENTS),
+        ("run, full frame", GETPPID, "HOTPATCH_RUN", FULL),
+        (
+            "before and after, arguments",
+            GETPPID,
+            "HOTPATCH_RUN_AND_RETURN",
+            ARGUMENTS,
+        ),
+        (
+            "before and after, full",
+            GETPPID,
+            "HOTPATCH_RUN_AND_RETURN",
+            FULL,
+        ),
+        (
+            "answered, arguments only",
+            GETPPID,
+            "HOTPATCH_ANSWER",
+            ARGUMENTS,
+        ),
+        ("answered, full frame", GETPPID, "HOTPATCH_ANSWER", FULL),
+    ];
+    for (n, (label, number, verdict, flags)) in rows.into_iter().enumerate() {
+        let hook = compile(&n.to_string(), number, verdict, flags)?;
+        let (mut bare, mut hooked) = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..ROUNDS {
+            bare = bare.min(burst("plain", None)?);
+            hooked = hooked.min(hooked_burst("plain", Some((library, "")), Some(&hook))?);
+        }
+        let _ = std::fs::remove_file(&hook);
+        println!(
+            "{label:<28} {bare:>9.1} {hooked:>11.1} {:>7.3}",
+            hooked / bare
         );
     }
     println!();

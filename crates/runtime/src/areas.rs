@@ -13,6 +13,7 @@ use hotpatch_plan::emit::data;
 use crate::entry;
 use crate::hooks::{self, INTERNAL, NUMBERS};
 use crate::pages::PAGE;
+use crate::quick;
 use crate::services;
 
 /// Bytes of a data area, in whole pages: none of them shares one with code.
@@ -92,11 +93,13 @@ fn word(at: u64) -> &'static AtomicU64 {
 ///
 /// # Safety
 /// I14: start-up's alone, and [`LEN`] bytes are mapped there.
-pub unsafe fn fill(data: u64, arguments_only: bool) {
-    let (gate, after): (unsafe extern "C" fn(), unsafe extern "C" fn()) = if arguments_only {
-        (entry::gate_arguments, entry::after_arguments)
-    } else {
-        (entry::gate_full, entry::after_full)
+pub unsafe fn fill(data: u64, arguments_only: bool, one: bool) {
+    type Gate = unsafe extern "C" fn();
+    let (gate, after): (Gate, Gate) = match (one, arguments_only) {
+        (false, false) => (entry::gate_full, entry::after_full),
+        (false, true) => (entry::gate_arguments, entry::after_arguments),
+        (true, false) => (quick::quick_full, quick::quick_after_full),
+        (true, true) => (quick::quick_arguments, quick::quick_after_arguments),
     };
     word(data + data::GATE).store(gate as *const () as u64, Ordering::Relaxed);
     word(data + data::AFTER).store(after as *const () as u64, Ordering::Relaxed);

@@ -20,11 +20,11 @@ use crate::hooks;
 use crate::signal::{self, slots::Slots};
 use crate::thread::{Block, FREE, SLOTS};
 
-const fn in_frame(field: usize) -> usize {
+pub(crate) const fn in_frame(field: usize) -> usize {
     offset_of!(Entered, frame) + field
 }
 
-const fn given(n: usize) -> usize {
+pub(crate) const fn given(n: usize) -> usize {
     offset_of!(Entered, given) + 8 * n
 }
 
@@ -169,6 +169,9 @@ macro_rules! gate {
                 "jmp 3b",
                 // Nested: the flags back, the outer entry's return address back, and on to the block's RUN.
                 "8:",
+                concat!(".globl ", $labels, "_nested"),
+                concat!(".hidden ", $labels, "_nested"),
+                concat!($labels, "_nested:"),
                 "popfq",
                 "pop rcx",
                 "push qword ptr [rsp + {back} - {len}]",

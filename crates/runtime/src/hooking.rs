@@ -20,6 +20,7 @@ use crate::maps::Mapping;
 use crate::object::{self, Loaded};
 use crate::pages::Range;
 use crate::patch::Threads;
+use crate::quick;
 use crate::services::SERVICES;
 use crate::signal;
 use crate::store::Store;
@@ -54,6 +55,8 @@ impl core::fmt::Display for Impossible {
 pub struct Hooking {
     store: Store,
     arguments_only: bool,
+    /// The hook, if it is the only one.
+    only: Option<Hook>,
     /// All hooks, by bit.
     all: u32,
 }
@@ -85,6 +88,7 @@ impl Hooking {
         Ok(Self {
             store,
             arguments_only: hooks.iter().all(|h| h.flags & ARGUMENTS_ONLY != 0),
+            only: <[Hook; 1]>::try_from(&hooks[..]).ok().map(|[hook]| hook),
             all: (1 << hooks.len()) - 1,
         })
     }
@@ -125,7 +129,7 @@ impl Hooking {
         maps: &[Mapping<'_>],
     ) {
         // SAFETY: as the caller promises.
-        unsafe { areas::fill(of.data, self.arguments_only) };
+        unsafe { areas::fill(of.data, self.arguments_only, self.only.is_some()) };
         let file = self.store.text(of.path);
         for block in &emission.blocks {
             let address = block.site.0.wrapping_add(of.loaded.bias);
@@ -193,6 +197,10 @@ impl Hooking {
     pub fn finish(self, log: &Sink) -> Result<(), Impossible> {
         // SAFETY: I14: start-up; the table lies in the store.
         unsafe { hooks::publish(self.store.table(), self.store.sites()) };
+        if let Some(hook) = &self.only {
+            // SAFETY: I14: as above.
+            unsafe { quick::install(hook, self.store.table()) };
+        }
         // SAFETY: I14: nothing is added from here on.
         unsafe { self.store.seal() };
         // SAFETY: I13: `begin` has seen that it is free.

@@ -20,6 +20,7 @@ use crate::entry;
 use crate::frame::{Entered, GIVEN, Record};
 use crate::internal::{self, Next};
 use crate::load::MOST;
+use crate::quick;
 use crate::sys;
 use crate::thread::{self, Block};
 
@@ -139,6 +140,9 @@ pub unsafe fn install(hooks: &[Hook], services: *const Services) {
 
 /// Calls hook `n` no more.
 pub fn give_up(n: usize) {
+    if n == 0 {
+        quick::give_up();
+    }
     if let Some(hook) = state().hooks.get(n) {
         for function in [&hook.before, &hook.after, &hook.event] {
             function.store(ptr::null_mut(), Ordering::Relaxed);
@@ -177,6 +181,18 @@ pub fn wanted(number: u32) -> u32 {
 pub unsafe fn known(id: u32) -> &'static Known {
     // SAFETY: I14: the table has an entry for each id.
     unsafe { &*state().sites.wrapping_add(id as usize) }
+}
+
+/// What a thread's context of the only hook says all the time.
+#[must_use]
+pub fn context(slot: *mut u64) -> Context {
+    Context {
+        services: state().services,
+        site: ptr::null(),
+        slot,
+        number: 0,
+        reserved: 0,
+    }
 }
 
 /// How many sites there are.
@@ -338,14 +354,47 @@ pub unsafe extern "C" fn dispatch(entered: *mut Entered, id: u32) -> u64 {
     // SAFETY: as the caller promises.
     let given = unsafe { (*entered).given };
     // SAFETY: as the caller promises.
-    let block = unsafe { (*entered).ret };
-    let number = given[0] as u32;
-    // SAFETY: as the caller promises.
-    let mut call = unsafe { Call::new(entered, id, number) };
+    let mut call = unsafe { Call::new(entered, id, given[0] as u32) };
     call.frame.rip = call.known.site.address;
     call.frame.rcx = call.behind();
     call.frame.r11 = call.frame.rflags;
     let (afters, answered) = call.before(&given);
+    // SAFETY: as the caller promises.
+    unsafe { settle(entered, call, id, afters, answered) }
+}
+
+/// [`dispatch`] when the only hook has been called: what is not usual in its answer.
+///
+/// # Safety
+/// As [`dispatch`], of whose work the gate has done what comes before.
+pub unsafe extern "C" fn dispatch_rest(entered: *mut Entered, said: u32) -> u64 {
+    // SAFETY: as the caller promises.
+    let id = unsafe { (*entered).id } as u32;
+    // SAFETY: as the caller promises.
+    let number = unsafe { (*entered).given[0] } as u32;
+    // SAFETY: as the caller promises.
+    let call = unsafe { Call::new(entered, id, number) };
+    let afters = u32::from(said == verdict::RUN_AND_RETURN);
+    // SAFETY: as the caller promises.
+    unsafe { settle(entered, call, id, afters, said == verdict::ANSWER) }
+}
+
+/// What becomes of a call that the hooks have seen.
+///
+/// # Safety
+/// As [`dispatch`].
+unsafe fn settle(
+    entered: *mut Entered,
+    mut call: Call<'_>,
+    id: u32,
+    afters: u32,
+    answered: bool,
+) -> u64 {
+    // SAFETY: as the caller promises.
+    let given = unsafe { (*entered).given };
+    // SAFETY: as the caller promises.
+    let block = unsafe { (*entered).ret };
+    let number = given[0] as u32;
     let next = block.wrapping_add(u64::from(at::NEXT - at::RETURN));
     if call.frame.rip != call.known.site.address {
         return call.frame.rip;

@@ -21,6 +21,7 @@ pub(crate) use label;
 pub struct Gate {
     begin: *const u8,
     leave: *const u8,
+    again: *const u8,
     restored: *const u8,
     odd: *const u8,
     even: *const u8,
@@ -40,7 +41,7 @@ impl Gate {
     /// Here it asks whether a signal waits.
     #[must_use]
     pub fn leave(&self) -> u64 {
-        self.leave.addr() as u64
+        self.again.addr() as u64
     }
 
     /// All registers are back; the return is left.
@@ -71,6 +72,7 @@ macro_rules! gate {
         Gate {
             begin: &raw const $begin,
             leave: &raw const $leave,
+            again: &raw const $leave,
             restored: &raw const $restored,
             odd: &raw const $odd,
             even: &raw const $even,
@@ -79,9 +81,50 @@ macro_rules! gate {
     }};
 }
 
-/// All gates.
+/// A gate of quick.rs: what it was about to do as it left, `hotpatch_full_leave` does as well.
+macro_rules! quick {
+    ($begin:ident, $leave:ident, $restored:ident, $end:ident) => {{
+        unsafe extern "C" {
+            safe static $begin: u8;
+            safe static $leave: u8;
+            safe static $restored: u8;
+            safe static $end: u8;
+            safe static hotpatch_full_leave: u8;
+        }
+        Gate {
+            begin: &raw const $begin,
+            leave: &raw const $leave,
+            again: &raw const hotpatch_full_leave,
+            restored: &raw const $restored,
+            odd: &raw const $end,
+            even: &raw const $end,
+            end: &raw const $end,
+        }
+    }};
+    ($begin:ident, $end:ident) => {{
+        unsafe extern "C" {
+            safe static $begin: u8;
+            safe static $end: u8;
+        }
+        Gate {
+            begin: &raw const $begin,
+            leave: &raw const $end,
+            again: &raw const $end,
+            restored: &raw const $end,
+            odd: &raw const $end,
+            even: &raw const $end,
+            end: &raw const $end,
+        }
+    }};
+}
+
+/// All gates. Those of quick.rs that come behind a call leave by another gate.
 #[rustfmt::skip]
-pub static GATES: [Gate; 6] = [
+pub static GATES: [Gate; 10] = [
+    quick!(hotpatch_quick_full_begin, hotpatch_quick_full_leave, hotpatch_quick_full_restored, hotpatch_quick_full_end),
+    quick!(hotpatch_quick_arguments_begin, hotpatch_quick_arguments_leave, hotpatch_quick_arguments_restored, hotpatch_quick_arguments_end),
+    quick!(hotpatch_quick_after_full_begin, hotpatch_quick_after_full_end),
+    quick!(hotpatch_quick_after_arguments_begin, hotpatch_quick_after_arguments_end),
     gate!(hotpatch_full_begin, hotpatch_full_leave, hotpatch_full_restored, hotpatch_full_odd, hotpatch_full_even, hotpatch_full_end),
     gate!(hotpatch_arguments_begin, hotpatch_arguments_leave, hotpatch_arguments_restored, hotpatch_arguments_odd, hotpatch_arguments_even, hotpatch_arguments_end),
     gate!(hotpatch_after_full_begin, hotpatch_after_full_leave, hotpatch_after_full_restored, hotpatch_after_full_odd, hotpatch_after_full_even, hotpatch_after_full_end),

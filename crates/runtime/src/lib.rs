@@ -32,6 +32,7 @@ pub mod memory;
 pub mod object;
 pub mod pages;
 pub mod patch;
+pub mod quick;
 pub mod report;
 pub mod rescue;
 pub mod services;

@@ -8,8 +8,11 @@
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
+use hotpatch_abi::Context;
+
 use crate::arch;
 use crate::frame::{Entered, GIVEN};
+use crate::hooks;
 use crate::load::MOST;
 use crate::pages::PAGE;
 use crate::signal::slots::Slots;
@@ -34,6 +37,8 @@ pub struct Block {
     pub slots: [u64; MOST],
     /// The number of the page of the program's stack that was last found to be writable; all ones: none.
     pub writable: u64,
+    /// What the only hook is told, where there is but one.
+    pub context: Context,
     /// The call that made this thread, for whoever comes back from it.
     pub birth: Birth,
     /// How many still need it: the thread, and its parent until it has read `birth`.
@@ -119,6 +124,7 @@ pub fn take() -> Result<*mut Block, Errno> {
     block.slots = [0; MOST];
     block.writable = u64::MAX;
     block.signal = Slots::default();
+    block.context = hooks::context(block.slots.as_mut_ptr());
     block.users = AtomicU32::new(1);
     Ok(taken)
 }
