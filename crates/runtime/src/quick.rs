@@ -16,11 +16,11 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use hotpatch_abi::{Context, Frame, Hook, Site, verdict};
 use hotpatch_plan::emit::at;
 
-use crate::entry::{SLOTS, given, in_frame};
+use crate::entry::{given, in_frame};
 use crate::frame::{Entered, ODD_FLAGS};
 use crate::hooks::{self, Known, NUMBERS};
 use crate::signal::slots::Slots;
-use crate::thread::Block;
+use crate::thread::{Block, SLOTS};
 
 /// What the assembly reads.
 #[repr(C, align(64))]
