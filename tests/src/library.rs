@@ -31,7 +31,8 @@ pub fn library() -> &'static Path {
 }
 
 /// Where the trials keep plans: not among the user's.
-fn plans() -> PathBuf {
+#[must_use]
+pub fn plans() -> PathBuf {
     crate::scratch().join(format!("plans-{}", std::process::id()))
 }
 

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use hotpatch_tests::library::library;
+use hotpatch_tests::library::{library, plans};
 use hotpatch_tests::{package, scratch};
 
 fn examples() -> PathBuf {
@@ -84,6 +84,7 @@ fn run(hook: &Path, dir: &Path, command: &[&str], settings: &[(&str, &str)]) -> 
         .args(&command[1..])
         .current_dir(dir)
         .env("LD_PRELOAD", library())
+        .env("LIBHOTPATCH_CACHE", plans())
         .env("LIBHOTPATCH_HOOK", hook)
         .env("LIBHOTPATCH_LOGPATH", "/dev/null")
         .env("LIBHOTPATCH_HOOK_LOGPATH", &log)

@@ -55,16 +55,22 @@ pub struct Fitting {
 /// More rounds than this mean that memory changes while we look.
 const ROUNDS: usize = 8;
 
-/// What the planner is asked, as the cache knows it. `None` where the answer is for this process alone.
-#[must_use]
-pub fn question(tactics: Tactics, threads: Threads, hooked: bool) -> Option<u64> {
-    let options = Options {
+/// What the planner is asked.
+fn options(tactics: Tactics, hooked: bool, forbidden: &[Span]) -> Options<'_> {
+    Options {
         tactics,
+        forbidden,
         numbers: hooked,
         signals: hooked,
         ..Options::new(&Sse2)
-    };
-    (threads == Threads::One).then(|| store::question(&options))
+    }
+}
+
+/// The same, as the cache knows it: whatever the planner is asked must be in it. `None` where the answer is for this
+/// process alone.
+#[must_use]
+pub fn question(tactics: Tactics, threads: Threads, hooked: bool) -> Option<u64> {
+    (threads == Threads::One).then(|| store::question(&options(tactics, hooked, &[])))
 }
 
 /// Plans until no byte that the plan relies on differs between image and memory: a difference may be a debugger's
@@ -95,13 +101,7 @@ pub fn plan<'a>(
     let mut round = 0;
     let plan = loop {
         forbidden.sort_unstable();
-        let options = Options {
-            tactics: allowed,
-            forbidden: &forbidden,
-            numbers: hooked,
-            signals: hooked,
-            ..Options::new(&Sse2)
-        };
+        let options = options(allowed, hooked, &forbidden);
         let plan = choose(&loaded.image, &options, &mut code, &sites.found);
         let before = forbidden.len();
         add_conflicts(loaded, &plan, threads, maps, &mut forbidden);
