@@ -7,12 +7,16 @@
 //! * the jumps at each patched site arrive at its copy, and sites that stay are untouched;
 //! * only no-ops and moved instructions lose bytes, and nothing else in the image changes;
 //! * whoever arrives at a changed place, by falling into it, by a branch or through a pointer,
-//!   finds there what was there before, or the way to its copy.
+//!   finds there what was there before, or the way to its copy;
+//! * functions that compute where they jump keep every instruction's start, and what others rely on
+//!   (restartable sequences, probes, padding whose address is written down) stays.
 
 mod arrive;
+mod computed;
 mod copy;
 mod fault;
 mod known;
+mod protect;
 mod step;
 mod window;
 
@@ -56,6 +60,21 @@ pub fn check_as(
     bias: u64,
     style: Style<'_>,
 ) -> Result<(), Vec<Fault>> {
+    check_within(image, plan, emission, bias, style, &[])
+}
+
+/// The same where no byte of `forbidden` may change or move.
+///
+/// # Errors
+/// As [`check`].
+pub fn check_within(
+    image: &Image<'_>,
+    plan: &Plan,
+    emission: &Emission,
+    bias: u64,
+    style: Style<'_>,
+    forbidden: &[Span],
+) -> Result<(), Vec<Fault>> {
     let shape = edits(image, plan, emission);
     let (copies, faults) = copy::walk(image, plan, emission, bias, style);
     let mut faults = [shape, faults].concat();
@@ -71,6 +90,9 @@ pub fn check_as(
         let windows = windows(image, plan.edits.iter().map(edit_span));
         faults.extend(destroyed(&patched, &windows));
         faults.extend(arrivals(&patched, &windows));
+        faults.extend(protect::protected(&patched, forbidden));
+        faults.extend(protect::live_stones(&patched, &windows));
+        faults.extend(computed::unknown_jumps(&patched, &windows));
     }
     if faults.is_empty() {
         Ok(())
@@ -322,6 +344,7 @@ fn arrivals(patched: &Patched<'_, '_>, windows: &[Window]) -> Vec<Fault> {
         from: k.from,
         at: k.to,
     }));
+    faults.extend(protect::named_pads(patched, &known));
     let patched_sites = patched
         .plan
         .sites

@@ -7,7 +7,7 @@ use crate::image::Image;
 use crate::plan::{Change, Edit, Emission, Patch, Plan};
 
 /// More hops than any chain of stones has.
-const MOST_HOPS: usize = 64;
+pub(super) const MOST_HOPS: usize = 64;
 
 /// The image with the patches over it, beside the trampolines.
 pub(super) struct Patched<'p, 'i> {
@@ -40,6 +40,11 @@ impl<'p> Patched<'p, '_> {
     fn edit_at(&self, at: Va) -> Option<(&'p Edit, &'p Patch)> {
         self.over(Span::new(at, 1))
             .find(|(e, _)| e.at == at && !is_retarget(e))
+    }
+
+    /// What is written at `at`, branches with another displacement aside.
+    pub(super) fn change_at(&self, at: Va) -> Option<Change> {
+        self.edit_at(at).map(|(edit, _)| edit.change)
     }
 
     /// Whether an instruction with these bytes is no longer what it was.

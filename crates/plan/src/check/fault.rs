@@ -159,6 +159,32 @@ pub enum Fault {
         /// The changed place.
         at: Va,
     },
+    /// Bytes that may not change or move: forbidden ones, a restartable sequence, a probe, what the loader writes.
+    Protected {
+        /// The first of them that is touched.
+        at: Va,
+    },
+    /// Padding whose address is written down has become a jump.
+    NamedPad {
+        /// The padding.
+        at: Va,
+        /// Who names it.
+        from: Va,
+    },
+    /// A site that claims dead padding alone stands on padding that is executed.
+    LivePad {
+        /// The site.
+        site: Va,
+        /// The stone.
+        at: Va,
+    },
+    /// The start of an instruction is lost in a function that computes where it jumps.
+    UnknownJump {
+        /// The change.
+        at: Va,
+        /// The jump, or what takes the address of a label.
+        jump: Va,
+    },
     /// A branch is retargeted, but not to the copy of where it went.
     RetargetAstray {
         /// The displacement.
@@ -207,6 +233,20 @@ impl fmt::Display for Fault {
             Self::Destroyed { at } => write!(f, "{at}: destroyed, and not moved"),
             Self::FallsInto { from, at } => write!(f, "{from}: falls into the change at {at}"),
             Self::ArrivesInside { from, at } => write!(f, "{from}: leads into the change at {at}"),
+            Self::Protected { at } => write!(f, "{at}: touched, and may not change"),
+            Self::NamedPad { at, from } => write!(f, "{at}: padding that {from} names"),
+            Self::LivePad { site, at } => {
+                write!(
+                    f,
+                    "{site}: its stone at {at} stands on padding that is executed"
+                )
+            }
+            Self::UnknownJump { at, jump } => {
+                write!(
+                    f,
+                    "{at}: instructions begin here, and {jump} may lead to any"
+                )
+            }
             Self::RetargetAstray { at } => {
                 write!(f, "{at}: retargeted, but not to the copy of its target")
             }

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use super::step::{Step, bytes_from};
-use super::window::{Window, step_before};
+use super::window::{Window, step_around, step_before};
 use crate::addr::{Span, Va};
 use crate::image::Image;
 
@@ -12,8 +12,17 @@ use crate::image::Image;
 pub(super) struct Known {
     pub(super) to: Va,
     pub(super) from: Va,
-    /// A branch, which matters only where it is executed; a pointer may be used by anyone.
-    branch: bool,
+    how: How,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+enum How {
+    /// A branch, which matters only where it is executed.
+    Branch,
+    /// A pointer that may be used by anyone.
+    Pointer,
+    /// The same, in an operand or a word of data.
+    Written,
 }
 
 impl Known {
@@ -21,21 +30,34 @@ impl Known {
         Self {
             to,
             from,
-            branch: false,
+            how: How::Pointer,
         }
+    }
+
+    fn written(to: Va, from: Va) -> Self {
+        Self {
+            to,
+            from,
+            how: How::Written,
+        }
+    }
+
+    /// Whether an operand or a word of data holds the address.
+    pub(super) fn is_written_down(&self) -> bool {
+        self.how == How::Written
     }
 
     fn branch(to: Va, from: Va) -> Self {
         Self {
             to,
             from,
-            branch: true,
+            how: How::Branch,
         }
     }
 
     /// Whether it counts, when the instructions at `dead` are never executed where they are.
     pub(super) fn counts(&self, dead: &[Va]) -> bool {
-        !self.branch || dead.binary_search(&self.from).is_err()
+        self.how != How::Branch || dead.binary_search(&self.from).is_err()
     }
 
     /// What `step` itself refers to.
@@ -43,12 +65,9 @@ impl Known {
         let from = step.at;
         let landing = step.landing.then_some(from);
         let branch = step.branch.map(|to| Self::branch(to, from));
-        branch.into_iter().chain(
-            [step.names, landing]
-                .into_iter()
-                .flatten()
-                .map(move |to| Self::pointer(to, from)),
-        )
+        let named = step.names.map(|to| Self::written(to, from));
+        let landing = landing.map(|to| Self::pointer(to, from));
+        branch.into_iter().chain(named).chain(landing)
     }
 }
 
@@ -82,8 +101,8 @@ pub(super) fn known(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window]) 
     known
 }
 
-/// Four bytes anywhere in the code that could be the displacement of a branch or `lea` to a wanted
-/// address, if an instruction really ends there.
+/// Four bytes anywhere in the code that could be the displacement of a branch to a wanted address, or of an operand
+/// there, if there really is such an instruction.
 fn displacements(image: &Image<'_>, wanted: &Wanted<'_>, code: Span, known: &mut Vec<Known>) {
     let bytes = bytes_from(image, code.start);
     let bytes = &bytes[..bytes.len().min(code.len() as usize)];
@@ -94,12 +113,23 @@ fn displacements(image: &Image<'_>, wanted: &Wanted<'_>, code: Span, known: &mut
             (_, 0xe8 | 0xe9) | (0x0f, 0x80..=0x8f)
         );
         let lea = before == 0x8d && bytes[i - 1] & 0xc7 == 0x05;
-        if !branch && !lea {
+        let operand = bytes[i - 1] & 0xc7 == 0x05;
+        if !branch && !operand {
             continue;
         }
         let displacement = i32::from_le_bytes([four[0], four[1], four[2], four[3]]);
         let end = code.start + i as u64 + 4;
         let to = end.offset(i64::from(displacement));
+        if !branch && !lea {
+            // An immediate may follow the displacement, and the operand is relative to its end.
+            let read = [0, 1, 2, 4].map(|immediate| to + immediate);
+            if read.iter().any(|&to| wanted.has(to))
+                && let Some(step) = step_around(image, end - 5)
+            {
+                known.extend(Known::of(&step).filter(|k| read.contains(&k.to) && wanted.has(k.to)));
+            }
+            continue;
+        }
         if !wanted.has(to) {
             continue;
         }
@@ -149,7 +179,7 @@ fn tables(image: &Image<'_>, wanted: &Wanted<'_>, window: &Window, known: &mut V
 fn pointers(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window], known: &mut Vec<Known>) {
     let mut add = |to: Va, from: Va| {
         if wanted.has(to) && !is_inside(image, windows, to) {
-            known.push(Known::pointer(to, from));
+            known.push(Known::written(to, from));
         }
     };
     image.code_pointers(&mut add);
@@ -172,7 +202,11 @@ fn pointers(image: &Image<'_>, wanted: &Wanted<'_>, windows: &[Window], known: &
                 continue;
             };
             function = found.span;
-            image.landing_pads(function, &mut |pad| add(pad, pad));
+            image.landing_pads(function, &mut |pad| {
+                if wanted.has(pad) {
+                    known.push(Known::pointer(pad, pad));
+                }
+            });
         }
     }
 }

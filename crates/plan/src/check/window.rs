@@ -158,3 +158,9 @@ pub(super) fn step_before(image: &Image<'_>, end: Va) -> Option<Step> {
     .ending_at(end)
     .copied()
 }
+
+/// The instruction that `at` is a byte of, decoded from the nearest place that is known.
+pub(super) fn step_around(image: &Image<'_>, at: Va) -> Option<Step> {
+    let span = Span::new(at, 1);
+    Window::around(image, span).over(span).first().copied()
+}

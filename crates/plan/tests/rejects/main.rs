@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod copies;
+mod protect;
 mod shape;
 #[path = "../synthetic/mod.rs"]
 mod synthetic;
