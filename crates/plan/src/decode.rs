@@ -4,6 +4,7 @@ mod form;
 mod likely;
 mod quick;
 mod tables;
+mod vectors;
 
 use crate::addr::{Span, Va};
 use crate::code::{Insn, Kind};
@@ -11,6 +12,7 @@ use crate::plan::SiteKind;
 
 use form::NoForm;
 pub(crate) use form::{Form, Map};
+pub use vectors::first_of_vectors;
 
 /// Decodes the instruction at the start of `bytes`, which lies at `at`.
 ///

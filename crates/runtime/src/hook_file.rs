@@ -9,6 +9,9 @@ use core::mem::offset_of;
 use hotpatch_abi::SYMBOL;
 use hotpatch_abi::{ABI, Hook};
 
+use hotpatch_plan::addr::Va;
+use hotpatch_plan::decode::first_of_vectors;
+
 use crate::hook_refused::Refused;
 use crate::hook_symbols::Word;
 use crate::pages::{PAGE, Range};
@@ -101,6 +104,7 @@ impl<'a> HookFile<'a> {
         file.each_word(0, |_| {})?;
         file.symbol = file.find_symbol()?.ok_or(Refused::NoSymbol)?;
         file.hook()?;
+        file.no_vectors()?;
         Ok(file)
     }
 
@@ -295,6 +299,30 @@ impl<'a> HookFile<'a> {
     pub(crate) fn text(&self, at: u64) -> Option<&'a [u8]> {
         let text = self.from(at)?;
         text.iter().position(|b| *b == 0).map(|end| &text[..end])
+    }
+
+    /// Vector registers are the program's, and nobody saves them. Where code is, only section headers say: segments may
+    /// hold constants too.
+    fn no_vectors(&self) -> Result<'a, ()> {
+        let (table, size) = (u64_at(self.bytes, 40), u16_at(self.bytes, 58));
+        let count = u16_at(self.bytes, 60).unwrap_or(0);
+        let Some(table) = table.filter(|at| *at != 0 && size == Some(64)) else {
+            return Ok(());
+        };
+        for n in 0..u64::from(count) {
+            let field = |offset| u64_at(self.bytes, table.checked_add(n * 64 + offset)?);
+            let (Some(flags), Some(at), Some(len)) = (field(8), field(16), field(32)) else {
+                return Ok(());
+            };
+            let executable = flags & 4 != 0;
+            if let Some(code) = self.from(at).filter(|_| executable) {
+                let code = code.get(..len as usize).unwrap_or(code);
+                if let Some(at) = first_of_vectors(code, Va(at)) {
+                    return Err(Refused::Vectors { at: at.0 });
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Checks what [`SYMBOL`] holds.

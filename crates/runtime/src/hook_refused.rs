@@ -39,6 +39,11 @@ pub enum Refused<'a> {
         /// The address it changes.
         at: u64,
     },
+    /// An instruction touches vector or floating-point registers.
+    Vectors {
+        /// Its address.
+        at: u64,
+    },
     /// Does not export [`SYMBOL`].
     NoSymbol,
     /// Speaks another version of the interface.
@@ -85,6 +90,10 @@ impl fmt::Display for Refused<'_> {
             Self::Relocation { kind, at } => {
                 write!(f, "has a relocation of unknown kind {kind}, at {at:#x}")
             }
+            Self::Vectors { at } => write!(
+                f,
+                "uses vector registers, which are the program's, at {at:#x}: compile it with -mgeneral-regs-only"
+            ),
             Self::NoSymbol => write!(f, "exports no symbol `{SYMBOL}`"),
             Self::Abi(found) => write!(f, "for version {found} of the interface; this is {ABI}"),
             Self::Size(found) => write!(

@@ -171,6 +171,20 @@ fn what_is_no_hook_is_told_apart() {
 }
 
 #[test]
+fn vector_registers_are_found() {
+    let code = "static char zeros[64]; unsigned b(void *c, void *f) { __builtin_memset(zeros, 0, 64); return 0; } HOOK(.before = b)";
+    let flags: Vec<_> = FREESTANDING
+        .iter()
+        .filter(|f| **f != "-mgeneral-regs-only")
+        .copied()
+        .collect();
+    let bytes = fs::read(build("vectors", code, &flags)).unwrap();
+    let why = HookFile::parse(&bytes).unwrap_err();
+    assert!(matches!(why, Refused::Vectors { at: 1.. }), "{why}");
+    assert!(why.to_string().contains("-mgeneral-regs-only"), "{why}");
+}
+
+#[test]
 fn hosted_hooks_are_named_by_their_library() {
     let object = build(
         "hosted",
