@@ -120,9 +120,10 @@ impl Script {
     fn dir(&self, mode: &str) -> PathBuf {
         // Of equal length natively and patched, as the path appears in what programs print.
         scratch().join(format!(
-            "real-{}-{:.4}-{}",
+            "real-{}-{:04x}-{}",
             self.name,
-            format!("{mode}____"),
+            mode.bytes()
+                .fold(0_u16, |sum, b| sum.wrapping_mul(31) ^ u16::from(b)),
             std::process::id()
         ))
     }
