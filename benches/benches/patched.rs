@@ -223,7 +223,7 @@ fn starts(library: &Path) -> Result<()> {
     println!("Start-up, minimum and median of {STARTS}, milliseconds");
     println!("(by kept plans, and planning each file anew)\n");
     println!(
-        "{:<20} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
+        "{:<24} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7} {:>7}",
         "", "bare", "median", "kept", "added", "median", "anew", "added", "median"
     );
     for program in [&["/bin/true"][..], &["/usr/bin/python3", "-c", "pass"]] {
@@ -239,7 +239,7 @@ fn starts(library: &Path) -> Result<()> {
             [times[0], times[STARTS / 2]].map(|d| d.as_secs_f64() * 1e3)
         });
         let name = program.join(" ");
-        print!("{name:<20} {:>7.3} {:>7.3}", bare[0], bare[1]);
+        print!("{name:<24} {:>7.3} {:>7.3}", bare[0], bare[1]);
         for [least, median] in [kept, anew] {
             print!(
                 " {least:>7.3} {:>7.3} {:>7.3}",
