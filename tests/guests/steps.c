@@ -55,6 +55,7 @@ static void complain(const char *what, unsigned long a, unsigned long b, int ste
 }
 static int step;
 
+static char stack[65536];
 static void handler(int number, siginfo_t *info, void *context) {
 	ucontext_t *c = context;
 	greg_t *g = c->uc_mcontext.gregs;
@@ -63,6 +64,8 @@ static void handler(int number, siginfo_t *info, void *context) {
 	if (number != SIGUSR1 || info->si_signo != SIGUSR1) complain("siginfo", number, info->si_code, step);
 	if (rip < __executable_start || rip >= etext) complain("rip", (long)rip, 0, step);
 	if (sigismember(&c->uc_sigmask, SIGUSR1) || sigismember(&c->uc_sigmask, SIGTERM)) complain("mask", 0, 0, step);
+	char *here = (char *)&c, *usual = (char *)&c + 65536;
+	if (step & 1 ? here < stack || here > stack + sizeof stack : here > (char *)g[REG_RSP] || usual < (char *)g[REG_RSP]) complain("stack", (long)here, g[REG_RSP], step);
 	if (rip != site && rip != site + 2) return;
 	static const int of[] = {REG_RAX, REG_RCX, REG_RDX, REG_RBX, REG_RSP, REG_RBP, REG_RSI, REG_RDI,
 				 REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15};
@@ -83,7 +86,6 @@ static void handler(int number, siginfo_t *info, void *context) {
 }
 
 static void traced(void) {
-	static char stack[65536];
 	stack_t alternate = {.ss_sp = stack, .ss_size = sizeof stack};
 	sigaltstack(&alternate, NULL);
 	ptrace(PTRACE_TRACEME, 0, 0, 0);

@@ -35,6 +35,8 @@ pub const NUMBERS: &[u32] = &[
     k::__NR_prctl,
     k::__NR_seccomp,
     k::__NR_rt_sigaction,
+    k::__NR_rt_sigprocmask,
+    k::__NR_sigaltstack,
 ];
 
 /// Of `arch_prctl`; the kernel's own header for it is not among those we have.
@@ -100,6 +102,20 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         k::__NR_execve | k::__NR_execveat => {
             call.event(event::BEFORE_EXEC);
             Next::Run
+        }
+        k::__NR_rt_sigprocmask => {
+            let Frame { rdi, rsi, rsp, .. } = *call.frame;
+            signal::alternate::mask_changes(&mut call.block.signal, rdi, rsi, rsp);
+            Next::Run
+        }
+        k::__NR_sigaltstack => {
+            let Frame { rdi, rsi, rsp, .. } = *call.frame;
+            match signal::alternate::set(&mut call.block.signal, rdi, rsi, rsp) {
+                None => return Next::Run,
+                Some(Ok(())) => call.frame.rax = 0,
+                Some(Err(Errno(number))) => call.frame.rax = u64::from(number).wrapping_neg(),
+            }
+            Next::Answered
         }
         k::__NR_rt_sigaction => {
             let frame = &mut *call.frame;
@@ -199,6 +215,10 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64) -> Next {
     block.users = AtomicU32::new(if shares { 2 } else { 1 });
     if told(flags) != Some(event::THREAD_START) {
         block.slots = call.block.slots;
+    }
+    if !shares || flags & u64::from(k::CLONE_VFORK) != 0 {
+        // As the kernel has it: only a thread that shares memory begins without one.
+        block.signal.alternate = call.block.signal.alternate;
     }
     call.frame.r9 = born.addr() as u64;
     Next::Go(entry::birth_call as *const () as u64)

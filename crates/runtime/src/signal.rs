@@ -16,6 +16,7 @@
 //! # Safety
 //! I17: frames are where the kernel has put them; this thread's slots are used by this thread alone.
 
+pub mod alternate;
 pub mod asm;
 pub mod context;
 pub mod copy;
@@ -199,12 +200,27 @@ unsafe fn handle(
             }
         }
     }
+    if let Some(block) = block
+        && stack.contains(&(ptr::from_ref(frame).addr() as u64))
+        && !is_fault(frame)
+    {
+        // Right before or behind a gate the hook stack is still in rsp, and no handler runs there.
+        if shown {
+            hide(frame);
+        }
+        deliver_later(frame, entry, &mut block.signal);
+        return 0;
+    }
     if meaning.handler == DEFAULT {
         if shown {
             hide(frame);
         }
         by_default(frame);
         return 0;
+    }
+    if let Some(block) = block {
+        let at = ptr::from_ref(frame).addr() as u64;
+        block.signal.alternate.begins(frame.info.signal, at);
     }
     meaning.handler
 }
@@ -258,6 +274,21 @@ fn wait(frame: &mut SignalFrame, entry: usize, slots: &mut Slots, nested: bool) 
     slots.wait(frame.context.mask, nested);
     frame.context.mask = everything(frame);
     place::interrupt(&mut frame.context.registers);
+}
+
+/// Has the signal delivered with the program's stack pointer, which the frame's registers have.
+#[inline(never)]
+fn deliver_later(frame: &mut SignalFrame, entry: usize, slots: &mut Slots) {
+    raise_again(frame, entry, slots);
+    slots.mask = frame.context.mask;
+    frame.context.mask = everything(frame);
+    let registers = &mut frame.context.registers;
+    (slots.rip, slots.rsp) = (registers.rip, registers.rsp);
+    (slots.rax, slots.rdi, slots.rsi) = (registers.rax, registers.rdi, registers.rsi);
+    (slots.rdx, slots.r10) = (registers.rdx, registers.r10);
+    (slots.rcx, slots.r11) = (registers.rcx, registers.r11);
+    slots.go_on();
+    registers.rip = asm::resume();
 }
 
 /// Raises the signal for this thread, where it is blocked from now on.

@@ -368,6 +368,27 @@ pub unsafe fn disposition_at(signal: u32, new: Option<&Action>, old: u64) -> Res
     .map(drop)
 }
 
+/// Registers an alternate stack: address, flags, bytes.
+pub fn alternate_stack(new: Option<&[u64; 3]>) -> Result<()> {
+    let new = new.map_or(0, |new| core::ptr::from_ref(new).addr());
+    // SAFETY: reads `new`.
+    unsafe { call(k::__NR_sigaltstack, [new, 0]) }.map(drop)
+}
+
+/// Writes words to the program's memory, if it can be written.
+pub fn put(at: u64, words: &[u64; 3]) -> Result<()> {
+    let place = |n: usize| at.wrapping_add(8 * n as u64);
+    if !(0..3).all(|n| is_writable(place(n))) {
+        return Err(Errno::FAULT);
+    }
+    for (n, word) in words.iter().enumerate() {
+        let to = core::ptr::with_exposed_provenance_mut::<u64>(place(n) as usize);
+        // SAFETY: the kernel has just written there, as the program has asked to have it written.
+        unsafe { to.write_unaligned(*word) };
+    }
+    Ok(())
+}
+
 /// Raises `signal` for this thread, with the `siginfo` at `info`.
 ///
 /// # Safety

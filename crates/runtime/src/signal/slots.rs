@@ -2,6 +2,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use super::alternate::Alternate;
 use super::context::Info;
 
 /// How many signal numbers can have a [`Turn`] at once.
@@ -39,6 +40,8 @@ pub struct Slots {
     /// See `rip`.
     pub r11: u64,
     turns: [Turn; TURNS],
+    /// Where handlers run that ask for it.
+    pub alternate: Alternate,
 }
 
 /// The order of a queued signal's values.
