@@ -1,5 +1,6 @@
 // build: gcc -O1
 // A program that uses gs itself has it for itself.
+// hook: others_after
 // patched: libc.so.6 400
 #include "guest.h"
 #include <asm/prctl.h>
@@ -19,6 +20,9 @@ int main(void) {
 	for (int i = 0; i < 3; i++) SAY("%lx\n", (getppid() > 0) * at_gs());
 	SAY("%ld\n", syscall(SYS_arch_prctl, ARCH_GET_GS, &base));
 	SAY("%d\n", base == (unsigned long)own);
+	unsigned a = 0, b, c = 0, d;
+	__asm__ volatile("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+	SAY("%x\n", b);
 	pid_t pid = fork();
 	if (pid == 0) {
 		syscall(SYS_arch_prctl, ARCH_SET_GS, other);

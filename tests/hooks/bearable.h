@@ -1,6 +1,10 @@
 /* A hook on every call that changes every register it may and leaves the program's alone. */
 #include <hotpatch.h>
 
+#ifndef KINDS
+#define KINDS 0
+#endif
+
 #define HOOK(name_, flags_)                                                                        \
 	__attribute__((visibility("default"))) const hotpatch_hook_t hotpatch_hook = {             \
 		.abi = HOTPATCH_ABI,                                                               \
@@ -8,6 +12,7 @@
 		.name = name_,                                                                     \
 		.flags = flags_,                                                                   \
 		.syscalls = {{~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul}, 1},                 \
+		.kinds = KINDS,                                                                    \
 		.before = before,                                                                  \
 		.after = after,                                                                    \
 	}

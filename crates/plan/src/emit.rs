@@ -4,11 +4,13 @@
 
 mod block;
 mod layout;
+mod other;
 
 use alloc::vec::Vec;
 
 pub use block::{Block, Hooking, at, block, data};
 use layout::Layout;
+pub use other::{Places, other_block};
 
 use crate::addr::Va;
 use crate::code::{Insn, Kind};
@@ -85,6 +87,7 @@ impl Style<'_> {
     fn len(self, insn: &Insn) -> u8 {
         match (self, insn.kind) {
             (Self::Hooked(_), Kind::Syscall) => at::LEN,
+            (Self::Hooked(_), Kind::Site(_)) => Places::of(insn.len).next(),
             _ => copy_len(insn).unwrap_or(0),
         }
     }
@@ -156,7 +159,10 @@ impl Writer<'_, '_> {
             Kind::Nop => Ok(()),
             Kind::Syscall => {
                 if let Style::Hooked(hooking) = self.style {
-                    return self.put_block(insn.at, hooking);
+                    let id = self.take_id(insn.at, hooking);
+                    let bytes = block(self.here(), insn.at, id, hooking)?;
+                    self.put(&bytes);
+                    return Ok(());
                 }
                 self.put(&[0x0f, 0x05]); // syscall
                 // The kernel left the address after *this* instruction in rcx.
@@ -187,20 +193,32 @@ impl Writer<'_, '_> {
                 self.put(&[0xeb, 0x05]); // jmp +5: not taken
                 self.put_jmp(self.layout.resolve(self.base, target))
             }
+            Kind::Site(_) => {
+                let Style::Hooked(hooking) = self.style else {
+                    return self.put_copy(insn, None);
+                };
+                let id = self.take_id(insn.at, hooking);
+                let bytes = self
+                    .image
+                    .read(insn.at, usize::from(insn.len))
+                    .unwrap_or(&[]);
+                let bytes = other_block(self.here(), bytes, id, hooking)?;
+                self.put(&bytes);
+                Ok(())
+            }
             _ => self.put_copy(insn, None),
         }
     }
 
-    fn put_block(&mut self, site: Va, hooking: &Hooking<'_>) -> Result<(), OutOfReach> {
+    /// The next id, for the block that begins here.
+    fn take_id(&mut self, site: Va, hooking: &Hooking<'_>) -> u32 {
         let id = hooking.first + self.blocks.len() as u32;
         self.blocks.push(Block {
             offset: self.code.len() as u32,
             site,
             id,
         });
-        let bytes = block(self.here(), site, id, hooking)?;
-        self.put(&bytes);
-        Ok(())
+        id
     }
 
     fn put_trampoline(&mut self, trampoline: &Trampoline) -> Result<(), OutOfReach> {

@@ -90,6 +90,7 @@ fn judge_hooked(image: &Image<'_>, plan: &Plan, base: Va, bias: u64) -> Vec<Faul
         data: base + 0x20_0000,
         first: 7,
         saved_rsp: -80,
+        own_rsp: 0x158,
         quiet: &quiet,
     };
     let style = Style::Hooked(&hooking);

@@ -8,13 +8,15 @@
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
-use hotpatch_plan::emit::data;
+use hotpatch_plan::emit::{Places, data};
 
 use crate::entry;
 use crate::hooks::{self, INTERNAL, NUMBERS};
+use crate::other;
 use crate::pages::PAGE;
 use crate::quick;
 use crate::services;
+use crate::sys::{Fd, Open};
 
 /// Bytes of a data area, in whole pages: none of them shares one with code.
 pub const LEN: u64 = data::LEN.next_multiple_of(PAGE);
@@ -32,6 +34,14 @@ pub struct Went {
 impl Went {
     /// In `offset`: a hooked block, of `hotpatch_plan::emit::at::LEN` bytes.
     pub const BLOCK: u32 = 1 << 31;
+    /// In `offset`: a hooked block of another instruction, laid out as `hotpatch_plan::emit::Places` say.
+    pub const OTHER: u32 = 1 << 30;
+
+    /// The offset alone.
+    #[must_use]
+    pub const fn start(self) -> u32 {
+        self.offset & !(Self::BLOCK | Self::OTHER)
+    }
 }
 
 /// The trampolines of one image.
@@ -103,6 +113,9 @@ pub unsafe fn fill(data: u64, arguments_only: bool, one: bool) {
     };
     word(data + data::GATE).store(gate as *const () as u64, Ordering::Relaxed);
     word(data + data::AFTER).store(after as *const () as u64, Ordering::Relaxed);
+    word(data + data::OTHER).store(other::other_gate as *const () as u64, Ordering::Relaxed);
+    let after = other::other_after as *const () as u64;
+    word(data + data::OTHER_AFTER).store(after, Ordering::Relaxed);
     for number in 0..=data::OTHERS {
         if number > NUMBERS as u64 && hooks::wanted(NUMBERS as u32) == 0 {
             break;
@@ -142,5 +155,35 @@ pub fn unhook(why: &str) {
             }
         }
     }
+    if !pass_by_others() {
+        services::say(b"hooks", b"code that uses gs cannot be changed any more");
+    }
     services::say(b"no hook is called any more", why.as_bytes());
+}
+
+/// Makes the blocks that ask no table begin with a jump to the instruction. Answers whether that was possible.
+fn pass_by_others() -> bool {
+    let others = |area: &'static Area| {
+        // SAFETY: I14: the area says how many.
+        let went = unsafe { core::slice::from_raw_parts(area.went, area.count) };
+        let others = went.iter().filter(|went| went.offset & Went::OTHER != 0);
+        others.map(|went| area.start + u64::from(went.start()))
+    };
+    if all().flat_map(others).next().is_none() {
+        return true;
+    }
+    let Ok(mem) = Fd::open(c"/proc/self/mem", Open::ReadWrite) else {
+        return false;
+    };
+    let mut passed = true;
+    for block in all().flat_map(others) {
+        let word = block + u64::from(Places::ID);
+        let word = core::ptr::with_exposed_provenance::<u32>(word as usize);
+        // SAFETY: I14: in a block.
+        let places = Places::of((unsafe { word.read_unaligned() } >> Places::LENGTH_AT) as u8);
+        let jump = [0xeb, places.run() - 2]; // jmp rel8
+        // Who has passed the first instruction has `gs` as it was: another thread, whose own is ours.
+        passed &= mem.write_at(&jump, block) == Ok(2);
+    }
+    passed
 }

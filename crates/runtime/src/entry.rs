@@ -18,7 +18,7 @@ use linux_raw_sys::general::__NR_exit;
 use crate::frame::{Entered, ODD_FLAGS, Record};
 use crate::hooks;
 use crate::signal::{self, slots::Slots};
-use crate::thread::{Block, FREE, SLOTS};
+use crate::thread::{Block, FREE, Own, SLOTS};
 
 pub(crate) const fn in_frame(field: usize) -> usize {
     offset_of!(Entered, frame) + field
@@ -268,8 +268,14 @@ pub unsafe extern "C" fn leave_hook(entered: *mut Entered) -> ! {
         "mov rsp, rdi",
         "call {failed}",
         "mov rcx, rax",
-        "jmp hotpatch_full_leave",
+        "bt qword ptr [rsp + {id}], {other}",
+        "jnc hotpatch_full_leave",
+        "mov gs:[{to}], rax",
+        "jmp hotpatch_other_leave",
         ".cfi_endproc",
+        id = const offset_of!(Entered, id),
+        other = const Entered::OTHER.trailing_zeros(),
+        to = const offset_of!(Block, own) + offset_of!(Own, to),
         failed = sym hooks::dispatch_failed,
     )
 }

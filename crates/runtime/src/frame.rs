@@ -39,6 +39,8 @@ pub struct Entered {
 impl Entered {
     /// In `otherwise`: the call is executed as the program made it.
     pub const AS_GIVEN: u64 = u64::MAX;
+    /// In `id`: the instruction is no system call.
+    pub const OTHER: u64 = 1 << 32;
     /// Bytes between its start and the top of the hook stack.
     pub const LEN: usize = size_of::<Self>();
     /// The program's stack pointer, relative to the top of the hook stack: within the 128 bytes below it, which the

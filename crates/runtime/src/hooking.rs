@@ -3,12 +3,15 @@
 //! # Safety
 //! I13: looks at `gs` before it takes it; I14: fills what the hot path reads.
 
+use alloc::ffi::CString;
 use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::mem::offset_of;
 
-use hotpatch_abi::{ARGUMENTS_ONLY, Hook, Site};
+use hotpatch_abi::{ARGUMENTS_ONLY, Hook, SelectFn, Site};
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::emit;
-use hotpatch_plan::plan::{Emission, Plan};
+use hotpatch_plan::plan::{Candidate, Emission, Kinds, SiteKind};
 
 use crate::arch;
 use crate::areas::{self, Area, Went};
@@ -19,12 +22,12 @@ use crate::log::Sink;
 use crate::maps::Mapping;
 use crate::object::{self, Loaded};
 use crate::pages::Range;
-use crate::patch::Threads;
+use crate::patch::{Fitting, Threads};
 use crate::quick;
 use crate::services::SERVICES;
 use crate::signal;
 use crate::store::Store;
-use crate::thread;
+use crate::thread::{self, Block, Own};
 
 /// Why no hook is called in this process.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +60,10 @@ pub struct Hooking {
     arguments_only: bool,
     /// The hook, if it is the only one.
     only: Option<Hook>,
-    /// All hooks, by bit.
-    all: u32,
+    /// For each hook, the kinds that it wants and whom to ask about a candidate.
+    wishes: Vec<(Kinds, SelectFn)>,
+    /// All of these kinds, and `syscall`.
+    kinds: Kinds,
 }
 
 impl Hooking {
@@ -85,11 +90,17 @@ impl Hooking {
         let hooks: Vec<Hook> = loaded.iter().map(|l| l.hook).collect();
         // SAFETY: I14: this is start-up, and the loader has looked at each hook.
         unsafe { hooks::install(&hooks, &raw const SERVICES) };
+        let bits = |hook: &Hook| if hook.kinds == 0 { 1 } else { hook.kinds };
+        let wishes: Vec<(u64, SelectFn)> = hooks.iter().map(|h| (bits(h), h.select)).collect();
         Ok(Self {
             store,
             arguments_only: hooks.iter().all(|h| h.flags & ARGUMENTS_ONLY != 0),
             only: <[Hook; 1]>::try_from(&hooks[..]).ok().map(|[hook]| hook),
-            all: (1 << hooks.len()) - 1,
+            kinds: Kinds::of_bits(wishes.iter().fold(1, |all, wish| all | wish.0)),
+            wishes: wishes
+                .into_iter()
+                .map(|(bits, ask)| (Kinds::of_bits(bits), ask))
+                .collect(),
         })
     }
 
@@ -99,14 +110,63 @@ impl Hooking {
         self.store.range()
     }
 
+    /// The kinds of instruction that sites are.
+    #[must_use]
+    pub fn kinds(&self) -> Kinds {
+        self.kinds
+    }
+
+    /// Whether every candidate of a hook's kinds is chosen by it.
+    #[must_use]
+    pub fn takes_all(&self) -> bool {
+        self.wishes.iter().all(|(_, ask)| ask.is_none())
+    }
+
+    /// The hooks that choose a candidate, by bit. Each is asked once.
+    #[must_use]
+    pub fn choose(
+        &self,
+        loaded: &Loaded<'_>,
+        path: &CStr,
+        maps: &[Mapping<'_>],
+        candidate: &Candidate,
+    ) -> u32 {
+        let mut chosen = 0;
+        for (n, (kinds, ask)) in self.wishes.iter().enumerate() {
+            let yes = kinds.has(candidate.kind)
+                && ask.is_none_or(|ask| {
+                    let symbol = loaded.image.symbol_at(candidate.at);
+                    let name = symbol.and_then(|(name, _)| CString::new(name).ok());
+                    let mut site = describe(loaded, maps, candidate.at, candidate.len);
+                    site.kind = candidate.kind as u32;
+                    site.file = path.as_ptr();
+                    if let (Some(name), Some((_, offset))) = (&name, symbol) {
+                        (site.symbol, site.symbol_offset) = (name.as_ptr(), offset);
+                    }
+                    // SAFETY: I11: the hook's own function; what it is shown lives until it returns.
+                    unsafe { ask(&raw const SERVICES, &raw const site) }
+                });
+            chosen |= u32::from(yes) << n;
+        }
+        chosen
+    }
+
+    /// The hooks that choose a site of this kind where nobody has been asked.
+    fn all_of(&self, kind: SiteKind) -> u32 {
+        let of = self.wishes.iter().enumerate();
+        of.filter(|(_, (kinds, _))| kinds.has(kind))
+            .fold(0, |all, (n, _)| all | 1 << n)
+    }
+
     /// How the sites of the next image are emitted, with its data area at `data`.
     #[must_use]
-    pub fn style(&self, data: Va) -> emit::Hooking<'static> {
+    pub fn style<'q>(&self, data: Va, quiet: &'q [Va]) -> emit::Hooking<'q> {
         emit::Hooking {
             data,
             first: self.store.sites(),
             saved_rsp: Entered::SAVED_RSP,
-            quiet: &[],
+            own_rsp: (offset_of!(Block, own) + offset_of!(Own, rsp)) as u32,
+            quiet,
         }
     }
 
@@ -124,35 +184,27 @@ impl Hooking {
     pub unsafe fn settle(
         &mut self,
         of: &Settled<'_, '_>,
-        plan: &Plan,
+        fitting: &Fitting,
         emission: &Emission,
         maps: &[Mapping<'_>],
     ) {
+        let (plan, chosen) = (&fitting.plan, &fitting.chosen);
         // SAFETY: as the caller promises.
         unsafe { areas::fill(of.data, self.arguments_only, self.only.is_some()) };
         let file = self.store.text(of.path);
         for block in &emission.blocks {
-            let address = block.site.0.wrapping_add(of.loaded.bias);
             let site = plan.sites.binary_search_by_key(&block.site, |s| s.at);
             let site = site.ok().and_then(|n| plan.sites.get(n));
-            let len = site.map_or(2, |s| s.len);
-            let mut bytes = [0; 15];
-            if let Some(code) = of.loaded.image.bytes(Span::new(block.site, u64::from(len))) {
-                bytes[..code.len()].copy_from_slice(code);
-            }
+            let kind = site.map_or(SiteKind::Syscall, |s| s.kind);
+            let asked = chosen.binary_search_by_key(&block.site, |&(at, _)| at);
             self.store.site(Known {
                 site: Site {
-                    address,
-                    offset: object::file_offset(maps, address).unwrap_or(0),
                     file,
-                    symbol: core::ptr::null(),
-                    symbol_offset: 0,
-                    kind: site.map_or(0, |s| s.kind as u32),
+                    kind: kind as u32,
                     id: block.id,
-                    bytes,
-                    len,
+                    ..describe(of.loaded, maps, block.site, site.map_or(2, |s| s.len))
                 },
-                chosen: self.all,
+                chosen: asked.map_or_else(|_| self.all_of(kind), |n| chosen[n].1),
                 number: site.and_then(|s| s.number).unwrap_or(Known::ANY),
             });
         }
@@ -169,8 +221,13 @@ impl Hooking {
             .iter()
             .map(|moved| {
                 let is_block = blocks.next_if_eq(&moved.offset).is_some();
+                let mark = match (is_block, moved.len) {
+                    (false, _) => 0,
+                    (true, emit::at::LEN) => Went::BLOCK,
+                    (true, _) => Went::OTHER,
+                };
                 Went {
-                    offset: moved.offset | if is_block { Went::BLOCK } else { 0 },
+                    offset: moved.offset | mark,
                     original: moved.original.distance_from(origin) as u32,
                 }
             })
@@ -217,6 +274,26 @@ impl Hooking {
             ));
         }
         Ok(())
+    }
+}
+
+/// A site as far as its image tells.
+fn describe(loaded: &Loaded<'_>, maps: &[Mapping<'_>], at: Va, len: u8) -> Site {
+    let address = at.0.wrapping_add(loaded.bias);
+    let mut bytes = [0; 15];
+    if let Some(code) = loaded.image.bytes(Span::new(at, u64::from(len))) {
+        bytes[..code.len()].copy_from_slice(code);
+    }
+    Site {
+        address,
+        offset: object::file_offset(maps, address).unwrap_or(0),
+        file: core::ptr::null(),
+        symbol: core::ptr::null(),
+        symbol_offset: 0,
+        kind: 0,
+        id: 0,
+        bytes,
+        len,
     }
 }
 

@@ -12,9 +12,9 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use core::{mem, ptr};
 
 use hotpatch_abi::{
-    AfterFn, BeforeFn, Context, EventFn, Frame, Hook, Services, Site, SyscallSet, verdict,
+    AfterFn, BeforeFn, Context, EventFn, Frame, Hook, Services, Site, SyscallSet, kind, verdict,
 };
-use hotpatch_plan::emit::at;
+use hotpatch_plan::emit::{Places, at};
 
 use crate::entry;
 use crate::frame::{Entered, GIVEN, Record};
@@ -237,6 +237,19 @@ impl<'a> Call<'a> {
         }
     }
 
+    fn is_system_call(&self) -> bool {
+        self.known.site.kind == kind::SYSCALL
+    }
+
+    /// The hooks that want to see it, by bit.
+    fn wanted(&self) -> u32 {
+        if self.is_system_call() {
+            wanted(self.frame.rax as u32) & self.known.chosen
+        } else {
+            self.known.chosen
+        }
+    }
+
     /// Address behind the instruction.
     fn behind(&self) -> u64 {
         let site = &self.known.site;
@@ -256,7 +269,7 @@ impl<'a> Call<'a> {
         let mut changed = None;
         loop {
             // One hook's change of the number decides which others want the call.
-            let wanted = wanted(self.frame.rax as u32) & self.known.chosen & !seen;
+            let wanted = self.wanted() & !seen;
             if wanted == 0 {
                 return (afters, false);
             }
@@ -310,8 +323,10 @@ impl<'a> Call<'a> {
     /// Shows the result to the hooks of `afters`, the last first.
     fn after(&mut self, mut afters: u32) {
         self.frame.rip = self.behind();
-        self.frame.rcx = self.frame.rip;
-        self.frame.r11 = self.frame.rflags;
+        if self.is_system_call() {
+            self.frame.rcx = self.frame.rip;
+            self.frame.r11 = self.frame.rflags;
+        }
         while afters != 0 {
             let n = afters.ilog2();
             afters &= !(1 << n);
@@ -562,9 +577,79 @@ pub unsafe extern "C" fn dispatch_failed(entered: *mut Entered) -> u64 {
         rflags: flags,
         ..*frame
     };
+    if id & Entered::OTHER != 0 {
+        // SAFETY: as the caller promises: `dispatch_other` has got this id.
+        let places = Places::of(unsafe { known(id as u32) }.site.len);
+        return back.wrapping_add(u64::from(places.run() - Places::ID));
+    }
     let next = back.wrapping_add(u64::from(at::NEXT - at::RETURN));
     // SAFETY: as the caller promises: `dispatch` has got this id.
     unsafe { rarely(entered, id as u32, 0, next) }
+}
+
+/// Shows an instruction that is no system call to the hooks. Answers where to go on.
+///
+/// # Safety
+/// I12: `entered` is what a gate of other.rs has built for this thread, and `word` what its block states.
+pub unsafe extern "C" fn dispatch_other(entered: *mut Entered, word: u32) -> u64 {
+    let (id, places) = other(word);
+    // SAFETY: as the caller promises.
+    let start = unsafe { (*entered).back }.wrapping_sub(u64::from(Places::ID));
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).id = u64::from(id) | Entered::OTHER };
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).otherwise = Entered::AS_GIVEN };
+    // SAFETY: as the caller promises.
+    let given = unsafe { (*entered).given };
+    // SAFETY: as the caller promises.
+    let mut call = unsafe { Call::new(entered, id, 0) };
+    if call.known.site.kind == kind::INT80 {
+        call.context.number = given[0] as u32;
+    }
+    call.frame.rip = call.known.site.address;
+    let (afters, answered) = call.before(&given);
+    if call.frame.rip != call.known.site.address {
+        return call.frame.rip;
+    }
+    let next = start + u64::from(places.next());
+    if answered {
+        // SAFETY: as the caller promises.
+        unsafe { (*entered).otherwise = next };
+        call.after(afters);
+        return call.goes_on(next);
+    }
+    if afters == 0 {
+        return start + u64::from(places.run());
+    }
+    call.block.own.afters = u64::from(afters);
+    start + u64::from(Places::SEEN)
+}
+
+/// Behind such an instruction. Answers where to go on.
+///
+/// # Safety
+/// As [`dispatch_other`].
+pub unsafe extern "C" fn dispatch_other_after(entered: *mut Entered, word: u32) -> u64 {
+    let (id, places) = other(word);
+    let from = u64::from(places.done() + Places::ID);
+    // SAFETY: as the caller promises.
+    let start = unsafe { (*entered).back }.wrapping_sub(from);
+    let next = start + u64::from(places.next());
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).id = u64::from(id) | Entered::OTHER };
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).otherwise = next };
+    // SAFETY: as the caller promises.
+    let mut call = unsafe { Call::new(entered, id, 0) };
+    let afters = call.block.own.afters as u32 & call.known.chosen;
+    call.after(afters);
+    call.goes_on(next)
+}
+
+/// What the word in a block of [`Places`] says: the site, and where what is in the block.
+fn other(word: u32) -> (u32, Places) {
+    let id = word & ((1 << Places::LENGTH_AT) - 1);
+    (id, Places::of((word >> Places::LENGTH_AT) as u8))
 }
 
 /// Behind a call whose site and number say who wants to see its result. Answers where to go on, 0 for the block's NEXT.

@@ -26,6 +26,8 @@ pub struct Gate {
     odd: *const u8,
     even: *const u8,
     end: *const u8,
+    /// What is left when all registers are back is a jump by `Own::to`, not a return.
+    pub jumps: bool,
 }
 
 // SAFETY: addresses of code.
@@ -77,6 +79,7 @@ macro_rules! gate {
             odd: &raw const $odd,
             even: &raw const $even,
             end: &raw const $end,
+            jumps: false,
         }
     }};
 }
@@ -99,6 +102,7 @@ macro_rules! quick {
             odd: &raw const $end,
             even: &raw const $end,
             end: &raw const $end,
+            jumps: false,
         }
     }};
     ($begin:ident, $end:ident) => {{
@@ -114,13 +118,16 @@ macro_rules! quick {
             odd: &raw const $end,
             even: &raw const $end,
             end: &raw const $end,
+            jumps: false,
         }
     }};
 }
 
 /// All gates. Those of quick.rs that come behind a call leave by another gate.
 #[rustfmt::skip]
-pub static GATES: [Gate; 10] = [
+pub static GATES: [Gate; 12] = [
+    Gate { jumps: true, ..gate!(hotpatch_other_begin, hotpatch_other_leave, hotpatch_other_restored, hotpatch_other_odd, hotpatch_other_even, hotpatch_other_end) },
+    Gate { jumps: true, ..gate!(hotpatch_other_after_begin, hotpatch_other_after_leave, hotpatch_other_after_restored, hotpatch_other_after_odd, hotpatch_other_after_even, hotpatch_other_after_end) },
     quick!(hotpatch_quick_full_begin, hotpatch_quick_full_leave, hotpatch_quick_full_restored, hotpatch_quick_full_end),
     quick!(hotpatch_quick_arguments_begin, hotpatch_quick_arguments_leave, hotpatch_quick_arguments_restored, hotpatch_quick_arguments_end),
     quick!(hotpatch_quick_after_full_begin, hotpatch_quick_after_full_end),

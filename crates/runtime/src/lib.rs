@@ -30,6 +30,7 @@ pub mod log;
 pub mod maps;
 pub mod memory;
 pub mod object;
+pub mod other;
 pub mod pages;
 pub mod patch;
 pub mod quick;

@@ -1,14 +1,16 @@
 //! From an image in the process to the bytes to be written over it.
 
 use alloc::vec::Vec;
+use core::ffi::CStr;
 
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::choose::choose;
 use hotpatch_plan::code::Code;
-use hotpatch_plan::plan::{Kinds, Patch, Plan, Tactic, Tactics};
+use hotpatch_plan::plan::{Kinds, Patch, Plan, SiteKind, Tactic, Tactics};
 use hotpatch_plan::{Options, scan, store};
 
 use crate::arch::Sse2;
+use crate::hooking::Hooking;
 use crate::maps::Mapping;
 use crate::memory::{self, Write};
 use crate::object::{Loaded, page};
@@ -50,18 +52,30 @@ pub struct Fitting {
     pub choose: u64,
     /// Nothing but the file decided: it would be the same in another process.
     pub general: bool,
+    /// Where hooks have been asked: the sites in order of address, each with those that have chosen it, by bit.
+    pub chosen: Vec<(Va, u32)>,
+}
+
+impl Fitting {
+    /// The sites that no hook has chosen.
+    #[must_use]
+    pub fn quiet(&self) -> Vec<Va> {
+        let nobodys = self.chosen.iter().filter(|(_, by)| *by == 0);
+        nobodys.map(|&(at, _)| at).collect()
+    }
 }
 
 /// More rounds than this mean that memory changes while we look.
 const ROUNDS: usize = 8;
 
 /// What the planner is asked.
-fn options(tactics: Tactics, hooked: bool, forbidden: &[Span]) -> Options<'_> {
+fn options<'o>(tactics: Tactics, hooking: Option<&Hooking>, forbidden: &'o [Span]) -> Options<'o> {
     Options {
         tactics,
         forbidden,
-        numbers: hooked,
-        signals: hooked,
+        kinds: hooking.map_or(Kinds::SYSCALL, Hooking::kinds),
+        numbers: hooking.is_some(),
+        signals: hooking.is_some(),
         ..Options::new(&Sse2)
     }
 }
@@ -69,24 +83,36 @@ fn options(tactics: Tactics, hooked: bool, forbidden: &[Span]) -> Options<'_> {
 /// The same, as the cache knows it: whatever the planner is asked must be in it. `None` where the answer is for this
 /// process alone.
 #[must_use]
-pub fn question(tactics: Tactics, threads: Threads, hooked: bool) -> Option<u64> {
-    (threads == Threads::One).then(|| store::question(&options(tactics, hooked, &[])))
+pub fn question(tactics: Tactics, threads: Threads, hooking: Option<&Hooking>) -> Option<u64> {
+    (threads == Threads::One && hooking.is_none_or(Hooking::takes_all))
+        .then(|| store::question(&options(tactics, hooking, &[])))
 }
 
 /// Plans until no byte that the plan relies on differs between image and memory: a difference may be a debugger's
-/// breakpoint, or another rewriter's work. `hooked`: sites state the numbers of their calls,
-/// and handlers are shown original addresses.
+/// breakpoint, or another rewriter's work. With hooks, sites are what these choose of the file at that path, and state
+/// the numbers of their calls; and handlers are shown original addresses.
 #[must_use]
 pub fn plan<'a>(
     loaded: &'a Loaded<'a>,
     tactics: Tactics,
     threads: Threads,
     maps: &[Mapping<'_>],
-    hooked: bool,
+    hooks: Option<(&Hooking, &CStr)>,
 ) -> Fitting {
+    let hooking = hooks.map(|(hooking, _)| hooking);
     let mut times = [sys::now(), 0, 0];
     let mut code = Code::new(&loaded.image);
-    let sites = scan::scan(&loaded.image, &Sse2, Kinds::SYSCALL, &mut code);
+    let kinds = hooking.map_or(Kinds::SYSCALL, Hooking::kinds);
+    let mut sites = scan::scan(&loaded.image, &Sse2, kinds, &mut code);
+    let mut chosen = Vec::new();
+    if let Some((hooking, path)) = hooks {
+        for site in sites.found.iter_mut().filter(|site| site.selected) {
+            let by = hooking.choose(loaded, path, maps, site);
+            chosen.push((site.at, by));
+            // The runtime itself must see some system calls, wherever they are made.
+            site.selected = by != 0 || site.kind == SiteKind::Syscall;
+        }
+    }
     times[1] = sys::now();
     if sites.found.is_empty() {
         return Fitting {
@@ -94,6 +120,7 @@ pub fn plan<'a>(
             find: times[1] - times[0],
             choose: 0,
             general: true,
+            chosen,
         };
     }
     let mut forbidden = loaded.forbidden.clone();
@@ -101,7 +128,7 @@ pub fn plan<'a>(
     let mut round = 0;
     let plan = loop {
         forbidden.sort_unstable();
-        let options = options(allowed, hooked, &forbidden);
+        let options = options(allowed, hooking, &forbidden);
         let plan = choose(&loaded.image, &options, &mut code, &sites.found);
         let before = forbidden.len();
         add_conflicts(loaded, &plan, threads, maps, &mut forbidden);
@@ -119,6 +146,7 @@ pub fn plan<'a>(
         find: times[1] - times[0],
         choose: times[2] - times[1],
         general: forbidden.is_empty(),
+        chosen,
     }
 }
 

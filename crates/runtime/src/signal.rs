@@ -367,6 +367,24 @@ pub(crate) unsafe extern "C" fn waited(frame: *mut SignalFrame, to: u64) {
     slots.go_on();
 }
 
+/// A hook of another instruction than `syscall` has ended, and a signal waits. `to` is where the gate was about to go.
+///
+/// # Safety
+/// As [`leaving`].
+pub(crate) unsafe extern "C" fn leaving_other(entered: *mut Entered, to: u64) -> u64 {
+    // SAFETY: as the caller promises.
+    let block = unsafe { thread::block(entered) };
+    // SAFETY: as the caller promises.
+    let frame = unsafe { &(*entered).frame };
+    let slots = &mut block.signal;
+    (slots.rip, slots.rsp) = (to, frame.rsp);
+    (slots.rax, slots.rdi, slots.rsi) = (frame.rax, frame.rdi, frame.rsi);
+    (slots.rdx, slots.r10) = (frame.rdx, frame.r10);
+    (slots.rcx, slots.r11) = (frame.rcx, frame.r11);
+    slots.go_on();
+    asm::resume()
+}
+
 /// A hook has ended, and a signal waits. `rcx` is what the gate was about to answer.
 ///
 /// The gate restores all registers and returns; then signals are unblocked with the program's stack pointer, and the

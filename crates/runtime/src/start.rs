@@ -3,6 +3,7 @@
 //! # Safety
 //! This file keeps I3 (what guarded work owns), I4 (the arena's life) and I6 (what was passed).
 
+use alloc::ffi::CString;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -12,7 +13,7 @@ use core::fmt::Write as _;
 
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::emit::{OutOfReach, Style};
-use hotpatch_plan::plan::{Emission, Plan};
+use hotpatch_plan::plan::Emission;
 use hotpatch_plan::store;
 
 use crate::areas;
@@ -421,7 +422,7 @@ impl Process<'_> {
         path: &[u8],
         report: &mut Report,
     ) -> Result<Done, LastWords> {
-        let question = patch::question(self.config.tactics, self.threads, self.hooking.is_some());
+        let question = patch::question(self.config.tactics, self.threads, self.hooking.as_ref());
         let entry = question.and_then(|q| self.cache.entry(object, q, self.maps));
         if let Some(entry) = &entry {
             let kept = || self.patch_by(entry, object, path, report);
@@ -480,14 +481,9 @@ impl Process<'_> {
                 return (done, None);
             }
         };
-        let numbers = self.hooking.is_some();
-        let fitting = patch::plan(
-            &loaded,
-            self.config.tactics,
-            self.threads,
-            self.maps,
-            numbers,
-        );
+        let name = CString::new(path).unwrap_or_default();
+        let hooks = self.hooking.as_ref().map(|hooking| (hooking, &*name));
+        let fitting = patch::plan(&loaded, self.config.tactics, self.threads, self.maps, hooks);
         let instead = loaded.from_memory && object.base.is_file();
         let kept = entry
             .filter(|_| fitting.general && !instead)
@@ -519,7 +515,7 @@ impl Process<'_> {
         };
         let mut applied = true;
         if !fitting.plan.edits.is_empty() {
-            match self.apply(loaded, &fitting.plan, path, &mut done.times) {
+            match self.apply(loaded, fitting, path, &mut done.times) {
                 Ok(trampolines) => done.trampolines = Some(trampolines),
                 Err(failure) => {
                     applied = false;
@@ -542,22 +538,23 @@ impl Process<'_> {
     fn apply(
         &mut self,
         loaded: &Loaded<'_>,
-        plan: &Plan,
+        fitting: &Fitting,
         path: &[u8],
         times: &mut Times,
     ) -> Result<Range, Failure> {
         if self.threads == Threads::Many && !matches!(self.writer, Writer::Mem(_)) {
             return Err(Failure::Threads);
         }
+        let plan = &fitting.plan;
         let image = loaded.range(loaded.image.span()).pages();
-        let hooking = self.hooking.as_ref().map(|h| h.style(Va(0)));
+        let hooking = self.hooking.as_ref().map(|h| h.style(Va(0), &[]));
         let code_len = plan.code_len_as(hooking.as_ref().map_or(Style::Plain, Style::Hooked));
         let code_len = (code_len as u64).next_multiple_of(PAGE);
         let data_len = if hooking.is_some() { areas::LEN } else { 0 };
         let mut failure = Failure::NoPlace;
         for at in self.space.places(image, code_len + data_len) {
             let begin = sys::now();
-            let Ok(emission) = self.emit(loaded, plan, at, at + code_len) else {
+            let Ok(emission) = self.emit(loaded, fitting, at, at + code_len) else {
                 continue;
             };
             if let Some(hooking) = &self.hooking
@@ -585,7 +582,7 @@ impl Process<'_> {
                 let data = at + code_len;
                 let settled = Settled { loaded, path, data };
                 // SAFETY: I14: mapped just now.
-                unsafe { hooking.settle(&settled, plan, &emission, self.maps) };
+                unsafe { hooking.settle(&settled, fitting, &emission, self.maps) };
             }
             // SAFETY: I5: in order, in code of the image; alone, or by words.
             let applied = unsafe { memory::apply(&self.writer, self.maps, &writes, self.threads) };
@@ -602,14 +599,18 @@ impl Process<'_> {
     fn emit(
         &self,
         loaded: &Loaded<'_>,
-        plan: &Plan,
+        fitting: &Fitting,
         at: u64,
         data: u64,
     ) -> Result<Emission, OutOfReach> {
         let here = |address: u64| Va(address.wrapping_sub(loaded.bias));
-        let hooking = self.hooking.as_ref().map(|h| h.style(here(data)));
+        let quiet = fitting.quiet();
+        let hooking = self.hooking.as_ref();
+        let hooking = hooking.map(|h| h.style(here(data), &quiet));
         let style = hooking.as_ref().map_or(Style::Plain, Style::Hooked);
-        plan.emit_as(&loaded.image, here(at), loaded.bias, style)
+        fitting
+            .plan
+            .emit_as(&loaded.image, here(at), loaded.bias, style)
     }
 
     /// Maps trampolines at the start of `range`, and a data area of `data_len` bytes at its end.

@@ -37,6 +37,8 @@ pub struct Block {
     pub slots: [u64; MOST],
     /// The number of the page of the program's stack that was last found to be writable; all ones: none.
     pub writable: u64,
+    /// For instructions that leave no register free.
+    pub own: Own,
     /// What the only hook is told, where there is but one.
     pub context: Context,
     /// The call that made this thread, for whoever comes back from it.
@@ -55,6 +57,20 @@ pub struct Block {
 
 /// Where [`Block::signal`] is.
 pub const SLOTS: usize = core::mem::offset_of!(Block, signal);
+
+/// What a gate keeps for which no register is free.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Own {
+    /// The program's stack pointer, from the block to the gate.
+    pub rsp: u64,
+    /// Its `rax`.
+    pub rax: u64,
+    /// Where the gate goes on.
+    pub to: u64,
+    /// The hooks, by bit, that want to see the result of the instruction.
+    pub afters: u64,
+}
 
 /// A call of the clone family. It stands in the block reserved for the child, whose address goes through the kernel in
 /// `r9`, an argument that none of these calls has.

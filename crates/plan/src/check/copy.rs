@@ -10,7 +10,7 @@ use super::step::{
     branch_target, bytes_from, decode, falls_through, instruction_at, is_nop, operand,
 };
 use crate::addr::{Span, Va};
-use crate::emit::{Block, Style, at, block};
+use crate::emit::{Block, Places, Style, at, block, other_block};
 use crate::image::Image;
 use crate::plan::{Emission, Plan, Site, Trampoline};
 
@@ -231,13 +231,14 @@ impl Walk<'_, '_> {
     ) -> Result<(), Fault> {
         let at = Va(original.ip());
         if original.code() == Code::Syscall {
-            self.hook(at, reader)?;
+            self.hook(at, None, reader)?;
             return syscall(original, reader);
         }
         if is_nop(original) {
             return Ok(());
         }
         if self.sites.binary_search_by_key(&at, |site| site.at).is_ok() {
+            self.hook(at, Some(original.len()), reader)?;
             return self.same(original, reader);
         }
         match original.flow_control() {
@@ -266,8 +267,13 @@ impl Walk<'_, '_> {
         }
     }
 
-    /// What stands before the `syscall` of a hooked site.
-    fn hook(&mut self, site: Va, reader: &mut Reader<'_>) -> Result<(), Fault> {
+    /// What stands before the last copy of a hooked site; `other`: its length, if it is no `syscall`.
+    fn hook(
+        &mut self,
+        site: Va,
+        other: Option<usize>,
+        reader: &mut Reader<'_>,
+    ) -> Result<(), Fault> {
         let Style::Hooked(hooking) = self.style else {
             return Ok(());
         };
@@ -276,8 +282,18 @@ impl Walk<'_, '_> {
             offset: reader.at as u32,
         };
         let (listed, rest) = self.blocks.split_first().ok_or(bad)?;
-        let template = block(reader.here(), site, listed.id, hooking).map_err(|_| bad)?;
-        let before = &template[..usize::from(at::RUN)];
+        let (template, copy) = match other {
+            None => {
+                let block = block(reader.here(), site, listed.id, hooking).map_err(|_| bad)?;
+                (block.to_vec(), at::RUN)
+            }
+            Some(len) => {
+                let bytes = bytes_from(self.image, site).get(..len).ok_or(bad)?;
+                let block = other_block(reader.here(), bytes, listed.id, hooking);
+                (block.map_err(|_| bad)?, Places::of(len as u8).run())
+            }
+        };
+        let before = &template[..usize::from(copy)];
         if listed.site != site
             || listed.offset as usize != reader.at
             || !reader.rest().starts_with(before)

@@ -13,6 +13,10 @@ pub mod data {
     pub const GATE: u64 = 0;
     /// Address of the code called behind it.
     pub const AFTER: u64 = 8;
+    /// Address of the code called at a hooked instruction of another kind.
+    pub const OTHER: u64 = 16;
+    /// Address of the code called behind it.
+    pub const OTHER_AFTER: u64 = 24;
     /// A byte for each number below 65536, then one for all others: not 0 where the call is hooked.
     pub const TABLE: u64 = 64;
     /// The same for sites that no hook has chosen: what the runtime itself must see.
@@ -65,6 +69,8 @@ pub struct Hooking<'h> {
     pub first: u32,
     /// Where the gate keeps the program's stack pointer, relative to the top of the hook stack.
     pub saved_rsp: i8,
+    /// Where a block of another kind leaves it, relative to the base of `gs`.
+    pub own_rsp: u32,
     /// Sites, in order of address, that no hook has chosen.
     pub quiet: &'h [Va],
 }
@@ -144,6 +150,7 @@ mod tests {
         data: Va(0x12_0000),
         first: 0,
         saved_rsp: -80,
+        own_rsp: 0x158,
         quiet: &[Va(0x2000)],
     };
 

@@ -55,7 +55,7 @@ impl Scene {
     fn look(&self, cache: &Cache) -> (Entry, Option<Plan>) {
         let maps = maps::parse(&self.text);
         let libc = libc(&maps);
-        let question = patch::question(Tactics::ALL, Threads::One, false).unwrap();
+        let question = patch::question(Tactics::ALL, Threads::One, None).unwrap();
         let entry = cache.entry(&libc, question, &maps).unwrap();
         let plan = entry.plan(&libc, &maps).map(|(_, plan)| plan);
         (entry, plan)
@@ -67,7 +67,7 @@ impl Scene {
         let libc = libc(&maps);
         let file = libc.open().unwrap();
         let loaded = object::load(&libc, Some(&file), &maps).unwrap();
-        let fitting = patch::plan(&loaded, Tactics::ALL, Threads::One, &maps, false);
+        let fitting = patch::plan(&loaded, Tactics::ALL, Threads::One, &maps, None);
         assert!(fitting.general);
         let bytes = store::encode(&fitting.plan, &loaded.image).unwrap();
         let (entry, _) = self.look(cache);
@@ -143,10 +143,10 @@ fn a_plan_of_another_build_question_or_file_is_not_used() {
     let maps = maps::parse(&scene.text);
     let libc = libc(&maps);
     let stones = Tactics::parse("stone").unwrap();
-    let question = patch::question(stones, Threads::One, false).unwrap();
+    let question = patch::question(stones, Threads::One, None).unwrap();
     let entry = scene.cache().entry(&libc, question, &maps).unwrap();
     assert!(entry.plan(&libc, &maps).is_none());
-    assert_eq!(patch::question(Tactics::ALL, Threads::Many, false), None);
+    assert_eq!(patch::question(Tactics::ALL, Threads::Many, None), None);
     // The same file name, but another state of the file.
     let (mut entry, _) = scene.look(&scene.cache());
     entry.key.0[8] += 1;
@@ -319,11 +319,11 @@ fn the_vdso_is_known_by_its_bytes() {
     let maps = maps::parse(&scene.text);
     let all = object::objects(&maps);
     let vdso = all.iter().find(|o| o.base.name == b"[vdso]").unwrap();
-    let question = patch::question(Tactics::ALL, Threads::One, false).unwrap();
+    let question = patch::question(Tactics::ALL, Threads::One, None).unwrap();
     let mut cache = scene.cache();
     let entry = cache.entry(vdso, question, &maps).unwrap();
     let loaded = object::load(vdso, None, &maps).unwrap();
-    let fitting = patch::plan(&loaded, Tactics::ALL, Threads::One, &maps, false);
+    let fitting = patch::plan(&loaded, Tactics::ALL, Threads::One, &maps, None);
     let bytes = store::encode(&fitting.plan, &loaded.image).unwrap();
     cache.keep(&entry, &bytes);
     let entry = scene.cache().entry(vdso, question, &maps).unwrap();

@@ -2,7 +2,7 @@
 //!
 //! Pure: what is read of memory comes through a function. No heap, no lock, no panic.
 
-use hotpatch_plan::emit::at;
+use hotpatch_plan::emit::{Places, at};
 
 use super::context::Registers;
 use crate::areas::Went;
@@ -32,29 +32,37 @@ pub enum Step {
     },
 }
 
+/// Where the program's stack pointer is while the hook stack is in `rsp`, relative to its top.
+#[derive(Clone, Copy, Debug)]
+pub struct Saved {
+    /// When a gate has returned to a block.
+    pub by_gate: i8,
+    /// When a block of another instruction than `syscall` has switched.
+    pub by_block: u64,
+}
+
 /// Bytes of `syscall`.
 const SYSCALL: u64 = 2;
 
 impl Trampolines<'_> {
     /// Makes `registers`, whose program counter is in one of them, what a handler is shown.
     ///
-    /// `saved_rsp` is where a gate keeps the program's stack pointer, from the top of the hook stack. In place, because
-    /// there is little stack where this runs.
+    /// In place, because there is little stack where this runs.
     #[must_use]
     pub fn step(
         &self,
         registers: &mut Registers,
-        saved_rsp: i8,
+        saved: Saved,
         read: impl Fn(u64) -> u64,
     ) -> Option<Step> {
         let here = registers.rip;
         let offset = u32::try_from(here.checked_sub(self.start)?).ok()?;
         let index = self
             .went
-            .partition_point(|went| went.offset & !Went::BLOCK <= offset)
+            .partition_point(|went| went.start() <= offset)
             .checked_sub(1)?;
         let went = self.went.get(index)?;
-        let start = self.start + u64::from(went.offset & !Went::BLOCK);
+        let start = self.start + u64::from(went.start());
         let original = self.origin + u64::from(went.original);
         let next = self.went.get(index + 1).map(|next| next.original);
         let site = Site {
@@ -65,7 +73,12 @@ impl Trampolines<'_> {
         };
         let inside = here - start;
         if went.offset & Went::BLOCK != 0 && inside < u64::from(at::LEN) {
-            return Some(site.in_block(registers, inside as u8, saved_rsp, read));
+            return Some(site.in_block(registers, inside as u8, saved.by_gate, read));
+        }
+        if went.offset & Went::OTHER != 0
+            && let Some(step) = site.in_other(registers, inside, saved.by_block, &read)
+        {
+            return Some(step);
         }
         if inside == 0 {
             return Some(back(registers, original, here));
@@ -129,6 +142,32 @@ impl Site {
         }
     }
 
+    /// In the block of another instruction than `syscall`, unless behind its end.
+    fn in_other(
+        &self,
+        registers: &mut Registers,
+        inside: u64,
+        saved_rsp: u64,
+        read: impl Fn(u64) -> u64,
+    ) -> Option<Step> {
+        let word = read(self.start + u64::from(Places::ID)) as u32;
+        let places = Places::of((word >> Places::LENGTH_AT) as u8);
+        let inside = u8::try_from(inside).ok().filter(|&i| i < places.next())?;
+        if [Places::SEEN, places.run()].contains(&inside) {
+            let rip = registers.rip;
+            return Some(back(registers, self.original, rip));
+        }
+        let done = places.done();
+        let (begin, shown) = match inside < done {
+            true => (0, self.original),
+            false => (done, self.original + u64::from(done - Places::SEEN)),
+        };
+        if inside - begin == Places::CALL {
+            registers.rsp = read(registers.rsp.wrapping_add(saved_rsp));
+        }
+        Some(back(registers, shown, self.start + u64::from(begin)))
+    }
+
     fn in_block(
         &self,
         registers: &mut Registers,
@@ -188,6 +227,8 @@ mod tests {
     const STACK: u64 = 0x7ffd_0000_0000;
     const TOP: u64 = 0x7e00_0000_0000;
     const SAVED: i8 = -80;
+    /// Where a block has left the stack pointer.
+    const OWN: u64 = 0x150;
 
     /// A block, alone or with a neighbour behind it, then a moved call.
     fn went(neighbour: bool) -> Vec<Went> {
@@ -219,7 +260,11 @@ mod tests {
             _ if at == TOP - 80 => STACK,
             _ => 0,
         };
-        match trampolines.step(&mut registers, SAVED, read).unwrap() {
+        let saved = Saved {
+            by_gate: SAVED,
+            by_block: OWN,
+        };
+        match trampolines.step(&mut registers, saved, read).unwrap() {
             Step::Go => (registers, None),
             Step::Back { rip, rsp } => (registers, Some((rip, rsp))),
         }

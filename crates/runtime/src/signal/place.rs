@@ -13,13 +13,22 @@ use hotpatch_plan::emit::at;
 
 use super::asm;
 use super::context::{Context, Registers, SignalFrame, Stash};
-use super::map::{Step, Trampolines};
+use super::map::{Saved, Step, Trampolines};
 use crate::areas::{self, Area};
 use crate::frame::{Entered, Record};
 use crate::hooks;
 use crate::labels::{self, Caller, GATES, Gate};
 use crate::services;
-use crate::thread::Block;
+use crate::thread::{Block, Own};
+
+/// Where [`Own`] lies, from the top of the hook stack.
+const OWN: u64 = offset_of!(Block, own) as u64;
+
+/// Where the program's stack pointer is, from the top of the hook stack.
+const SAVED: Saved = Saved {
+    by_gate: Entered::SAVED_RSP,
+    by_block: OWN + offset_of!(Own, rsp) as u64,
+};
 
 /// Where a thread is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -65,7 +74,7 @@ pub fn place(context: &mut Context, stack: &Range<u64>) -> Place {
         return in_signal(registers, stash);
     }
     if let Some(gate) = GATES.iter().find(|gate| gate.contains(rip)) {
-        return in_gate(registers, gate);
+        return in_gate(registers, gate, stack.end);
     }
     if stack.contains(&registers.rsp) {
         return Place::Ours { nested: false };
@@ -121,9 +130,13 @@ fn in_signal(registers: &mut Registers, stash: &mut Stash) -> Place {
 }
 
 /// Between the call of a gate and its return everything waits, but for the last instruction.
-fn in_gate(registers: &mut Registers, gate: &Gate) -> Place {
+fn in_gate(registers: &mut Registers, gate: &Gate, top: u64) -> Place {
     if registers.rip != gate.restored() {
         return Place::Ours { nested: false };
+    }
+    if gate.jumps {
+        registers.rip = read(top + OWN + offset_of!(Own, to) as u64);
+        return Place::Again;
     }
     registers.rip = read(registers.rsp);
     registers.rsp = registers.rsp.wrapping_add(8);
@@ -155,7 +168,7 @@ fn in_area(registers: &mut Registers, stash: &mut Stash, area: &Area) -> Place {
         origin: area.origin,
         went,
     };
-    match trampolines.step(registers, Entered::SAVED_RSP, read) {
+    match trampolines.step(registers, SAVED, read) {
         Some(Step::Go) => Place::Again,
         Some(Step::Back { rip, rsp }) => back(stash, rip, rsp),
         None => Place::Program,
