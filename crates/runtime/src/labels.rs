@@ -5,6 +5,8 @@
 
 use core::ops::Range;
 
+use crate::{entry, other, quick};
+
 /// The address of a label.
 macro_rules! label {
     ($symbol:ident) => {{
@@ -62,9 +64,8 @@ impl Gate {
 }
 
 macro_rules! gate {
-    ($begin:ident, $leave:ident, $restored:ident, $odd:ident, $even:ident, $end:ident) => {{
+    ($begin:path, $leave:ident, $restored:ident, $odd:ident, $even:ident, $end:ident) => {{
         unsafe extern "C" {
-            safe static $begin: u8;
             safe static $leave: u8;
             safe static $restored: u8;
             safe static $odd: u8;
@@ -72,7 +73,7 @@ macro_rules! gate {
             safe static $end: u8;
         }
         Gate {
-            begin: &raw const $begin,
+            begin: $begin as *const u8,
             leave: &raw const $leave,
             again: &raw const $leave,
             restored: &raw const $restored,
@@ -86,16 +87,15 @@ macro_rules! gate {
 
 /// A gate of quick.rs: what it was about to do as it left, `hotpatch_full_leave` does as well.
 macro_rules! quick {
-    ($begin:ident, $leave:ident, $restored:ident, $end:ident) => {{
+    ($begin:path, $leave:ident, $restored:ident, $end:ident) => {{
         unsafe extern "C" {
-            safe static $begin: u8;
             safe static $leave: u8;
             safe static $restored: u8;
             safe static $end: u8;
             safe static hotpatch_full_leave: u8;
         }
         Gate {
-            begin: &raw const $begin,
+            begin: $begin as *const u8,
             leave: &raw const $leave,
             again: &raw const hotpatch_full_leave,
             restored: &raw const $restored,
@@ -105,13 +105,12 @@ macro_rules! quick {
             jumps: false,
         }
     }};
-    ($begin:ident, $end:ident) => {{
+    ($begin:path, $end:ident) => {{
         unsafe extern "C" {
-            safe static $begin: u8;
             safe static $end: u8;
         }
         Gate {
-            begin: &raw const $begin,
+            begin: $begin as *const u8,
             leave: &raw const $end,
             again: &raw const $end,
             restored: &raw const $end,
@@ -126,18 +125,18 @@ macro_rules! quick {
 /// All gates. Those of quick.rs that come behind a call leave by another gate.
 #[rustfmt::skip]
 pub static GATES: [Gate; 12] = [
-    Gate { jumps: true, ..gate!(hotpatch_other_begin, hotpatch_other_leave, hotpatch_other_restored, hotpatch_other_odd, hotpatch_other_even, hotpatch_other_end) },
-    Gate { jumps: true, ..gate!(hotpatch_other_after_begin, hotpatch_other_after_leave, hotpatch_other_after_restored, hotpatch_other_after_odd, hotpatch_other_after_even, hotpatch_other_after_end) },
-    quick!(hotpatch_quick_full_begin, hotpatch_quick_full_leave, hotpatch_quick_full_restored, hotpatch_quick_full_end),
-    quick!(hotpatch_quick_arguments_begin, hotpatch_quick_arguments_leave, hotpatch_quick_arguments_restored, hotpatch_quick_arguments_end),
-    quick!(hotpatch_quick_after_full_begin, hotpatch_quick_after_full_end),
-    quick!(hotpatch_quick_after_arguments_begin, hotpatch_quick_after_arguments_end),
-    gate!(hotpatch_full_begin, hotpatch_full_leave, hotpatch_full_restored, hotpatch_full_odd, hotpatch_full_even, hotpatch_full_end),
-    gate!(hotpatch_arguments_begin, hotpatch_arguments_leave, hotpatch_arguments_restored, hotpatch_arguments_odd, hotpatch_arguments_even, hotpatch_arguments_end),
-    gate!(hotpatch_after_full_begin, hotpatch_after_full_leave, hotpatch_after_full_restored, hotpatch_after_full_odd, hotpatch_after_full_even, hotpatch_after_full_end),
-    gate!(hotpatch_after_arguments_begin, hotpatch_after_arguments_leave, hotpatch_after_arguments_restored, hotpatch_after_arguments_odd, hotpatch_after_arguments_even, hotpatch_after_arguments_end),
-    gate!(hotpatch_after_record_begin, hotpatch_after_record_leave, hotpatch_after_record_restored, hotpatch_after_record_odd, hotpatch_after_record_even, hotpatch_after_record_end),
-    gate!(hotpatch_after_birth_begin, hotpatch_after_birth_leave, hotpatch_after_birth_restored, hotpatch_after_birth_odd, hotpatch_after_birth_even, hotpatch_after_birth_end),
+    Gate { jumps: true, ..gate!(other::other_gate, hotpatch_other_leave, hotpatch_other_restored, hotpatch_other_odd, hotpatch_other_even, hotpatch_other_end) },
+    Gate { jumps: true, ..gate!(other::other_after, hotpatch_other_after_leave, hotpatch_other_after_restored, hotpatch_other_after_odd, hotpatch_other_after_even, hotpatch_other_after_end) },
+    quick!(quick::quick_full, hotpatch_quick_full_leave, hotpatch_quick_full_restored, hotpatch_quick_full_end),
+    quick!(quick::quick_arguments, hotpatch_quick_arguments_leave, hotpatch_quick_arguments_restored, hotpatch_quick_arguments_end),
+    quick!(quick::quick_after_full, hotpatch_quick_after_full_end),
+    quick!(quick::quick_after_arguments, hotpatch_quick_after_arguments_end),
+    gate!(entry::gate_full, hotpatch_full_leave, hotpatch_full_restored, hotpatch_full_odd, hotpatch_full_even, hotpatch_full_end),
+    gate!(entry::gate_arguments, hotpatch_arguments_leave, hotpatch_arguments_restored, hotpatch_arguments_odd, hotpatch_arguments_even, hotpatch_arguments_end),
+    gate!(entry::after_full, hotpatch_after_full_leave, hotpatch_after_full_restored, hotpatch_after_full_odd, hotpatch_after_full_even, hotpatch_after_full_end),
+    gate!(entry::after_arguments, hotpatch_after_arguments_leave, hotpatch_after_arguments_restored, hotpatch_after_arguments_odd, hotpatch_after_arguments_even, hotpatch_after_arguments_end),
+    gate!(entry::after_record, hotpatch_after_record_leave, hotpatch_after_record_restored, hotpatch_after_record_odd, hotpatch_after_record_even, hotpatch_after_record_end),
+    gate!(entry::after_birth, hotpatch_after_birth_leave, hotpatch_after_birth_restored, hotpatch_after_birth_odd, hotpatch_after_birth_even, hotpatch_after_birth_end),
 ];
 
 /// Code that executes a call for blocks, and asks hooks behind it.
