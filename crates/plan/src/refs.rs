@@ -143,6 +143,7 @@ pub(crate) fn refs_near(
     let windows = Windows::new(windows);
     let mut found = Found {
         windows: &windows,
+        bare: None,
         all: Vec::new(),
     };
     let near = far.refs.iter().filter(|r| windows.may_contain(r.to));
@@ -171,8 +172,17 @@ pub(crate) struct Far {
 impl Far {
     fn gather(image: &Image<'_>, search: &dyn Search, around: Vec<Span>) -> Self {
         let windows = Windows::new(&around);
+        let is_bare = |span: &&Span| {
+            let middle = span.start + span.len() / 2;
+            [span.start, middle, span.end]
+                .iter()
+                .all(|&at| image.function_at(at).is_none())
+        };
+        let bare: Vec<Span> = around.iter().filter(is_bare).copied().collect();
+        let bare_windows = Windows::new(&bare);
         let mut found = Found {
             windows: &windows,
+            bare: (!bare.is_empty()).then_some(&bare_windows),
             all: Vec::new(),
         };
         let mut tables = Tables::new(image);
@@ -227,6 +237,8 @@ fn widened<'s>(windows: impl Iterator<Item = &'s Span>, before: &[Span], by: u64
 
 struct Found<'w> {
     windows: &'w Windows<'w>,
+    /// Windows outside known functions, where constants may lie among the code.
+    bare: Option<&'w Windows<'w>>,
     all: Vec<Ref>,
 }
 
@@ -274,6 +286,18 @@ impl Found<'_> {
                 if let Some((end, to)) = target(offset) {
                     tables.note(to);
                     self.push(to, end - 6, RefKind::Lea);
+                }
+            });
+            let Some(bare) = self.bare else { return };
+            marks.each(marks.operands & !marks.leas, |offset| {
+                let Some((end, to)) = target(offset) else {
+                    return;
+                };
+                // What an immediate behind the displacement adds is no more than a neighbouring block away.
+                if bare.may_contain(to) || bare.may_contain(to + 4) {
+                    for immediate in [0, 1, 2, 4] {
+                        self.push(to + immediate, end - 5, RefKind::Lea);
+                    }
                 }
             });
         });

@@ -29,8 +29,8 @@ pub trait Search {
         (at..hay.len()).filter(|&i| hay[i] == first).for_each(exact);
     }
 
-    /// Calls `found` with every offset in `hay` of what looks like the 4-byte displacement of a branch or `lea`:
-    /// four bytes behind `e8`, `e9`, `0f 80` to `0f 8f`, or `8d` with a RIP-relative operand.
+    /// Calls `found` with every offset in `hay` of what looks like the 4-byte displacement of a branch or operand:
+    /// four bytes behind `e8`, `e9`, `0f 80` to `0f 8f`, or a ModRM byte that says RIP-relative.
     /// An opcode of one byte at the very start of `hay` is not reported: offsets begin at 2.
     /// In no particular order; hits need not be instructions.
     fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(Marks));
@@ -78,6 +78,8 @@ pub struct Marks {
     pub branches: u64,
     /// Displacements of RIP-relative `lea`.
     pub leas: u64,
+    /// Displacements of all RIP-relative operands, those of `lea` among them.
+    pub operands: u64,
 }
 
 impl Marks {
@@ -156,14 +158,17 @@ impl Search for Scalar {
             }
             let near = (last & lanes(0xfe)) ^ lanes(0xe8);
             let jcc = (before ^ lanes(0x0f)) | ((last & lanes(0xf0)) ^ lanes(0x80));
-            let lea = (before ^ lanes(0x8d)) | ((last & lanes(0xc7)) ^ lanes(0x05));
+            let operand = (last & lanes(0xc7)) ^ lanes(0x05);
+            let lea = (before ^ lanes(0x8d)) | operand;
             let branches = zero_lanes(near) | zero_lanes(jcc);
             let leas = zero_lanes(lea);
-            if branches | leas != 0 {
+            let operands = zero_lanes(operand);
+            if branches | operands != 0 {
                 found(Marks {
                     at: at + 2,
                     branches: gathered(branches),
                     leas: gathered(leas),
+                    operands: gathered(operands),
                 });
             }
             at += 8;
@@ -171,12 +176,14 @@ impl Search for Scalar {
         for at in at + 2..hay.len().saturating_sub(3) {
             let (before, last) = (hay[at - 2], hay[at - 1]);
             let is_branch = matches!(last, 0xe8 | 0xe9) || (before == 0x0f && last & 0xf0 == 0x80);
-            let is_lea = before == 0x8d && last & 0xc7 == 0x05;
-            if is_branch || is_lea {
+            let is_operand = last & 0xc7 == 0x05;
+            let is_lea = before == 0x8d && is_operand;
+            if is_branch || is_operand {
                 found(Marks {
                     at,
                     branches: is_branch.into(),
                     leas: is_lea.into(),
+                    operands: is_operand.into(),
                 });
             }
         }

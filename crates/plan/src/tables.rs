@@ -89,7 +89,11 @@ pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) ->
         return Some(jump.at);
     }
     let is_jump = |insn: &Insn| matches!(insn.kind, Kind::JmpIndirect { table: true, .. });
-    let is_table = |insn: &Insn| matches!(insn.kind, Kind::RipRelative { target, lea: true, .. } if tables.binary_search(&target).is_ok());
+    // An instruction's bytes can read as the first entry of a table; but where one begins, there is none.
+    let is_table = |insn: &Insn| {
+        matches!(insn.kind, Kind::RipRelative { target, lea: true, .. }
+            if tables.binary_search(&target).is_ok() && region.index_of(target).is_none())
+    };
     // Distances may be added to a label, and the sum jumped to, called, or returned to.
     let is_label = |insn: &Insn| {
         named_label(image, insn)
@@ -113,8 +117,8 @@ pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) ->
         .iter()
         .enumerate()
         .filter(|(_, insn)| is_jump(insn));
-    let mut unknown =
-        jumps.filter(|(index, _)| !goes_where_a_word_says(image, region, &joins, *index));
+    let mut unknown = jumps
+        .filter(|(index, _)| !goes_where_a_word_says(image, region, &joins, *index, &is_table));
     unknown.next().map(|(_, jump)| jump.at)
 }
 
@@ -149,7 +153,13 @@ fn cuts(image: &Image<'_>, region: &Region, branch: &Insn) -> bool {
 /// is a reference of its own, found where it is written down; only one that is computed is not.
 ///
 /// A jump right after the frame was taken down is a tail call, wherever its register comes from.
-fn goes_where_a_word_says(image: &Image<'_>, region: &Region, joins: &[Va], index: usize) -> bool {
+fn goes_where_a_word_says(
+    image: &Image<'_>,
+    region: &Region,
+    joins: &[Va],
+    index: usize,
+    is_table: &dyn Fn(&Insn) -> bool,
+) -> bool {
     let Some(bytes) = image.bytes(region.span) else {
         return false;
     };
@@ -165,6 +175,8 @@ fn goes_where_a_word_says(image: &Image<'_>, region: &Region, joins: &[Va], inde
         return true;
     }
     let mut register = jump.rm();
+    // If the jump goes to a sum: those of its summands that have not been followed to something else than a table.
+    let mut summands: Option<Vec<u8>> = None;
     let mut tail_call = false;
     for i in (index.saturating_sub(BACK)..index).rev() {
         let (insn, next) = (&region.insns[i], region.insns[i + 1].at);
@@ -177,6 +189,26 @@ fn goes_where_a_word_says(image: &Image<'_>, region: &Region, joins: &[Va], inde
             break;
         }
         let Some(form) = form(insn) else { break };
+        if let Some(summands) = &mut summands {
+            if is_table(insn) && summands.contains(&form.reg_extended()) {
+                return true; // the other is an entry of it
+            }
+            summands.retain(|&summand| matches!(source(&form, summand), Source::Other));
+            if summands.is_empty() {
+                break;
+            }
+            continue;
+        }
+        if let (Map::One, 0x01 | 0x03, true) = (form.map, form.opcode, form.is_register()) {
+            let (to, from) = match form.opcode {
+                0x01 => (form.rm(), form.reg_extended()),
+                _ => (form.reg_extended(), form.rm()),
+            };
+            if to == register && form.rex & 8 != 0 {
+                summands = Some([register, from].into());
+                continue;
+            }
+        }
         match source(&form, register) {
             Source::Other => tail_call |= takes_down_frame(&form),
             Source::Register(from) => register = from,

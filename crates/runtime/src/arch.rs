@@ -252,11 +252,12 @@ static DISPLACEMENTS: [u128; 8] = [
 const BLOCKS: usize = 128;
 
 /// Bit i of a block's masks is set where the byte `i + 2` behind its start begins the displacement of a branch
-/// or call, or of a `lea`.
+/// or call, of a `lea`, or of any operand relative to RIP.
 #[repr(C)]
 struct Masks {
     branches: [u16; BLOCKS],
     leas: [u16; BLOCKS],
+    operands: [u16; BLOCKS],
 }
 
 /// Fills the masks of the blocks of `from..end`: at least one, at most [`BLOCKS`].
@@ -266,7 +267,7 @@ struct Masks {
 #[inline(never)] // the build allows vector registers in it alone
 unsafe fn mark_displacements(from: *const u8, end: *const u8, masks: &mut Masks) {
     let mut saved = Saved([0; 5]);
-    // SAFETY: reads 17 bytes from each block; writes two bytes for each block to either half of `masks`;
+    // SAFETY: reads 17 bytes from each block; writes two bytes for each block to each third of `masks`;
     // xmm0 to xmm4 are put back.
     unsafe {
         asm!(
@@ -290,11 +291,13 @@ unsafe fn mark_displacements(from: *const u8, end: *const u8, masks: &mut Masks)
             "pcmpeqb xmm4, [{constants} + 64]",
             "pand xmm3, xmm4",
             "por xmm2, xmm3",
-            // 8d, RIP-relative
+            // RIP-relative; 8d before it
             "pcmpeqb xmm0, [{constants} + 80]",
             "pand xmm1, [{constants} + 96]",
             "pcmpeqb xmm1, [{constants} + 112]",
             "pand xmm0, xmm1",
+            "pmovmskb {mask:e}, xmm1",
+            "mov [{masks} + {operands}], {mask:x}",
             "pmovmskb {mask:e}, xmm2",
             "mov [{masks}], {mask:x}",
             "pmovmskb {mask:e}, xmm0",
@@ -314,6 +317,7 @@ unsafe fn mark_displacements(from: *const u8, end: *const u8, masks: &mut Masks)
             end = in(reg) end,
             masks = inout(reg) &raw mut *masks => _,
             leas = const offset_of!(Masks, leas),
+            operands = const offset_of!(Masks, operands),
             mask = out(reg) _,
             options(nostack),
         );
@@ -349,6 +353,7 @@ impl Search for Sse2 {
         let mut masks = Masks {
             branches: [0; BLOCKS],
             leas: [0; BLOCKS],
+            operands: [0; BLOCKS],
         };
         let mut at = 0;
         // Behind the last block there are the byte it looks at and the four of its last displacement.
@@ -359,11 +364,17 @@ impl Search for Sse2 {
             // SAFETY: `len` is a multiple of 16 and not 0, and five more bytes of `hay` follow it.
             unsafe { mark_displacements(ends.start, ends.end, &mut masks) };
             let (branches, leas) = (masks.branches.as_chunks().0, masks.leas.as_chunks().0);
-            for (i, (branches, leas)) in branches.iter().zip(leas).take(len / 64).enumerate() {
-                let (branches, leas) = (joined(branches), joined(leas));
-                if branches | leas != 0 {
-                    let at = at + 64 * i + 2;
-                    found(Marks { at, branches, leas });
+            let operands = masks.operands.as_chunks().0;
+            let blocks = branches.iter().zip(leas).zip(operands).take(len / 64);
+            for (i, ((branches, leas), operands)) in blocks.enumerate() {
+                let marks = Marks {
+                    at: at + 64 * i + 2,
+                    branches: joined(branches),
+                    leas: joined(leas),
+                    operands: joined(operands),
+                };
+                if marks.branches | marks.operands != 0 {
+                    found(marks);
                 }
             }
             at += len;
@@ -417,6 +428,7 @@ mod tests {
                     search.displacements(hay, &mut |marks| {
                         marks.each(marks.branches, |i| found.push((i, false)));
                         marks.each(marks.leas, |i| found.push((i, true)));
+                        marks.each(marks.operands, |i| found.push((i + (1 << 32), true)));
                     });
                     found.sort_unstable();
                     found

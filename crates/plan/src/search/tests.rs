@@ -57,17 +57,20 @@ fn pairs_as_a_plain_loop_finds_them() {
 fn displacements_as_a_plain_loop_finds_them() {
     for len in 0..200 {
         let hay = bytes(len as u64 + 1000, len);
-        let expected: Vec<(usize, bool)> = (2..(len + 1).saturating_sub(4))
+        let expected: Vec<(usize, u8)> = (2..(len + 1).saturating_sub(4))
             .filter_map(|i| match hay[i - 2..i] {
-                [_, 0xe8 | 0xe9] | [0x0f, 0x80..=0x8f] => Some((i, false)),
-                [0x8d, operand] if operand & 0xc7 == 5 => Some((i, true)),
+                [_, 0xe8 | 0xe9] | [0x0f, 0x80..=0x8f] => Some((i, 0)),
+                [0x8d, operand] if operand & 0xc7 == 5 => Some((i, 1)),
+                [_, operand] if operand & 0xc7 == 5 => Some((i, 2)),
                 _ => None,
             })
             .collect();
         let mut found = Vec::new();
         Scalar.displacements(&hay, &mut |marks| {
-            marks.each(marks.branches, |i| found.push((i, false)));
-            marks.each(marks.leas, |i| found.push((i, true)));
+            marks.each(marks.branches, |i| found.push((i, 0)));
+            marks.each(marks.leas, |i| found.push((i, 1)));
+            marks.each(marks.operands & !marks.leas, |i| found.push((i, 2)));
+            assert_eq!(marks.leas & !marks.operands, 0);
         });
         found.sort_unstable();
         assert_eq!(found, expected, "{hay:x?}");
