@@ -23,6 +23,26 @@ pub const EXPORTS: &[&str] = &[];
 /// Parts of mangled names, each with its length before it as both of Rust's schemes write them.
 pub const VECTOR_FUNCTIONS: &[&str] = &["4arch13next_syscalls", "4arch18mark_displacements"];
 
+/// The parts of the library that run after start-up, where a panic would have nowhere to go. Parts of mangled names.
+pub const HOT: &[&str] = &[
+    "hotpatch_runtime5areas",
+    "hotpatch_runtime5entry",
+    "hotpatch_runtime5hooks",
+    "hotpatch_runtime8internal",
+    "hotpatch_runtime5other",
+    "hotpatch_runtime5quick",
+    "hotpatch_runtime6signal",
+    "hotpatch_runtime6thread",
+];
+
+/// What a panic ends in. Parts of mangled names.
+const PANICS: &[&str] = &[
+    "4core9panicking",
+    "13unwrap_failed",
+    "13expect_failed",
+    "5slice5index",
+];
+
 /// A rule that an object breaks.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Violation {
@@ -57,6 +77,15 @@ pub enum Violation {
     ExecutableStack,
     /// It has thread-local variables.
     ThreadLocal,
+    /// Code that runs after start-up can panic.
+    Panic {
+        /// The call's address.
+        at: u64,
+        /// The function it is in.
+        function: String,
+        /// What it calls.
+        callee: String,
+    },
     /// A segment is writable and executable at once.
     WritableCode {
         /// Where it begins.
@@ -76,6 +105,11 @@ impl fmt::Display for Violation {
             Self::Relocation { at, kind } => write!(f, "relocation of type {kind} at {at:#x}"),
             Self::ExecutableStack => write!(f, "does not refuse an executable stack"),
             Self::ThreadLocal => write!(f, "has thread-local variables"),
+            Self::Panic {
+                at,
+                function,
+                callee,
+            } => write!(f, "{at:#x} in {function} can panic: {callee}"),
             Self::WritableCode { at } => {
                 write!(f, "the segment at {at:#x} is writable and executable")
             }
@@ -251,6 +285,7 @@ fn in_code(code: &[u8], base: u64, functions: &[Named], found: &mut Vec<Violatio
     let mut instruction = Instruction::default();
     while decoder.can_decode() {
         decoder.decode_out(&mut instruction);
+        found.extend(panic(&instruction, functions));
         let Some(uses) = vector_state(&instruction, &mut info) else {
             continue;
         };
@@ -270,6 +305,25 @@ fn in_code(code: &[u8], base: u64, functions: &[Named], found: &mut Vec<Violatio
             });
         }
     }
+}
+
+/// A direct call or jump from code that runs after start-up to the start of a panic.
+fn panic(instruction: &Instruction, functions: &[Named]) -> Option<Violation> {
+    let direct = instruction.is_call_near() || instruction.is_jmp_short_or_near();
+    let to = direct.then(|| instruction.near_branch_target())?;
+    let is_one_of = |name: &str, parts: &[&str]| parts.iter().any(|part| name.contains(part));
+    let callee = functions
+        .iter()
+        .find(|(start, _, name)| *start == to && is_one_of(name, PANICS))?;
+    let at = instruction.ip();
+    let caller = functions
+        .iter()
+        .find(|(start, end, name)| (*start..*end).contains(&at) && is_one_of(name, HOT))?;
+    Some(Violation::Panic {
+        at,
+        function: caller.2.clone(),
+        callee: callee.2.clone(),
+    })
 }
 
 /// What of the vector, mask, MMX and x87 state an instruction uses.

@@ -215,3 +215,21 @@ fn a_mangled_object_is_an_error_and_no_panic() {
     }
     assert_eq!(gate(&good).unwrap(), []);
 }
+
+#[test]
+fn a_panic_after_start_up_is_found() {
+    let source = |caller: &str| {
+        format!(
+            ".text\n.type {caller}, @function\n{caller}: call _ZN4core9panicking5panicE\n ret\n.size {caller}, .-{caller}\n\
+             .type _ZN4core9panicking5panicE, @function\n_ZN4core9panicking5panicE: hlt\n.size _ZN4core9panicking5panicE, 1\n"
+        )
+    };
+    let found = violations("a.s", &source("_ZN16hotpatch_runtime5hooks8dispatchE"), &[]);
+    assert!(
+        matches!(&found[..], [Violation::Panic { function, .. }] if function.contains("dispatch")),
+        "{found:?}"
+    );
+    // Start-up may: there it is caught.
+    let found = violations("a.s", &source("_ZN16hotpatch_runtime5start3runE"), &[]);
+    assert_eq!(found, []);
+}

@@ -33,7 +33,7 @@ impl<const N: usize> Line<N> {
     /// The text so far.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
-        &self.bytes[..self.len]
+        self.bytes.get(..self.len).unwrap_or(&[])
     }
 
     /// The text so far; empty where it is not UTF-8 (cut inside a character).
@@ -49,7 +49,8 @@ impl<const N: usize> Line<N> {
             return;
         }
         let taken = &text[..text.len().min(room)];
-        self.bytes[self.len..self.len + taken.len()].copy_from_slice(taken);
+        let places = self.bytes.iter_mut().skip(self.len);
+        places.zip(taken).for_each(|(place, byte)| *place = *byte);
         self.len += taken.len();
         self.cut = taken.len() < text.len();
     }
