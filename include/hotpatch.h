@@ -168,7 +168,8 @@ typedef struct hotpatch_site_t {
     uint8_t len;
 } hotpatch_site_t;
 
-// Whether an instruction is to be patched. Asked once for each candidate, before the program runs.
+// Whether the hook is called at an instruction. Asked once for each candidate, before the program runs; the site has
+// no `id` yet.
 typedef bool (*hotpatch_select_fn)(const struct hotpatch_services_t *services,
                                    const struct hotpatch_site_t *site);
 

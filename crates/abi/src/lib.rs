@@ -215,7 +215,8 @@ pub struct Services {
     pub environment: EnvironmentFn,
 }
 
-/// Whether an instruction is to be patched. Asked once for each candidate, before the program runs.
+/// Whether the hook is called at an instruction. Asked once for each candidate, before the program runs; the site has
+/// no `id` yet.
 pub type SelectFn =
     Option<unsafe extern "C" fn(services: *const Services, site: *const Site) -> bool>;
 

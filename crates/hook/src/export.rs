@@ -41,7 +41,11 @@ pub const fn exported<E: Entry>(name: &'static CStr) -> Exported {
         vectors: abi::vectors::ALL,
         syscalls: <E::Hook as Hook>::SYSCALLS.as_abi(),
         kinds: <E::Hook as Hook>::KINDS.bits(),
-        select: Some(select::<E>),
+        select: if <E::Hook as Hook>::SELECTS {
+            Some(select::<E>)
+        } else {
+            None
+        },
         start: Some(start::<E>),
         before: Some(before::<E>),
         after: Some(after::<E>),

@@ -111,7 +111,11 @@ pub trait Hook: Sync + 'static {
         Ok(())
     }
 
-    /// Whether this instruction is to be patched. Asked once for each candidate, before the program runs.
+    /// Whether [`select`](Self::select) is asked; a hook that is not is called a little faster.
+    const SELECTS: bool = false;
+
+    /// Whether the hook is called at this instruction. Asked once for each candidate, before the program runs, if
+    /// [`SELECTS`](Self::SELECTS) says so. A candidate has no [`id`](Site::id) yet.
     fn select(&self, site: Site<'_>) -> bool {
         let _ = site;
         true

@@ -431,3 +431,50 @@ fn a_hook_that_fails_is_called_no_more_and_the_program_goes_on() {
         assert!(failed >= 8, "{flags} {in_before}: {failed}");
     }
 }
+
+#[test]
+fn a_hook_is_called_where_it_has_chosen_to_be() {
+    let hook = hook(
+        "choosing",
+        r#"
+        #include <hotpatch.h>
+        static int is(const char *a, const char *b) {
+            while (*a && *a == *b) a++, b++;
+            return *a == *b;
+        }
+        static bool select(const hotpatch_services_t *services, const hotpatch_site_t *site) {
+            bool sound = site->len == 2 && site->bytes[0] == 0x0f && site->bytes[1] == 5 && site->kind == HOTPATCH_KIND_SYSCALL
+                && *(const uint16_t *)site->address == 0x050f && site->offset && site->file[0];
+            return !sound || (site->symbol && is(site->symbol, "read") && site->symbol_offset < 64);
+        }
+        static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+            hotpatch_line_t line;
+            line.len = 0;
+            hotpatch_put(&line, "call ");
+            hotpatch_put_number(&line, context->number);
+            hotpatch_log(context->services, &line);
+            return HOTPATCH_RUN;
+        }
+        const hotpatch_hook_t hotpatch_hook = {
+            HOTPATCH_ABI, sizeof(hotpatch_hook_t), 0, 0, 0, HOTPATCH_ALL_SYSCALLS, 0, select, 0, before, 0, 0, 0,
+        };"#,
+    );
+    // The second start has its plans from the cache.
+    for _ in 0..2 {
+        let (output, out, err) = run(patched(
+            "/bin/bash",
+            &["-c", "cat /proc/self/status | tr a-z A-Z; exit 3"],
+        )
+        .env("LIBHOTPATCH_HOOK", &hook));
+        assert_eq!(output.status.code(), Some(3), "{err}");
+        assert!(out.contains("NAME:"), "{err}");
+        let calls: Vec<_> = err
+            .lines()
+            .filter_map(|line| line.split_once("choosing.so: call "))
+            .collect();
+        assert!(
+            calls.len() >= 4 && calls.iter().all(|(_, what)| *what == "0"),
+            "{err}"
+        );
+    }
+}

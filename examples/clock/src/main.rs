@@ -57,6 +57,8 @@ impl Hook for Clock {
         Ok(())
     }
 
+    const SELECTS: bool = true;
+
     // The vDSO computes with the kernel's own numbers, which run as they do.
     fn select(&self, site: Site<'_>) -> bool {
         site.kind() == Kind::Syscall || site.file() != b"[vdso]"

@@ -68,11 +68,13 @@ impl Count {
             // SAFETY: sites live as long as the process, and one that was counted is there.
             if let Some(site) = unsafe { self.places[id].load(Relaxed).as_ref() } {
                 let site = Site::new(site);
-                log!(
-                    "{count:8} {}+{:#x}",
-                    site.file().escape_ascii(),
-                    site.offset()
-                );
+                let file = site.file().escape_ascii();
+                match site.symbol() {
+                    Some((name, offset)) => {
+                        log!("{count:8} {}+{offset:#x} in {file}", name.escape_ascii());
+                    }
+                    None => log!("{count:8} {:#x} in {file}", site.offset()),
+                }
             }
         });
     }
