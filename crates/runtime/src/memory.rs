@@ -234,27 +234,41 @@ pub unsafe fn apply(
     }
 }
 
-/// One call for each page, by which what lies between two writes is written as it is. A call costs as much as the pages
-/// it touches, and goes on by steps of a page's length: one that begins inside a page would touch each twice.
-fn write_pages(mem: &Fd, maps: &[Mapping<'_>], writes: &[Write]) -> Result<(), Errno> {
-    let mut buffer = [0; PAGE as usize];
-    for group in writes.chunk_by(|a, b| a.at / PAGE == b.at / PAGE) {
-        let (Some(first), Some(last)) = (group.first(), group.last()) else {
-            continue;
-        };
+/// How many pages are written by one call at most.
+const PAGES: u64 = 4;
+
+/// One call for pages side by side, by which what lies between two writes is written as it is. The kernel goes on by
+/// steps of a page's length: from the start of a page on, or it would look up each page twice.
+fn write_pages(mem: &Fd, maps: &[Mapping<'_>], mut writes: &[Write]) -> Result<(), Errno> {
+    let mut buffer = [0; (PAGES * PAGE) as usize];
+    while let Some(first) = writes.first() {
+        let begin = first.at / PAGE;
+        let mut last = first;
+        let mut count = 0;
+        for write in writes {
+            let page = write.at / PAGE;
+            if page > last.at / PAGE + 1 || page >= begin + PAGES {
+                break;
+            }
+            last = write;
+            count += 1;
+        }
+        let one_page = last.at / PAGE == begin;
         let range = Range {
-            start: first.at,
+            start: if one_page { first.at } else { begin * PAGE },
             end: last.end(),
         };
         let now = read(maps, range).ok_or(Errno::IO)?;
-        let page = buffer.get_mut(..now.len()).ok_or(Errno::INVAL)?;
-        page.copy_from_slice(now);
+        let bytes = buffer.get_mut(..now.len()).ok_or(Errno::INVAL)?;
+        bytes.copy_from_slice(now);
+        let (group, rest) = writes.split_at_checked(count).ok_or(Errno::INVAL)?;
         for write in group {
-            let at = (write.at - first.at) as usize;
-            let there = page.get_mut(at..at + write.after().len());
+            let at = (write.at - range.start) as usize;
+            let there = bytes.get_mut(at..at + write.after().len());
             there.ok_or(Errno::INVAL)?.copy_from_slice(write.after());
         }
-        write_all(mem, page, first.at)?;
+        write_all(mem, bytes, range.start)?;
+        writes = rest;
     }
     Ok(())
 }
