@@ -453,3 +453,34 @@ fn deny_holds_behind_a_filter_that_forbids_to_look() {
         said.err()
     );
 }
+
+#[test]
+fn clock_makes_the_processors_counter_run_along() {
+    const TICKS: &str = "#include <stdio.h>\n#include <time.h>\n#include <x86intrin.h>\n\
+        int main(void) {\n    struct timespec second = {1, 0};\n    unsigned processor;\n\
+        unsigned long long before = __rdtsc();\n    nanosleep(&second, 0);\n\
+        unsigned long long middle = __rdtscp(&processor);\n    nanosleep(&second, 0);\n\
+        printf(\"%llu %llu\\n\", middle - before, __rdtscp(&processor) - middle);\n}\n";
+    let (hook, dir) = (hook("clock"), place("ticks"));
+    fs::write(dir.join("ticks.c"), TICKS).unwrap();
+    let status = Command::new("gcc")
+        .current_dir(&dir)
+        .args(["-O1", "-o", "ticks", "ticks.c"])
+        .status();
+    assert!(status.unwrap().success());
+    let numbers =
+        |out: &str| -> Vec<f64> { out.split_whitespace().map(|n| n.parse().unwrap()).collect() };
+    let native = Command::new(dir.join("ticks")).output().unwrap();
+    let native = numbers(&String::from_utf8_lossy(&native.stdout));
+    let said = run(&hook, &dir, &["./ticks"], &[("CLOCK", "20")]);
+    let hooked = numbers(&said.out());
+    // Without the hook a twentieth would have passed.
+    for (hooked, native) in hooked.iter().zip(&native) {
+        assert!(
+            (0.5..30.0).contains(&(hooked / native)),
+            "{}: {native}",
+            said.out()
+        );
+    }
+    assert_eq!(hooked.len(), 2);
+}
