@@ -7,7 +7,7 @@
 //! |---|---|
 //! | the program | what the kernel says |
 //! | a trampoline, or code that executes a call | the original instruction, or the address behind it |
-//! | a hook, or code of ours around it | nothing: the signal is raised again, blocked, until the hook ends |
+//! | a hook, or code of ours around it | nothing: the signal is raised again, blocked, until the hook ends. A fault ends the hook |
 //!
 //! If a handler returns and has left the address as it was, a restorer of ours puts the real one back.
 //!
@@ -29,7 +29,9 @@ use core::fmt::Write as _;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
+use crate::entry;
 use crate::frame::Entered;
+use crate::hooks;
 use crate::line::Line;
 use crate::services;
 use crate::sys::{self, Errno};
@@ -162,11 +164,18 @@ unsafe fn handle(
                 break;
             }
             Place::Ours { nested } => {
-                if is_fault(frame) {
-                    report_fault(frame);
-                    break;
-                }
+                let at_fault = is_fault(frame).then(|| report_fault(frame));
                 let Some(block) = block else { break };
+                if let Some(hook) = at_fault {
+                    let Some(hook) = hook.filter(|_| meaning.handler != DEFAULT) else {
+                        // It ends the process here, where a debugger or a core shows why.
+                        break;
+                    };
+                    hooks::give_up(hook);
+                    wait(frame, entry, &mut block.signal, nested);
+                    leave_hook(&mut frame.context.registers, block.top);
+                    return 0;
+                }
                 place::settle(&mut frame.context.registers, block.top);
                 wait(frame, entry, &mut block.signal, nested);
                 return 0;
@@ -327,10 +336,10 @@ fn by_default(frame: &mut SignalFrame) {
     // A fault comes again, as the instruction is executed again.
 }
 
-/// Names the hook that is at fault.
+/// Names the hook that is at fault; answers its number.
 #[cold]
 #[inline(never)]
-fn report_fault(frame: &SignalFrame) {
+fn report_fault(frame: &SignalFrame) -> Option<usize> {
     let registers = &frame.context.registers;
     let (signal, at) = (frame.info.signal, registers.rip);
     let mut line: Line<160> = Line::new();
@@ -344,8 +353,16 @@ fn report_fault(frame: &SignalFrame) {
         "signal {signal} at {offset:#x} of {file} for address {:#x}",
         frame.info.fields[0]
     );
-    let name = hook.map_or(&b"fault"[..], |(_, hook)| hook.name());
+    let name = hook.as_ref().map_or(&b"fault"[..], |(_, hook)| hook.name());
     services::say(name, line.bytes());
+    hook.map(|(n, _)| n)
+}
+
+/// Makes the thread go on as if its hook had said that it failed.
+fn leave_hook(registers: &mut Registers, top: u64) {
+    let entered = top - Entered::LEN as u64;
+    registers.rip = entry::leave_hook as *const () as u64;
+    (registers.rdi, registers.rsp) = (entered, entered);
 }
 
 /// A handler is about to begin, but another signal waits: it comes first.

@@ -478,3 +478,71 @@ fn a_hook_is_called_where_it_has_chosen_to_be() {
         );
     }
 }
+
+/// A program that makes a call which its hook does not survive, with a handler for that or without.
+const STRICKEN: &str = r#"
+    #define _GNU_SOURCE
+    #include <errno.h>
+    #include <signal.h>
+    #include <stdio.h>
+    #include <sys/syscall.h>
+    #include <ucontext.h>
+    #include <unistd.h>
+    extern char site_call[];
+    long call(void);
+    __asm__(".globl call, site_call\n.type call, @function\ncall: mov $1000, %eax\n nop\nsite_call: syscall\n ret\n nop\n nop\n nop\n nop\n nop\n nop\n nop\n nop\n"
+            ".size call, .-call\n");
+    static int count, at;
+    static void handler(int number, siginfo_t *info, void *context) {
+        count += number == SIGSEGV && info->si_code == SEGV_MAPERR && info->si_addr == (void *)8;
+        char *rip = (char *)((ucontext_t *)context)->uc_mcontext.gregs[REG_RIP];
+        at += rip >= (char *)call && rip <= (char *)call + 32;
+    }
+    int main(int argc, char **argv) {
+        struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO};
+        if (argc > 1) sigaction(SIGSEGV, &action, NULL);
+        for (int i = 0; i < 3; i++) {
+            long value = call();
+            printf("%ld, handled %d, in the program %d\n", value, count, at);
+        }
+        return 0;
+    }"#;
+
+/// The hook of that program.
+const AT_FAULT: &str = r#"
+    #include <hotpatch.h>
+    static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+        if (context->number == 1000) *(volatile int *)8 = 1;
+        return HOTPATCH_RUN;
+    }
+    const hotpatch_hook_t hotpatch_hook = {
+        HOTPATCH_ABI, sizeof(hotpatch_hook_t), "faulty", 0, 0, HOTPATCH_ALL_SYSCALLS, 0, 0, 0, before, 0, 0, 0,
+    };"#;
+
+#[test]
+fn a_hook_at_fault_is_named_before_the_program_gets_the_signal() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (source, program) = (dir.join("stricken.c"), dir.join("stricken"));
+    std::fs::write(&source, STRICKEN).unwrap();
+    let gcc = Command::new("gcc")
+        .args(["-O1", "-o"])
+        .args([&program, &source])
+        .status();
+    assert!(gcc.unwrap().success());
+    let program = program.to_str().unwrap();
+    let hook = hook("faulty", AT_FAULT);
+    let named = "]: faulty: signal 11 at 0x";
+    let (output, out, err) = run(patched(program, &["handler"]).env("LIBHOTPATCH_HOOK", &hook));
+    assert!(output.status.success(), "{out}{err}");
+    let line = "-38, handled 1, in the program 1\n";
+    assert_eq!(out, line.repeat(3), "{err}");
+    assert_eq!(err.matches(named).count(), 1, "{err}");
+    assert!(err.contains(" for address 0x8"), "{err}");
+    let (output, out, err) = run(patched(program, &[]).env("LIBHOTPATCH_HOOK", &hook));
+    assert_eq!(
+        std::os::unix::process::ExitStatusExt::signal(&output.status),
+        Some(11),
+        "{out}{err}"
+    );
+    assert_eq!(err.matches(named).count(), 1, "{err}");
+}
