@@ -546,3 +546,63 @@ fn a_hook_at_fault_is_named_before_the_program_gets_the_signal() {
     );
     assert_eq!(err.matches(named).count(), 1, "{err}");
 }
+
+/// A program under a filter that forbids what copies are made with, whose hook copies for it.
+const FILTERING: &str = r#"
+    #define _GNU_SOURCE
+    #include <linux/filter.h>
+    #include <linux/seccomp.h>
+    #include <stddef.h>
+    #include <stdio.h>
+    #include <sys/mman.h>
+    #include <sys/prctl.h>
+    #include <sys/syscall.h>
+    #include <unistd.h>
+    int main(void) {
+        char *pages = mmap(0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        munmap(pages + 4096, 4096);
+        char *word = pages + 4096 - 8;
+        __builtin_memcpy(word, "abcdefg", 8);
+        struct sock_filter code[] = {
+            BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+            BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_process_vm_readv, 0, 1),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
+            BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW)};
+        struct sock_fprog filter = {4, code};
+        prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0);
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter);
+        long read = syscall(1000, word), none = syscall(1000, pages + 4096), part = syscall(1000, word + 4);
+        printf("%ld %ld %ld\n", read, none, part);
+        return 0;
+    }"#;
+
+/// Answers with what eight bytes at its first argument add up to, or says how many there are.
+const COPYING: &str = r#"
+    #include <hotpatch.h>
+    static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+        if (context->number != 1000) return HOTPATCH_RUN;
+        uint8_t own[8];
+        int64_t count = context->services->read(own, frame->rdi, 8);
+        frame->rax = count == 8 ? own[0] + own[6] : count < 0 ? 5000 : 6000 + count;
+        return HOTPATCH_ANSWER;
+    }
+    const hotpatch_hook_t hotpatch_hook = {
+        HOTPATCH_ABI, sizeof(hotpatch_hook_t), "copying", 0, 0, HOTPATCH_ALL_SYSCALLS, 0, 0, 0, before, 0, 0, 0,
+    };"#;
+
+#[test]
+fn hooks_copy_without_system_calls_where_the_program_has_a_filter() {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (source, program) = (dir.join("filtering.c"), dir.join("filtering"));
+    std::fs::write(&source, FILTERING).unwrap();
+    let gcc = Command::new("gcc")
+        .args(["-O1", "-o"])
+        .args([&program, &source])
+        .status();
+    assert!(gcc.unwrap().success());
+    let hook = hook("copying", COPYING);
+    let (output, out, err) =
+        run(patched(program.to_str().unwrap(), &[]).env("LIBHOTPATCH_HOOK", &hook));
+    assert!(output.status.success(), "{out}{err}");
+    assert_eq!(out, "200 5000 6004\n", "{err}");
+}
