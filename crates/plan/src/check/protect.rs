@@ -73,10 +73,11 @@ pub(super) fn live_stones(patched: &Patched<'_, '_>, windows: &[Window]) -> Vec<
             let Some(Change::Hop { to }) = patched.change_at(at) else {
                 break;
             };
+            // Somebody may branch into the middle of padding: what lies before the jump over the rest is dead.
             let pad = window_at(windows, to).map(|w| pad_around(w, to));
             if opened
                 .iter()
-                .any(|edit| pad.is_some_and(|pad| pad.contains(edit.at)))
+                .any(|edit| edit.at <= to && pad.is_some_and(|pad| pad.contains(edit.at)))
             {
                 faults.push(Fault::LivePad {
                     site: site.at,
