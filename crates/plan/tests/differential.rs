@@ -21,15 +21,13 @@ fn patched_programs_do_what_they_did() {
     assert!(share > 0.9, "the ladder refuses too many: {share}");
 }
 
-/// Programs that once came to grief, by the seed they are made from.
+/// Padding that is dead up to a branch target, with a stone in either half: the judge took both for executed.
 #[test]
-fn earlier_findings_stay_mended() {
-    // Padding that is dead up to a branch target, with a stone in either half.
-    for seed in [0xa060_2b23_0001_0000] {
-        let mut count = Count::default();
-        arbtest::arbtest(|u| agrees(u, &mut count))
-            .size_min(1 << 11)
-            .seed(seed)
-            .run();
-    }
+fn padding_may_be_dead_before_a_branch_target() {
+    let mut count = Count::default();
+    arbtest::arbtest(|u| agrees(u, &mut count))
+        .size_min(1 << 11)
+        .seed(0xa060_2b23_0001_0000)
+        .run();
+    assert!(count.patched > 0, "the seed makes no program any more");
 }
