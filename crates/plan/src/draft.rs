@@ -1,9 +1,9 @@
 //! A plan in the making, and what the tactics propose to add to it.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
-use crate::addr::Va;
+use crate::addr::{Span, Va};
 use crate::code::Insn;
 use crate::pad::Pad;
 use crate::plan::{Change, Edit, Tactic, Trampoline};
@@ -38,7 +38,8 @@ impl Proposal {
 #[derive(Clone, Default, Debug)]
 pub(crate) struct Draft {
     pub(crate) taken: Taken,
-    pub(crate) opened: BTreeSet<Va>,
+    /// Start and end of each live pad that begins with a jump over itself.
+    opened: BTreeMap<Va, Va>,
     pub(crate) edits: Vec<Edit>,
     pub(crate) trampolines: Vec<Trampoline>,
     /// The sites that are executed from a trampoline.
@@ -62,7 +63,7 @@ impl Draft {
             self.edits.push(edit);
         }
         for pad in proposal.opened {
-            self.opened.insert(pad.span.start);
+            self.opened.insert(pad.span.start, pad.span.end);
         }
         for (index, trampoline) in (base..).zip(proposal.trampolines) {
             let span = trampoline.span;
@@ -75,6 +76,20 @@ impl Draft {
             }
             self.trampolines.push(trampoline);
         }
+    }
+
+    /// Whether the live pad at `start` begins with a jump over itself.
+    pub(crate) fn is_open(&self, start: Va) -> bool {
+        self.opened.contains_key(&start)
+    }
+
+    /// Jumps over a live pad that lead into `span`: where each stands, and where it goes.
+    pub(crate) fn skips_into(&self, span: Span) -> impl Iterator<Item = (Va, Va)> {
+        // Pads are disjoint: their ends are in order too.
+        let near = self.opened.range(..span.end).rev();
+        near.map(|(&from, &to)| (from, to))
+            .take_while(move |&(_, to)| to >= span.start)
+            .filter(move |&(_, to)| span.contains(to))
     }
 
     /// Whether the instruction at `at` runs from a trampoline alone: a jump has replaced its bytes.

@@ -242,7 +242,7 @@ impl<'c, 'i> Ground<'c, 'i> {
             if !pad.live && self.may_be_slot(pad.span) {
                 continue;
             }
-            if !pad.live || draft.opened.contains(&pad.span.start) {
+            if !pad.live || draft.is_open(pad.span.start) {
                 found.extend(
                     draft
                         .taken

@@ -96,10 +96,18 @@ fn admit(
         at: span.start,
         change: leap,
     });
-    for reference in ground.refs_to(Span {
+    let inside = Span {
         start: span.start + 1,
         end,
-    }) {
+    };
+    // No instruction of the file, so not among its references.
+    if let Some((from, at)) = draft
+        .skips_into(inside)
+        .find(|&(_, to)| window.is_hazard(to))
+    {
+        return Err(Refusal::TargetInside { at, from });
+    }
+    for reference in ground.refs_to(inside) {
         if window.is_hazard(reference.to) {
             follow(ground, draft, window, &reference, &mut proposal)?;
         }
