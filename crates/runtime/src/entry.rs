@@ -15,8 +15,8 @@ use hotpatch_abi::Frame;
 use hotpatch_plan::emit::at;
 use linux_raw_sys::general::__NR_exit;
 
+use crate::dispatch;
 use crate::frame::{Entered, ODD_FLAGS, Record};
-use crate::hooks;
 use crate::signal::{self, slots::Slots};
 use crate::thread::{Block, FREE, Own, SLOTS};
 
@@ -228,29 +228,29 @@ macro_rules! gate {
     };
 }
 
-gate!(gate_full, "hotpatch_full", hooks::dispatch, "all");
-gate!(gate_arguments, "hotpatch_arguments", hooks::dispatch,);
+gate!(gate_full, "hotpatch_full", dispatch::dispatch, "all");
+gate!(gate_arguments, "hotpatch_arguments", dispatch::dispatch,);
 gate!(
     after_full,
     "hotpatch_after_full",
-    hooks::dispatch_after,
+    dispatch::dispatch_after,
     "all"
 );
 gate!(
     after_arguments,
     "hotpatch_after_arguments",
-    hooks::dispatch_after,
+    dispatch::dispatch_after,
 );
 gate!(
     after_record,
     "hotpatch_after_record",
-    hooks::dispatch_record,
+    dispatch::dispatch_record,
     "all"
 );
 gate!(
     after_birth,
     "hotpatch_after_birth",
-    hooks::dispatch_birth,
+    dispatch::dispatch_birth,
     "all"
 );
 
@@ -276,7 +276,7 @@ pub unsafe extern "C" fn leave_hook(entered: *mut Entered) -> ! {
         id = const offset_of!(Entered, id),
         other = const Entered::OTHER.trailing_zeros(),
         to = const offset_of!(Block, own) + offset_of!(Own, to),
-        failed = sym hooks::dispatch_failed,
+        failed = sym dispatch::dispatch_failed,
     )
 }
 

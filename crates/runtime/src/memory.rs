@@ -81,7 +81,7 @@ pub unsafe fn bytes<'a>(range: Range) -> &'a [u8] {
 
 /// The bytes of `range` where the maps say that they are private and readable.
 ///
-/// The answer must not be kept across a change to them; `start.rs` compares and forgets.
+/// The answer must not be kept across a change to them; `process.rs` compares and forgets.
 #[must_use]
 pub fn read<'a>(maps: &[Mapping<'_>], range: Range) -> Option<&'a [u8]> {
     let mut at = range.start;

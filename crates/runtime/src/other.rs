@@ -11,9 +11,9 @@ use core::mem::offset_of;
 use hotpatch_abi::Frame;
 use hotpatch_plan::emit::Places;
 
+use crate::dispatch;
 use crate::entry::{given, in_frame};
 use crate::frame::{Entered, ODD_FLAGS};
-use crate::hooks;
 use crate::signal;
 use crate::signal::slots::Slots;
 use crate::thread::{Block, Own, SLOTS};
@@ -202,9 +202,9 @@ macro_rules! gate {
     };
 }
 
-gate!(other_gate, "hotpatch_other", hooks::dispatch_other);
+gate!(other_gate, "hotpatch_other", dispatch::dispatch_other);
 gate!(
     other_after,
     "hotpatch_other_after",
-    hooks::dispatch_other_after
+    dispatch::dispatch_other_after
 );

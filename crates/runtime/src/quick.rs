@@ -16,6 +16,7 @@ use core::sync::atomic::{AtomicPtr, Ordering};
 use hotpatch_abi::{Context, Frame, Hook, Site, verdict};
 use hotpatch_plan::emit::at;
 
+use crate::dispatch;
 use crate::entry::{given, in_frame};
 use crate::frame::{Entered, ODD_FLAGS};
 use crate::hooks::{self, Known, NUMBERS};
@@ -303,7 +304,7 @@ macro_rules! quick_gate {
                 slow = const offset_of!(Quick, slow),
                 to_call = const at::CALL - at::RETURN,
                 to_next = const at::NEXT - at::RETURN,
-                rest = sym hooks::dispatch_rest,
+                rest = sym dispatch::dispatch_rest,
             )
         }
     };
