@@ -1,4 +1,4 @@
-// build: gcc -O2
+// build: gcc -O2 -pthread
 // Code that decides by the interrupted address whether its call was made, as musl and glibc 2.41 do: must stay native
 // where handlers see addresses of ours.
 // site: site_decides = native =direct,stone,live-stone,before,clobber,evict -direct -stone -before -live-stone -clobber -evict
@@ -32,7 +32,7 @@ int main(void) {
 	sigaction(SIGUSR1, &action, NULL);
 	for (int i = 0; i < 5; i++) {
 		cancel = 0;
-		signal_in(SIGUSR1, 10);
+		interrupt(SIGUSR1, SYS_read);
 		long value = decide(&cancel, SYS_read, fds[0], (long)&byte, 1);
 		SAY("%ld, inside %d\n", value, inside);
 	}

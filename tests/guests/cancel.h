@@ -3,11 +3,13 @@
 
 static int fds[2];
 static int cleaned;
+static volatile pid_t there;
 static void cleanup(void *arg) { cleaned += (long)arg; }
 static void *blocked(void *how) {
 	pthread_cleanup_push(cleanup, (void *)1);
 	pthread_cleanup_push(cleanup, (void *)10);
 	char byte;
+	there = syscall(SYS_gettid);
 	switch ((long)how) {
 	case 0: (void)!read(fds[0], &byte, 1); break;
 	case 1: pause(); break;
@@ -45,8 +47,9 @@ static void *spinning(void *arg) {
 	return arg;
 }
 static void *polite(void *arg) {
+	(void)arg;
 	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-	*(volatile int *)arg = 1;
+	there = syscall(SYS_gettid);
 	char byte;
 	/* Disabled: the read goes on, through the signal that cancellation sends. */
 	long value = read(fds[0], &byte, 1);
@@ -62,10 +65,12 @@ int main(void) {
 		for (int i = 0; i < 20; i++) {
 			pthread_t thread;
 			void *result;
-			cleaned = 0;
+			cleaned = there = 0;
 			pthread_create(&thread, NULL, blocked, (void *)how);
-			/* Before it blocks, while it blocks, on the way: all of them. */
-			if (i % 4) usleep(i * 50);
+			/* Before it has begun, on the way to the call, and while it blocks. */
+			if (i % 4) while (!there) sched_yield();
+			if (i % 4 == 2) usleep(i * 5);
+			if (i % 4 == 3) wait_until_in(there, -1);
 			pthread_cancel(thread);
 			pthread_join(thread, &result);
 			good += result == PTHREAD_CANCELED && (cleaned == 11 || i % 4 == 0);
@@ -83,10 +88,10 @@ int main(void) {
 	}
 	pthread_t thread;
 	void *result;
-	volatile int there = 0;
-	pthread_create(&thread, NULL, polite, (void *)&there);
-	while (!there) usleep(100);
-	usleep(2000);
+	there = 0;
+	pthread_create(&thread, NULL, polite, NULL);
+	while (!there) sched_yield();
+	wait_until_in(there, SYS_read);
 	pthread_cancel(thread);
 	usleep(2000);
 	if (write(fds[1], "x", 1) != 1) return 2;

@@ -2,9 +2,7 @@
 // A thread cancelled in a blocking call ends; its destructors run where unwinders see no trampoline.
 // limit: destructors
 // patched: libc.so.6 400
-#include <pthread.h>
-#include <stdio.h>
-#include <unistd.h>
+#include "guest.h"
 
 static int destroyed;
 struct Guard {
@@ -12,10 +10,12 @@ struct Guard {
 	~Guard() { destroyed += by; }
 };
 static int fds[2];
+static volatile pid_t there;
 
 static void __attribute__((noinline)) inner() {
 	Guard guard{10};
 	char byte;
+	there = syscall(SYS_gettid);
 	(void)!read(fds[0], &byte, 1);
 }
 static void *outer(void *arg) {
@@ -30,9 +30,10 @@ int main() {
 	for (int i = 0; i < 50; i++) {
 		pthread_t thread;
 		void *result;
-		destroyed = 0;
+		destroyed = there = 0;
 		pthread_create(&thread, nullptr, outer, nullptr);
-		usleep(1000);
+		while (!there) sched_yield();
+		wait_until_in(there, SYS_read);
 		pthread_cancel(thread);
 		pthread_join(thread, &result);
 		good += destroyed == 11;

@@ -61,7 +61,7 @@ int main(void) {
 		at = behind = named = deep = args = 0;
 		feed = flags;
 		for (int i = 0; i < 20; i++) {
-			signal_in(SIGUSR1, 3);
+			interrupt(SIGUSR1, SYS_read);
 			long value = blocked();
 			if (value != (flags ? 1 : -44)) SAY("%ld\n", value);
 		}
@@ -71,11 +71,11 @@ int main(void) {
 	sigaction(SIGUSR1, &action, NULL);
 	named = deep = 0;
 	for (int i = 0; i < 10; i++) {
-		signal_in(SIGUSR1, 3);
-		usleep(100000);
-		signal_in(SIGUSR1, 3);
+		interrupt(SIGUSR1, SYS_clock_nanosleep);
+		usleep(60000000);
+		interrupt(SIGUSR1, SYS_poll);
 		struct pollfd none = {.fd = -1};
-		poll(&none, 1, 100);
+		poll(&none, 1, 60000);
 	}
 	SAY("in libc: %d, stack %d\n", named, deep);
 	return 0;

@@ -3,16 +3,9 @@
 // only: hook-run hook-run_arguments hook-after hook-after_arguments hook-record
 // hook: after_arguments run
 // patched: libc.so.6 400
-#include <cstdio>
-#include <cstring>
-#include <csetjmp>
-#include <csignal>
+#include "guest.h"
 #include <stdexcept>
-#include <poll.h>
-#include <sys/syscall.h>
-#include <sys/time.h>
 #include <ucontext.h>
-#include <unistd.h>
 
 static sigjmp_buf back;
 static int fds[2];
@@ -27,7 +20,8 @@ static void blocked_jumps() {
 			jumped++;
 			continue;
 		}
-		ualarm(1000 + i * 37, 0);
+		if (i & 1) interrupt(SIGALRM, SYS_read);
+		else ualarm(1000 + i * 37, 0);
 		for (;;) (void)!read(fds[0], &byte, 1);
 	}
 	printf("jumped out of a read %d times\n", jumped);
@@ -82,8 +76,8 @@ static void contexts() {
 	char byte;
 	int interrupted = 0;
 	for (int i = 0; i < 50; i++) {
-		ualarm(1000 + i * 31, 0);
-		interrupted += poll(nullptr, 0, 20) == -1;
+		interrupt(SIGALRM, SYS_poll);
+		interrupted += poll(nullptr, 0, 60000) == -1;
 	}
 	struct sigaction action = {};
 	action.sa_handler = switch_away;
@@ -91,11 +85,10 @@ static void contexts() {
 	sigaction(SIGALRM, &action, nullptr);
 	int again = 0;
 	for (int i = 0; i < 50; i++) {
-		ualarm(1000, 0);
+		interrupt(SIGALRM, SYS_read);
 		again += read(fds[0], &byte, 1) == -1;
 	}
-	printf("switched away %d times, %d reads came back\n", (int)switches, again);
-	(void)interrupted;
+	printf("switched away %d times, %d polls and %d reads came back\n", (int)switches, interrupted, again);
 }
 
 struct Count {
@@ -122,7 +115,7 @@ static void exceptions() {
 		try {
 			Count count{&destroyed};
 			char byte;
-			ualarm(2000, 0);
+			interrupt(SIGALRM, SYS_read);
 			for (;;) own_read(&byte);
 		} catch (std::exception &) { caught++; }
 	}

@@ -39,7 +39,7 @@ int main(void) {
 			jumps += got == SIGUSR1;
 			continue;
 		}
-		signal_in(SIGUSR1, i % 3 ? 1 : 2);
+		interrupt(SIGUSR1, SYS_read);
 		long value = read(fds[0], &byte, 1);
 		SAY("read came back: %ld\n", value);
 	}

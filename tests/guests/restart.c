@@ -23,6 +23,9 @@ static void result(const char *what, long value) {
 	SAY("%s: %ld %s, handler %d\n", what, value, value < 0 ? strerror(error) : "", seen);
 }
 
+/* A signal arrives when the call sleeps, which would end in time to be told from a call that hangs. */
+#define LONG 30
+
 int main(void) {
 	if (pipe(fds)) return 1;
 	char byte;
@@ -31,62 +34,68 @@ int main(void) {
 		SAY("SA_RESTART %d\n", restart);
 		for (int i = 0; i < 3; i++) {
 			install(restart ? feed : handler, flags);
-			signal_in(SIGUSR1, 10);
+			interrupt(SIGUSR1, SYS_read);
 			result("read", read(fds[0], &byte, 1));
 		}
 		install(handler, flags);
-		signal_in(SIGUSR1, 10);
-		struct timespec time = {0, 50000000}, left = {9, 9};
-		long value = nanosleep(&time, &left);
-		result("nanosleep", value);
-		if (value) SAY("left less: %d\n", left.tv_sec == 0 && left.tv_nsec < 50000000);
+		interrupt(SIGUSR1, SYS_clock_nanosleep);
+		struct timespec time = {LONG, 0}, left = {LONG + 9, 9};
+		result("nanosleep", nanosleep(&time, &left));
+		SAY("left less: %d\n", left.tv_sec < LONG && left.tv_sec >= 0);
 		install(handler, flags);
-		signal_in(SIGUSR1, 10);
 		struct timespec until;
 		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_nsec += 50000000;
-		if (until.tv_nsec >= 1000000000) until.tv_nsec -= 1000000000, until.tv_sec++;
-		value = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
-		SAY("clock_nanosleep: %s\n", strerror(value));
+		until.tv_sec += LONG;
+		interrupt(SIGUSR1, SYS_clock_nanosleep);
+		int error = clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, NULL);
+		SAY("clock_nanosleep: %s\n", strerror(error));
 		install(handler, flags);
-		signal_in(SIGUSR1, 10);
+		interrupt(SIGUSR1, SYS_poll);
 		struct pollfd poller = {fds[0], POLLIN, 0};
-		result("poll", poll(&poller, 1, 50));
+		result("poll", poll(&poller, 1, LONG * 1000));
 		install(handler, flags);
-		signal_in(SIGUSR1, 10);
+		interrupt(SIGUSR1, SYS_pselect6);
 		fd_set set;
 		FD_ZERO(&set);
 		FD_SET(fds[0], &set);
-		struct timeval wait = {0, 50000};
+		struct timeval wait = {LONG, 0};
 		result("select", select(fds[0] + 1, &set, NULL, NULL, &wait));
 		install(handler, flags);
-		signal_in(SIGUSR1, 10);
+		interrupt(SIGUSR1, SYS_epoll_wait);
 		int epoll = epoll_create1(0);
 		struct epoll_event event;
-		result("epoll_wait", epoll_wait(epoll, &event, 1, 50));
+		result("epoll_wait", epoll_wait(epoll, &event, 1, LONG * 1000));
 		close(epoll);
 		install(handler, flags);
-		signal_in(SIGUSR1, 10);
+		interrupt(SIGUSR1, SYS_pause);
 		result("pause", pause());
+		/* The child lives until the handler, or its parent, writes. */
 		pid_t pid = fork();
-		if (pid == 0) {
-			usleep(60000);
-			_exit(0);
-		}
-		install(handler, flags);
-		signal_in(SIGUSR1, 10);
+		if (pid == 0) _exit(read(fds[0], &byte, 1) == 1 ? 0 : 1);
+		install(restart ? feed : handler, flags);
+		interrupt(SIGUSR1, SYS_wait4);
 		int status;
-		value = waitpid(pid, &status, 0);
+		long value = waitpid(pid, &status, 0);
 		result("waitpid", value > 0 ? 1 : value);
-		if (value < 0) waitpid(pid, &status, 0);
+		if (value < 0) feed(0), waitpid(pid, &status, 0);
+		show_status("child", status);
 	}
 	/* restart_syscall: stopped and continued in the middle of a sleep that has no handler. */
 	pid_t pid = fork();
 	if (pid == 0) {
-		struct timespec time = {0, 150000000};
+		struct timespec time = {0, 300000000};
 		_exit(nanosleep(&time, NULL) ? 1 : 0);
 	}
-	for (int i = 0; i < 5; i++) usleep(10000), kill(pid, SIGSTOP), usleep(2000), kill(pid, SIGCONT);
-	wait_for("nanosleep over SIGSTOP", pid);
+	wait_until_in(pid, SYS_clock_nanosleep);
+	int status;
+	for (int i = 0; i < 5; i++) {
+		kill(pid, SIGSTOP);
+		if (waitpid(pid, &status, WUNTRACED) != pid || !WIFSTOPPED(status)) break;
+		kill(pid, SIGCONT);
+		if (waitpid(pid, &status, WCONTINUED) != pid || !WIFCONTINUED(status)) break;
+		usleep(1000);
+	}
+	if (!WIFEXITED(status)) waitpid(pid, &status, 0);
+	show_status("nanosleep over SIGSTOP", status);
 	return 0;
 }

@@ -43,14 +43,14 @@ int main(void) {
 		    info.ssi_errno);
 	}
 	for (int i = 0; i < 20; i++) {
-		signal_in(SIGUSR1, 1);
+		interrupt(SIGUSR1, SYS_rt_sigsuspend);
 		sigsuspend(&none);
 	}
 	SAY("suspended: %d\n", count);
 	count = 0;
 	for (int i = 0; i < 20; i++) {
-		signal_in(SIGUSR1, 1);
-		struct timespec longer = {5, 0};
+		interrupt(SIGUSR1, SYS_ppoll);
+		struct timespec longer = {60, 0};
 		int value = ppoll(NULL, 0, &longer, &none);
 		if (value != -1 || errno != EINTR) SAY("ppoll %d\n", value);
 	}
