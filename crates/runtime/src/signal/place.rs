@@ -316,7 +316,10 @@ pub unsafe fn take_block(frame: *mut SignalFrame) {
         registers = unsafe { &mut (*below).context.registers };
     }
     let code = labels::birth();
-    if registers.rax == 0 && (code.called..code.begun).contains(&registers.rip) {
+    let rip = registers.rip;
+    // Once it is on its hook stack, beginning again would take that for the program's.
+    let before = (code.called..code.switched).contains(&rip);
+    if registers.rax == 0 && (before || (code.left + 1..code.begun).contains(&rip)) {
         // SAFETY: I12: r9 is the block reserved for it.
         unsafe { crate::arch::set_gs_base(registers.r9) };
         registers.rip = code.called;
