@@ -1,7 +1,6 @@
 // build: gcc -O1
 // What a handler gets and gives back: siginfo, context, masks, its own stack of 4 KB, a changed rip.
 // site: site_kill = direct,stone,live-stone,before,clobber +before +clobber
-// unhooked: handlers see the records of changed arguments still
 // patched: libc.so.6 400
 #include "guest.h"
 #include <ucontext.h>

@@ -2,7 +2,7 @@
 # java: compile, threads, processes, files, sockets, the collector, a null pointer (which is a signal inside).
 # needs: javac default-jdk-headless
 # patches: java
-# only: ladder clobber stone
+# alone: stone
 # timeout: 100
 exec 2>&1
 cat > A.java <<'J'

@@ -26,8 +26,8 @@ async def main():
 asyncio.run(main())
 hits = []
 signal.signal(signal.SIGALRM, lambda *a: hits.append(1)); signal.setitimer(signal.ITIMER_REAL, .01, .01)
-end = time.monotonic() + .2
-while time.monotonic() < end: time.sleep(.05)
+end = time.monotonic() + 30
+while time.monotonic() < end and len(hits) < 10: time.sleep(.05)
 signal.setitimer(signal.ITIMER_REAL, 0); print(len(hits) > 5)
 r, w = os.pipe(); pid = os.fork()
 if pid == 0: os.write(w, b"child"); os._exit(5)

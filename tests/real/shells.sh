@@ -28,6 +28,6 @@ nonexistent_command; echo $?
 f() { return 7; }; f; echo $?
 S
 for shell in bash dash; do $shell both; echo "$shell $?"; done
-bash -c 'shopt -s lastpipe; set -m; coproc C { cat; }; echo hi >&${C[1]}; read -u ${C[0]} l; echo $l; eval "exec ${C[1]}>&-"; wait; mapfile -t m < <(seq 3); echo ${m[*]}; [[ abc =~ b ]] && echo yes; echo $((2**40)); printf "%(%Y)T\n" 0; read -t 0.05 x < <(sleep 0.3); echo $? | sed "s/1../timeout/"; time_is=$SECONDS; exec -a name bash -c "echo \$0"'
+bash -c 'shopt -s lastpipe; set -m; coproc C { cat; }; echo hi >&${C[1]}; read -u ${C[0]} l; echo $l; eval "exec ${C[1]}>&-"; wait; mapfile -t m < <(seq 3); echo ${m[*]}; [[ abc =~ b ]] && echo yes; echo $((2**40)); printf "%(%Y)T\n" 0; read -t 0.05 x < <(sleep 30); echo $? | sed "s/1../timeout/"; time_is=$SECONDS; exec -a name bash -c "echo \$0"'
 bash -c 'for i in {1..50}; do (exit $i) & a+=($!); done; n=0; for p in ${a[@]}; do wait $p; n=$((n+$?)); done; echo $n'
 busybox sh -c 'echo busybox; for i in 1 2 3; do (echo $i); done' | cat

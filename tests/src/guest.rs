@@ -40,8 +40,6 @@ pub struct Guest {
     modes: Vec<String>,
     /// Sets of hooks that it is tried with besides those that every guest must bear.
     hooks: Vec<&'static str>,
-    /// Why it is not tried with these.
-    unhooked: Option<String>,
     /// Lines that begin with one of these may differ: what LIMITS.md says.
     limits: Vec<String>,
     args: Vec<String>,
@@ -70,7 +68,6 @@ impl Guest {
             files: Vec::new(),
             modes: Vec::new(),
             hooks: Vec::new(),
-            unhooked: None,
             limits: Vec::new(),
             args: Vec::new(),
             timeout: Duration::from_secs(20),
@@ -98,7 +95,6 @@ impl Guest {
                     let name = format!("hook-{}", names.join("+"));
                     guest.hooks.push(Box::leak(name.into_boxed_str()));
                 }
-                "unhooked" => guest.unhooked = Some(value.to_owned()),
                 "limit" => guest.limits = words().collect(),
                 "args" => guest.args = words().collect(),
                 "timeout" => {
@@ -134,10 +130,7 @@ impl Guest {
             self.modes.is_empty() || self.modes.iter().any(|m| m == name)
         };
         let own = self.hooks.iter().copied().map(Allowed::Hooked);
-        Allowed::all()
-            .filter(|a| self.unhooked.is_none() || !matches!(a, Allowed::Hooked(_)))
-            .filter(named)
-            .chain(own)
+        Allowed::all().filter(named).chain(own)
     }
 
     /// The compiled guest.

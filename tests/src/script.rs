@@ -8,7 +8,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use crate::process::{Ran, run};
-use crate::{Allowed, library, report, scratch};
+use crate::{Allowed, BEARABLE, TACTICS, library, report, scratch};
 
 /// A script of `tests/real`.
 #[derive(Debug)]
@@ -20,8 +20,10 @@ pub struct Script {
     needs: Vec<(String, String)>,
     /// Programs that the log must name as patched.
     patches: Vec<String>,
-    /// Names of the sets of tactics it is tried with; empty for all.
-    modes: Vec<String>,
+    /// Names of the tactics it is tried with alone, if it says so.
+    alone: Option<Vec<String>>,
+    /// Its place among all.
+    turn: usize,
     timeout: Duration,
     native: OnceLock<Result<Ran, String>>,
 }
@@ -36,7 +38,11 @@ impl Script {
     /// When a script states something that has no meaning: a typing error must not silence a test.
     #[must_use]
     pub fn all() -> Vec<Self> {
-        crate::cases("real", &["sh"], Self::read)
+        let mut all = crate::cases("real", &["sh"], Self::read);
+        for (turn, script) in all.iter_mut().enumerate() {
+            script.turn = turn;
+        }
+        all
     }
 
     fn read(source: PathBuf) -> Result<Self, String> {
@@ -47,7 +53,8 @@ impl Script {
             source,
             needs: Vec::new(),
             patches: Vec::new(),
-            modes: Vec::new(),
+            alone: None,
+            turn: 0,
             timeout: Duration::from_secs(60),
             native: OnceLock::new(),
         };
@@ -61,7 +68,13 @@ impl Script {
                     script.needs.push((program.to_owned(), package.to_owned()));
                 }
                 "patches" => script.patches = words().collect(),
-                "only" => script.modes = words().collect(),
+                "alone" => {
+                    let known = |tactic: &String| crate::TACTICS.contains(&tactic.as_str());
+                    script.alone = Some(words().filter(|w| w != "none").collect());
+                    if !script.alone.iter().flatten().all(known) {
+                        return Err("alone: TACTIC… or none".to_owned());
+                    }
+                }
                 "timeout" => {
                     script.timeout =
                         Duration::from_secs(value.parse().map_err(|_| "timeout: SECONDS")?);
@@ -76,10 +89,21 @@ impl Script {
         Ok(script)
     }
 
-    /// The sets of tactics this script is tried with; all of them when `HOTPATCH_ALL` is set.
+    /// What this script is tried with: the whole ladder, and by turns one of the hooks that every program must bear and
+    /// two of the tactics alone, unless it names these. All of them when `HOTPATCH_ALL` is set.
     pub fn allowed(&self) -> impl Iterator<Item = Allowed> + '_ {
-        let every = self.modes.is_empty() || std::env::var_os("HOTPATCH_ALL").is_some();
-        Allowed::all().filter(move |a| every || self.modes.iter().any(|m| m == a.name()))
+        let every = std::env::var_os("HOTPATCH_ALL").is_some();
+        let own = move |allowed: &Allowed| match *allowed {
+            Allowed::Ladder => true,
+            Allowed::Hooked(name) => name == BEARABLE[self.turn % BEARABLE.len()],
+            Allowed::Alone(tactic) => match &self.alone {
+                Some(alone) => alone.iter().any(|own| own == tactic),
+                None => [self.turn, self.turn + TACTICS.len() / 2]
+                    .iter()
+                    .any(|turn| tactic == TACTICS[turn % TACTICS.len()]),
+            },
+        };
+        Allowed::all().filter(move |allowed| every || own(allowed))
     }
 
     fn missing(&self) -> Result<(), String> {
