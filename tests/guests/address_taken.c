@@ -1,7 +1,7 @@
 // build: gcc -O2 -pthread
-// Code that decides by the interrupted address whether its call was made, as musl and glibc 2.41 do: must stay native
+// Code that decides by the interrupted address whether its call was made, as musl and glibc 2.41 do: stays native
 // where handlers see addresses of ours.
-// site: site_decides = native =direct,stone,live-stone,before,clobber,evict -direct -stone -before -live-stone -clobber -evict
+// site: site_decides = direct,stone,live-stone,before,clobber,evict -direct -stone -before -live-stone -clobber -evict
 // patched: libc.so.6 400
 #include "guest.h"
 #include <ucontext.h>

@@ -1,6 +1,6 @@
 // build: g++ -O1 -pthread -fnon-call-exceptions -fasynchronous-unwind-tables
 // Handlers are left by siglongjmp, by another context and by an exception, in the middle of calls and of hooks.
-// only: hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
 // hook: after_arguments run
 // patched: libc.so.6 400
 #include "guest.h"

@@ -1,7 +1,7 @@
 // build: gcc -O2 -fno-if-conversion
 // Compilers' own jump tables and computed gotos that lead right behind a site.
 // site: site_in_switch = direct,stone,live-stone,before,clobber
-// site: site_in_goto = direct,stone,live-stone,before,native
+// site: site_in_goto = direct,stone,live-stone,before
 #include <stdio.h>
 
 extern char site_in_switch[], site_in_goto[];

@@ -1,8 +1,8 @@
 // build: gcc -O1
 // Somebody jumps to the address behind a site, or into the instruction before it.
 // site: site_direct_branch = direct,stone,live-stone,before,clobber
-// site: site_table = direct,stone,live-stone,before,clobber,evict,native
-// site: site_pointer = native =refused -clobber -evict
+// site: site_table = direct,stone,live-stone,before,clobber,evict
+// site: site_pointer = refused -clobber -evict
 // site: site_relative = direct,stone,live-stone,before,clobber
 // site: site_lock = direct,stone,live-stone,before,clobber,evict
 // site: site_to_site = direct,stone,live-stone,clobber,evict -before

@@ -19,8 +19,6 @@ pub struct Expected {
     pub label: String,
     /// With the whole ladder: one of these (tactics, or `native`, or `refused`).
     pub ladder: Vec<String>,
-    /// The same where hooks are called, if that differs.
-    pub hooked: Option<Vec<String>>,
     /// Tactics that must succeed alone.
     pub alone: Vec<String>,
     /// Tactics that must refuse alone.
@@ -42,6 +40,8 @@ pub struct Guest {
     hooks: Vec<&'static str>,
     /// Lines that begin with one of these may differ: what LIMITS.md says.
     limits: Vec<String>,
+    /// The same with one tactic alone.
+    limits_alone: Vec<String>,
     args: Vec<String>,
     timeout: Duration,
     native: OnceLock<Result<Ran, String>>,
@@ -69,6 +69,7 @@ impl Guest {
             modes: Vec::new(),
             hooks: Vec::new(),
             limits: Vec::new(),
+            limits_alone: Vec::new(),
             args: Vec::new(),
             timeout: Duration::from_secs(20),
             native: OnceLock::new(),
@@ -95,6 +96,7 @@ impl Guest {
                     let name = format!("hook-{}", names.join("+"));
                     guest.hooks.push(Box::leak(name.into_boxed_str()));
                 }
+                "limit-alone" => guest.limits_alone = words().collect(),
                 "limit" => guest.limits = words().collect(),
                 "args" => guest.args = words().collect(),
                 "timeout" => {
@@ -212,7 +214,7 @@ impl Guest {
         command.args(&self.args).current_dir(&dir);
         library::preload(&mut command, allowed, &log, &report);
         let patched = run(&mut command, &dir, self.timeout).map_err(|e| e.to_string())?;
-        let (native, patched) = (self.within_limits(native), self.within_limits(&patched));
+        let [native, patched] = [native, &patched].map(|ran| self.within_limits(ran, allowed));
         let log = || fs::read_to_string(&log).unwrap_or_default();
         if let Some(difference) = patched.differs_from(&native) {
             return Err(format!(
@@ -228,12 +230,14 @@ impl Guest {
         Ok(())
     }
 
-    fn within_limits(&self, ran: &Ran) -> Ran {
+    fn within_limits(&self, ran: &Ran, allowed: Allowed) -> Ran {
+        let alone = match allowed {
+            Allowed::Alone(_) => &self.limits_alone[..],
+            _ => &[],
+        };
         let kept = |line: &&str| {
-            !self
-                .limits
-                .iter()
-                .any(|limit| line.starts_with(limit.as_str()))
+            let mut limits = self.limits.iter().chain(alone);
+            !limits.any(|limit| line.starts_with(limit.as_str()))
         };
         let stdout = ran.stdout.split_inclusive('\n').filter(kept).collect();
         Ran {
@@ -285,11 +289,11 @@ impl Drop for Guest {
     }
 }
 
-/// Reads `LABEL = TACTIC,… [=TACTIC,…] [+TACTIC…] [-TACTIC…]`.
+/// Reads `LABEL = TACTIC,… [+TACTIC…] [-TACTIC…]`.
 fn expected(text: &str) -> Result<Expected, String> {
     let (label, rest) = text
         .split_once(" = ")
-        .ok_or("site: LABEL = TACTIC,... =HOOKED,... +ALONE -NEVER")?;
+        .ok_or("site: LABEL = TACTIC,... +ALONE -NEVER")?;
     let mut words = rest.split_whitespace();
     let ladder = words
         .next()
@@ -300,15 +304,10 @@ fn expected(text: &str) -> Result<Expected, String> {
     let mut site = Expected {
         label: label.trim().to_owned(),
         ladder,
-        hooked: None,
         alone: Vec::new(),
         never: Vec::new(),
     };
     for word in words {
-        if let Some(hooked) = word.strip_prefix('=') {
-            site.hooked = Some(hooked.split(',').map(str::to_owned).collect());
-            continue;
-        }
         let (list, tactic) = match (word.strip_prefix('+'), word.strip_prefix('-')) {
             (Some(tactic), _) => (&mut site.alone, tactic),
             (_, Some(tactic)) => (&mut site.never, tactic),
@@ -324,10 +323,7 @@ fn expected(text: &str) -> Result<Expected, String> {
 
 fn verdict(site: &Expected, allowed: Allowed, became: &Outcome) -> Result<(), String> {
     let name = became.name();
-    let expected = match allowed {
-        Allowed::Hooked(_) => site.hooked.as_ref().unwrap_or(&site.ladder),
-        _ => &site.ladder,
-    };
+    let expected = &site.ladder;
     match allowed {
         Allowed::Ladder | Allowed::Hooked(_) if !expected.iter().any(|t| t == name) => {
             Err(format!("became {became:?}, not one of {expected:?}"))

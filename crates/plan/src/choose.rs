@@ -10,7 +10,7 @@ use crate::draft::{Draft, Proposal};
 use crate::ground::{Ground, merged};
 use crate::image::Image;
 use crate::native::keep_native;
-use crate::number::numbers;
+use crate::number::{Said, numbers};
 use crate::pad::{self, Pad, pads as pads_of};
 use crate::plan::{Candidate, HOP, LEAP, Native, Outcome, Plan, Refusal, Site, Tactic};
 use crate::tactic::{one_stone, propose};
@@ -42,7 +42,12 @@ pub fn choose<'i>(
         true => early_stones(image, options, code, sites),
         false => Vec::new(),
     };
+    let said = match options.numbers {
+        true => numbers(image, code, sites),
+        false => Vec::new(),
+    };
     let mut windows: Vec<Span> = early.iter().map(|e| e.pad).collect();
+    windows.extend(said.iter().flatten().map(Said::window));
     let mut settled = early.iter().map(|e| e.site).peekable();
     let mut wide = Vec::new();
     for site in sites {
@@ -89,8 +94,8 @@ pub fn choose<'i>(
         climb(&mut ground, &mut draft, &mut open, tactic, options);
     }
     let mut plan = finish(draft, sites, &native, open);
-    if options.numbers {
-        numbers(image, code, &mut plan.sites);
+    for (site, said) in plan.sites.iter_mut().zip(said) {
+        site.number = said.and_then(|said| said.proved(&mut ground));
     }
     plan
 }

@@ -8,7 +8,7 @@ mod other;
 
 use alloc::vec::Vec;
 
-pub use block::{Block, Hooking, at, block, data};
+pub use block::{Block, Hooking, ahead, at, block, data};
 use layout::Layout;
 pub use other::{Places, other_block};
 
@@ -86,7 +86,7 @@ pub enum Style<'h> {
 impl Style<'_> {
     fn len(self, insn: &Insn) -> u8 {
         match (self, insn.kind) {
-            (Self::Hooked(_), Kind::Syscall) => at::LEN,
+            (Self::Hooked(h), Kind::Syscall) if h.wants(insn.at) => h.len(),
             (Self::Hooked(_), Kind::Site(_)) => Places::of(insn.len).next(),
             _ => copy_len(insn).unwrap_or(0),
         }
@@ -158,7 +158,9 @@ impl Writer<'_, '_> {
             Kind::JmpIndirect { rip, .. } => self.put_copy(insn, rip),
             Kind::Nop => Ok(()),
             Kind::Syscall => {
-                if let Style::Hooked(hooking) = self.style {
+                if let Style::Hooked(hooking) = self.style
+                    && hooking.wants(insn.at)
+                {
                     let id = self.take_id(insn.at, hooking);
                     let bytes = block(self.here(), insn.at, id, hooking)?;
                     self.put(&bytes);

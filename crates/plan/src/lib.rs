@@ -51,7 +51,7 @@ pub struct Options<'o> {
     pub forbidden: &'o [Span],
     /// Which instructions are sites.
     pub kinds: Kinds,
-    /// Whether sites are to state their system call's number, which only hooks need.
+    /// Whether sites are to state their system call's number.
     pub numbers: bool,
     /// Whether signal handlers are shown original addresses: then code that decides by the interrupted address may
     /// move like any other.

@@ -2,11 +2,13 @@
 
 use alloc::vec::Vec;
 
-use crate::addr::Va;
+use crate::addr::{Span, Va};
 use crate::code::{Code, Insn, Kind, Region};
 use crate::decode::{Form, Map, Reader};
+use crate::ground::Ground;
 use crate::image::Image;
-use crate::plan::{Site, SiteKind};
+use crate::plan::{Candidate, SiteKind};
+use crate::refs::{Ref, RefKind};
 
 /// How far back from a site its number is looked for, in instructions.
 const BACK: usize = 32;
@@ -18,29 +20,58 @@ const AH: u8 = 4;
 /// Where a branch of a region goes, and from where.
 type Join = (Va, Va);
 
-/// Notes the number of each of `sites` (in order of address) that has one.
-pub(crate) fn numbers<'i>(image: &'i Image<'i>, code: &mut Code<'i>, sites: &mut [Site]) {
-    let mut joins: Option<(Va, Vec<Join>)> = None;
-    for site in sites {
-        if !matches!(site.kind, SiteKind::Syscall | SiteKind::Int80) {
-            continue;
+/// A number that the instructions before a site say.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Said {
+    number: u32,
+    /// The instruction that says it, and all that is executed between it and the site.
+    by: Span,
+}
+
+impl Said {
+    /// The bytes that nobody else may arrive in: from behind the start of that instruction to the site's start.
+    pub(crate) fn window(&self) -> Span {
+        Span {
+            start: self.by.start + 1,
+            end: self.by.end + 1,
         }
-        let Some(region) = code.region(site.at) else {
-            continue;
-        };
+    }
+
+    /// The number, if whoever comes to the site has come through all of that.
+    pub(crate) fn proved(&self, ground: &mut Ground<'_, '_>) -> Option<u32> {
+        let inside = |r: &Ref| r.kind == RefKind::Branch && self.by.contains(r.from);
+        let refs = ground.refs_to(self.window());
+        let alone = refs.iter().all(inside) && ground.unknown_jump(self.by.end).is_none();
+        alone.then_some(self.number)
+    }
+}
+
+/// The number of each of `sites` (in order of address) that has one, as far as its own function tells.
+pub(crate) fn numbers<'i>(
+    image: &'i Image<'i>,
+    code: &mut Code<'i>,
+    sites: &[Candidate],
+) -> Vec<Option<Said>> {
+    let mut joins: Option<(Va, Vec<Join>)> = None;
+    let mut said = |site: &Candidate| {
+        if !matches!(site.kind, SiteKind::Syscall | SiteKind::Int80) {
+            return None;
+        }
+        let region = code.region(site.at)?;
         let start = region.span.start;
         if joins.as_ref().is_none_or(|(of, _)| *of != start) {
             joins = Some((start, joins_of(&region)));
         }
         let joins = joins.as_ref().map_or(&[][..], |(_, joins)| joins);
-        site.number = number(image, &region, joins, site.at);
-    }
+        number(image, &region, joins, site.at)
+    };
+    sites.iter().map(&mut said).collect()
 }
 
 /// The number of the call at `site`, as the instructions before it say.
 pub(crate) fn at<'i>(image: &'i Image<'i>, code: &mut Code<'i>, site: Va) -> Option<u32> {
     let region = code.region(site)?;
-    number(image, &region, &joins_of(&region), site)
+    number(image, &region, &joins_of(&region), site).map(|said| said.number)
 }
 
 fn joins_of(region: &Region) -> Vec<Join> {
@@ -54,7 +85,7 @@ fn joins_of(region: &Region) -> Vec<Join> {
 }
 
 /// What `eax` holds at `site` for whoever falls into it through the instructions before.
-fn number(image: &Image<'_>, region: &Region, joins: &[Join], site: Va) -> Option<u32> {
+fn number(image: &Image<'_>, region: &Region, joins: &[Join], site: Va) -> Option<Said> {
     let index = region.index_of(site)?;
     let bytes = image.bytes(region.span)?;
     let mut reader = Reader::new(bytes, region.span.start);
@@ -89,7 +120,13 @@ fn number(image: &Image<'_>, region: &Region, joins: &[Join], site: Va) -> Optio
         }
         match effect {
             Effect::None => {}
-            Effect::Set(number) => return Some(number),
+            Effect::Set(number) => {
+                let by = Span {
+                    start: insn.at,
+                    end: site,
+                };
+                return Some(Said { number, by });
+            }
             Effect::Copy(from) => register = from,
             Effect::Pop => popped = true,
             Effect::Unknown => return None,

@@ -168,9 +168,9 @@ pub struct Site {
     pub kind: SiteKind,
     /// Its length in bytes.
     pub len: u8,
-    /// Number of the system call that it makes when control falls into it through the instructions before it;
-    /// `None` where these do not say, and where nobody asked ([`Options::numbers`](crate::Options::numbers)).
-    /// A hint: a branch to the site may bring another.
+    /// Number of the system call that it makes, whoever comes to it; `None` where the instructions before it do not
+    /// say, where somebody may arrive behind them, and where nobody asked
+    /// ([`Options::numbers`](crate::Options::numbers)).
     pub number: Option<u32>,
     /// What became of it.
     pub outcome: Outcome,

@@ -83,22 +83,30 @@ fn judge(path: &Path, tactics: Tactics, bias: u64, count: &mut Count) -> Vec<Str
     faults.iter().map(place).collect()
 }
 
-/// The same plan with every site hooked.
+/// The same plan with most sites hooked, some with a look at whose `gs` it is.
 fn judge_hooked(image: &Image<'_>, plan: &Plan, base: Va, bias: u64) -> Vec<Fault> {
-    let quiet: Vec<Va> = plan.sites.iter().map(|s| s.at).step_by(3).collect();
+    let every = |nth: usize| -> Vec<Va> {
+        let sites = plan.sites.iter().skip(1);
+        sites.map(|s| s.at).step_by(nth).collect()
+    };
+    let (quiet, plain) = (every(3), every(5));
     let hooking = Hooking {
         data: base + 0x20_0000,
         first: 7,
         saved_rsp: -80,
         own_rsp: 0x158,
+        minus_fs: (plan.sites.len().is_multiple_of(2)).then_some(0x128),
         quiet: &quiet,
+        plain: &plain,
     };
     let style = Style::Hooked(&hooking);
     let emission = plan
         .emit_as(image, base, bias, style)
         .expect("as near as the plain one");
     assert_eq!(emission.code.len(), plan.code_len_as(style));
-    let patched = |s: &&Site| matches!(s.outcome, Outcome::Patched { .. });
+    let patched = |s: &&Site| {
+        matches!(s.outcome, Outcome::Patched { .. }) && plain.binary_search(&s.at).is_err()
+    };
     assert!(emission.blocks.len() >= plan.sites.iter().filter(patched).count());
     check_as(image, plan, &emission, bias, style)
         .err()

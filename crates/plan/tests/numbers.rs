@@ -68,6 +68,28 @@ fn what_others_decide_has_no_number() {
 }
 
 #[test]
+fn whoever_arrives_behind_the_number_may_bring_another() {
+    let first = [0xb8, 0x6e, 0, 0, 0, 0x0f, 0x05, 0xc3]; // mov $110,%eax; syscall; ret
+    // To the instruction that says it, and behind it: jmp from another function.
+    for (to, expected) in [(0, Some(110)), (5, None)] {
+        let mut text = first.to_vec();
+        text.resize(32, 0xcc);
+        text.extend_from_slice(&[0xe9]);
+        text.extend_from_slice(&(to - 37_i32).to_le_bytes());
+        let functions = [(0, first.len()), (32, 5)];
+        text.resize(64, 0xcc);
+        let file = elf(&text, &functions);
+        let image = Image::from_file(&file).expect("the file is well-formed");
+        let options = Options {
+            numbers: true,
+            ..Options::new(&Scalar)
+        };
+        let sites = plan(&image, &options).sites;
+        assert_eq!(sites[0].number, expected, "to {to}");
+    }
+}
+
+#[test]
 fn most_calls_of_libc_have_a_number() {
     let file = std::fs::read("/lib/x86_64-linux-gnu/libc.so.6").expect("libc");
     let image = Image::from_file(&file).expect("an image");

@@ -49,7 +49,19 @@ pub unsafe fn gs_base() -> u64 {
     base
 }
 
-/// Sets it.
+/// The base of `fs`.
+///
+/// # Safety
+/// As [`gs_base`].
+#[must_use]
+pub unsafe fn fs_base() -> u64 {
+    let base;
+    // SAFETY: as the caller promises; changes nothing.
+    unsafe { asm!("rdfsbase {}", out(reg) base, options(nostack, nomem, preserves_flags)) };
+    base
+}
+
+/// Sets the base of `gs`.
 ///
 /// # Safety
 /// As [`gs_base`]; nobody uses `gs` for anything else.

@@ -18,14 +18,18 @@ use crate::quick;
 use crate::services;
 use crate::sys::{Fd, Open};
 
-/// Bytes of a data area, in whole pages: none of them shares one with code.
-pub const LEN: u64 = data::LEN.next_multiple_of(PAGE);
+/// Bytes of a data area, in whole pages: none of them shares one with code. `quiet`: with the second table.
+#[must_use]
+pub const fn len(quiet: bool) -> u64 {
+    let len = if quiet { data::LEN } else { data::QUIET };
+    len.next_multiple_of(PAGE)
+}
 
 /// Where one instruction of a file went.
 #[repr(C)]
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Went {
-    /// Offset of its copy in the trampolines; the top bit is set where that is a hooked block.
+    /// Offset of its copy in the trampolines; the top bits are set where that is a hooked block.
     pub offset: u32,
     /// Its original address, from [`Area::origin`] on.
     pub original: u32,
@@ -37,10 +41,13 @@ impl Went {
     /// In `offset`: a hooked block of another instruction, laid out as `hotpatch_plan::emit::Places` say.
     pub const OTHER: u32 = 1 << 30;
 
+    /// In `offset`, with [`Self::BLOCK`]: what stands ahead of the block comes first.
+    pub const AHEAD: u32 = 1 << 29;
+
     /// The offset alone.
     #[must_use]
     pub const fn start(self) -> u32 {
-        self.offset & !(Self::BLOCK | Self::OTHER)
+        self.offset & !(Self::BLOCK | Self::OTHER | Self::AHEAD)
     }
 }
 
@@ -50,8 +57,10 @@ impl Went {
 pub struct Area {
     /// The next image's; null ends the list.
     pub next: *const Area,
-    /// The data area, right behind the trampolines' last page.
+    /// The data area, right behind the trampolines' last page; 0 where there is none, as there are no blocks.
     pub data: u64,
+    /// Whether it has the second table.
+    pub quiet: bool,
     /// The first byte of the trampolines.
     pub start: u64,
     /// One past their last byte.
@@ -99,11 +108,11 @@ fn word(at: u64) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr(ptr::with_exposed_provenance_mut(at as usize)) }
 }
 
-/// Fills the data area at `data`, which is zeros.
+/// Fills the data area at `data`, which is zeros; with the second table if there are `quiet` sites.
 ///
 /// # Safety
-/// I14: start-up's alone, and [`LEN`] bytes are mapped there.
-pub unsafe fn fill(data: u64, arguments_only: bool, one: bool) {
+/// I14: start-up's alone, and [`len`] bytes are mapped there.
+pub unsafe fn fill(data: u64, quiet: bool, arguments_only: bool, one: bool) {
     type Gate = unsafe extern "C" fn();
     let (gate, after): (Gate, Gate) = match (one, arguments_only) {
         (false, false) => (entry::gate_full, entry::after_full),
@@ -124,7 +133,7 @@ pub unsafe fn fill(data: u64, arguments_only: bool, one: bool) {
         if wanted != 0 {
             byte(data + data::TABLE + number).store(1, Ordering::Relaxed);
         }
-        if wanted & INTERNAL != 0 {
+        if quiet && wanted & INTERNAL != 0 {
             byte(data + data::QUIET + number).store(1, Ordering::Relaxed);
         }
     }
@@ -144,10 +153,12 @@ pub fn unhook(why: &str) {
         return;
     }
     crate::signal::end();
-    for area in all() {
+    for area in all().filter(|area| area.data != 0) {
         for number in 0..NUMBERS as u64 {
             byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);
-            byte(area.data + data::QUIET + number).store(0, Ordering::Relaxed);
+            if area.quiet {
+                byte(area.data + data::QUIET + number).store(0, Ordering::Relaxed);
+            }
         }
         if hooks::wanted(NUMBERS as u32) != 0 {
             for number in NUMBERS as u64..=data::OTHERS {
@@ -158,7 +169,9 @@ pub fn unhook(why: &str) {
     if !pass_by_others() {
         services::say(b"hooks", b"code that uses gs cannot be changed any more");
     }
-    services::say(b"no hook is called any more", why.as_bytes());
+    if hooks::are_there() {
+        services::say(b"no hook is called any more", why.as_bytes());
+    }
 }
 
 /// Makes the blocks that ask no table begin with a jump to the instruction. Answers whether that was possible.

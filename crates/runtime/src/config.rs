@@ -29,6 +29,12 @@ pub struct Skip<'a> {
 }
 
 impl<'a> Skip<'a> {
+    /// Whether nothing is skipped.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.patterns.is_empty() && !self.inverted
+    }
+
     /// Patterns between spaces, tabs, newlines and colons; a leading `!` inverts.
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Self {

@@ -1,4 +1,4 @@
-//! Start-up's part in hooks: whether they can be called here, and what their sites are.
+//! Start-up's part in hooks and in the runtime's own looks at calls: whether there can be any here, and at which sites.
 //!
 //! # Safety
 //! I13: looks at `gs` before it takes it; I14: fills what the hot path reads.
@@ -11,12 +11,13 @@ use core::mem::offset_of;
 use hotpatch_abi::{ARGUMENTS_ONLY, Hook, SelectFn, Site};
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::emit;
-use hotpatch_plan::plan::{Candidate, Emission, Kinds, SiteKind};
+use hotpatch_plan::plan::{Candidate, Emission, Kinds, Outcome, SiteKind, Tactics};
 
 use crate::arch;
 use crate::areas::{self, Area, Went};
+use crate::config::Config;
 use crate::frame::Entered;
-use crate::hooks::{self, Known};
+use crate::hooks::{self, INTERNAL, Known};
 use crate::load;
 use crate::log::Sink;
 use crate::maps::Mapping;
@@ -29,7 +30,7 @@ use crate::signal;
 use crate::store::Store;
 use crate::thread::{self, Block, Own};
 
-/// Why no hook is called in this process.
+/// Why no hook is called in this process, and the runtime itself sees no call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Impossible {
     /// Processor or kernel do not let programs set the base of `gs`.
@@ -38,6 +39,8 @@ pub enum Impossible {
     GsTaken,
     /// Threads run that have no hook stack.
     Threads,
+    /// Sites whose calls the runtime must see may be refused.
+    Tactics,
     /// No memory.
     Memory,
 }
@@ -48,6 +51,7 @@ impl core::fmt::Display for Impossible {
             Self::NoGs => "processor or kernel do not let programs set gs",
             Self::GsTaken => "gs is in use",
             Self::Threads => "other threads run already",
+            Self::Tactics => "LIBHOTPATCH_TACTICS may refuse any site",
             Self::Memory => "no memory",
         })
     }
@@ -60,6 +64,10 @@ pub struct Hooking {
     arguments_only: bool,
     /// The hook, if it is the only one.
     only: Option<Hook>,
+    /// Whether there are hooks; if not, the runtime alone looks at calls.
+    hooks: bool,
+    /// Whether every handler is sure to be shown the program's own addresses: no file is left alone.
+    handlers: bool,
     /// For each hook, the kinds that it wants and whom to ask about a candidate.
     wishes: Vec<(Kinds, SelectFn)>,
     /// All of these kinds, and `syscall`.
@@ -75,7 +83,11 @@ impl Hooking {
         loaded: &[load::Loaded],
         fsgsbase: bool,
         threads: Threads,
+        config: &Config<'_>,
     ) -> Result<Self, Impossible> {
+        if loaded.is_empty() && config.tactics != Tactics::ALL {
+            return Err(Impossible::Tactics);
+        }
         if !fsgsbase {
             return Err(Impossible::NoGs);
         }
@@ -97,6 +109,8 @@ impl Hooking {
             arguments_only: hooks.iter().all(|h| h.flags & ARGUMENTS_ONLY != 0),
             only: <[Hook; 1]>::try_from(&hooks[..]).ok().map(|[hook]| hook),
             kinds: Kinds::of_bits(wishes.iter().fold(1, |all, wish| all | wish.0)),
+            hooks: !hooks.is_empty(),
+            handlers: !hooks.is_empty() || config.skip.is_empty(),
             wishes: wishes
                 .into_iter()
                 .map(|(bits, ask)| (Kinds::of_bits(bits), ask))
@@ -114,6 +128,18 @@ impl Hooking {
     #[must_use]
     pub fn kinds(&self) -> Kinds {
         self.kinds
+    }
+
+    /// Whether handlers are shown the program's own addresses, wherever they are set.
+    #[must_use]
+    pub fn handlers(&self) -> bool {
+        self.handlers
+    }
+
+    /// Whether there is a hook to be asked about candidates.
+    #[must_use]
+    pub fn asks(&self) -> bool {
+        self.hooks
     }
 
     /// Whether every candidate of a hook's kinds is chosen by it.
@@ -158,15 +184,49 @@ impl Hooking {
             .fold(0, |all, (n, _)| all | 1 << n)
     }
 
+    /// Which site of a plan needs what.
+    #[must_use]
+    pub fn needs(&self, fitting: &Fitting) -> Needs {
+        let mut needs = Needs::default();
+        for site in &fitting.plan.sites {
+            if !matches!(site.outcome, Outcome::Patched { .. }) {
+                continue;
+            }
+            let chosen = self.chosen(fitting, site.at, site.kind);
+            let wanted = site.number.map_or(u32::MAX, hooks::wanted);
+            if site.kind == SiteKind::Syscall && wanted & (chosen | INTERNAL) == 0 {
+                needs.plain.push(site.at);
+                continue;
+            }
+            needs.any = true;
+            if self.hooks && chosen == 0 {
+                needs.quiet.push(site.at);
+            }
+        }
+        needs
+    }
+
+    /// The hooks that have chosen a site, by bit.
+    fn chosen(&self, fitting: &Fitting, site: Va, kind: SiteKind) -> u32 {
+        let asked = &fitting.chosen;
+        match asked.binary_search_by_key(&site, |&(at, _)| at) {
+            Ok(n) => asked[n].1,
+            Err(_) => self.all_of(kind),
+        }
+    }
+
     /// How the sites of the next image are emitted, with its data area at `data`.
     #[must_use]
-    pub fn style<'q>(&self, data: Va, quiet: &'q [Va]) -> emit::Hooking<'q> {
+    pub fn style<'q>(&self, data: Va, needs: &'q Needs) -> emit::Hooking<'q> {
         emit::Hooking {
             data,
             first: self.store.sites(),
             saved_rsp: Entered::SAVED_RSP,
             own_rsp: (offset_of!(Block, own) + offset_of!(Own, rsp)) as u32,
-            quiet,
+            // Hooks are the user's wish, and a thread whose beginning nobody saw is rare.
+            minus_fs: (!self.hooks).then_some(offset_of!(Block, minus_fs) as u32),
+            quiet: &needs.quiet,
+            plain: &needs.plain,
         }
     }
 
@@ -177,10 +237,10 @@ impl Hooking {
         self.store.has_room(emission.blocks.len(), bytes)
     }
 
-    /// Fills the data area at `data`, just mapped, and keeps what the hot path and signals need of the image.
+    /// Fills the data area, just mapped, and keeps what the hot path and signals need of the image.
     ///
     /// # Safety
-    /// I14: [`areas::LEN`] bytes of zeros are mapped at `data`.
+    /// I14: [`Needs::data_len`] bytes of zeros are mapped at its address.
     pub unsafe fn settle(
         &mut self,
         of: &Settled<'_, '_>,
@@ -188,15 +248,20 @@ impl Hooking {
         emission: &Emission,
         maps: &[Mapping<'_>],
     ) {
-        let (plan, chosen) = (&fitting.plan, &fitting.chosen);
-        // SAFETY: as the caller promises.
-        unsafe { areas::fill(of.data, self.arguments_only, self.only.is_some()) };
-        let file = self.store.text(of.path);
+        let plan = &fitting.plan;
+        let quiet = !of.needs.quiet.is_empty();
+        if of.needs.any {
+            // SAFETY: as the caller promises.
+            unsafe { areas::fill(of.data, quiet, self.arguments_only, self.only.is_some()) };
+        }
+        let file = match emission.blocks[..] {
+            [] => core::ptr::null(),
+            _ => self.store.text(of.path),
+        };
         for block in &emission.blocks {
             let site = plan.sites.binary_search_by_key(&block.site, |s| s.at);
             let site = site.ok().and_then(|n| plan.sites.get(n));
             let kind = site.map_or(SiteKind::Syscall, |s| s.kind);
-            let asked = chosen.binary_search_by_key(&block.site, |&(at, _)| at);
             self.store.site(Known {
                 site: Site {
                     file,
@@ -204,13 +269,14 @@ impl Hooking {
                     id: block.id,
                     ..describe(of.loaded, maps, block.site, site.map_or(2, |s| s.len))
                 },
-                chosen: asked.map_or_else(|_| self.all_of(kind), |n| chosen[n].1),
+                chosen: self.chosen(fitting, block.site, kind),
                 number: site.and_then(|s| s.number).unwrap_or(Known::ANY),
             });
         }
         self.keep_area(of, emission);
     }
 
+    /// Keeps where an image's instructions went.
     fn keep_area(&mut self, of: &Settled<'_, '_>, emission: &Emission) {
         let bias = of.loaded.bias;
         let originals = emission.moved.iter().map(|m| m.original);
@@ -224,6 +290,7 @@ impl Hooking {
                 let mark = match (is_block, moved.len) {
                     (false, _) => 0,
                     (true, emit::at::LEN) => Went::BLOCK,
+                    (true, WITH_AHEAD) => Went::BLOCK | Went::AHEAD,
                     (true, _) => Went::OTHER,
                 };
                 Went {
@@ -235,7 +302,8 @@ impl Hooking {
         let start = emission.base.0.wrapping_add(bias);
         let area = Area {
             next: core::ptr::null(),
-            data: of.data,
+            data: if of.needs.any { of.data } else { 0 },
+            quiet: !of.needs.quiet.is_empty(),
             start,
             end: start + emission.code.len() as u64,
             origin: origin.0.wrapping_add(bias),
@@ -247,10 +315,10 @@ impl Hooking {
         unsafe { areas::add(area) };
     }
 
-    /// Makes hooks be called: from here on each hooked instruction enters them.
+    /// Begins for good: from here on blocks enter the hooks, and the runtime's own looks.
     ///
     /// # Errors
-    /// There is no memory for this thread's block; then no hook is called.
+    /// There is no memory for this thread's block; then nobody sees a call.
     pub fn finish(self, log: &Sink) -> Result<(), Impossible> {
         // SAFETY: I14: start-up; the table lies in the store.
         unsafe { hooks::publish(self.store.table(), self.store.sites()) };
@@ -267,7 +335,7 @@ impl Hooking {
             return Err(Impossible::Memory);
         }
         signal::begin();
-        if log.is_open() {
+        if self.hooks && log.is_open() {
             log.say(format_args!(
                 "hooks are called at {} sites",
                 self.store.sites()
@@ -306,4 +374,32 @@ pub struct Settled<'a, 'i> {
     pub path: &'a [u8],
     /// Its data area.
     pub data: u64,
+    /// Its sites' needs.
+    pub needs: &'a Needs,
+}
+
+/// The length of a block with what stands ahead of it.
+const WITH_AHEAD: u8 = emit::ahead::LEN + emit::at::LEN;
+
+/// What the sites of an image need.
+#[derive(Clone, Debug, Default)]
+pub struct Needs {
+    /// No more than the instruction: nobody ever wants their calls.
+    plain: Vec<Va>,
+    /// A block that asks for what the runtime itself must see: no hook has chosen them.
+    quiet: Vec<Va>,
+    /// Whether any site needs a block.
+    any: bool,
+}
+
+impl Needs {
+    /// Bytes of the data area that blocks ask.
+    #[must_use]
+    pub fn data_len(&self) -> u64 {
+        if self.any {
+            areas::len(!self.quiet.is_empty())
+        } else {
+            0
+        }
+    }
 }

@@ -83,6 +83,8 @@ impl Called {
 struct State {
     sites: *const Known,
     count: u32,
+    /// Whether there are hooks, or the runtime alone looks at calls.
+    any: bool,
     /// For each number, then for all others: the hooks that want it, by bit, and [`INTERNAL`].
     wanted: [u32; NUMBERS + 1],
     services: *const Services,
@@ -97,6 +99,7 @@ unsafe impl Sync for Shared {}
 static STATE: Shared = Shared(UnsafeCell::new(State {
     sites: ptr::null(),
     count: 0,
+    any: false,
     wanted: [0; NUMBERS + 1],
     services: ptr::null(),
     hooks: [const { Called::none() }; MOST],
@@ -114,7 +117,7 @@ fn state() -> &'static State {
 pub unsafe fn install(hooks: &[Hook], services: *const Services) {
     // SAFETY: as the caller promises.
     let state = unsafe { &mut *STATE.0.get() };
-    state.services = services;
+    (state.services, state.any) = (services, !hooks.is_empty());
     for (n, hook) in hooks.iter().take(MOST).enumerate() {
         let pointer = |function: Option<*const ()>| {
             AtomicPtr::new(function.map_or(ptr::null_mut(), |f| f.cast_mut().cast()))
@@ -133,6 +136,12 @@ pub unsafe fn install(hooks: &[Hook], services: *const Services) {
     for &number in internal::NUMBERS {
         state.wanted[(number as usize).min(NUMBERS)] |= INTERNAL;
     }
+}
+
+/// Whether there are hooks; if not, blocks are only for the calls that the runtime itself must see.
+#[must_use]
+pub fn are_there() -> bool {
+    state().any
 }
 
 /// Calls hook `n` no more.

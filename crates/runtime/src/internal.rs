@@ -1,6 +1,17 @@
-//! What the runtime itself has to do at a system call: threads and processes begin and end, `gs` is set.
+//! What the runtime itself has to do at a system call, in every process: threads and processes begin and end, signals
+//! are set, `gs` is set.
 //!
-//! Another part of the runtime that must see a call adds its number to [`NUMBERS`] and its lines to [`before`].
+//! Another part of the runtime that must see a call adds its number to [`NUMBERS`] and its lines to [`before`], which
+//! runs on the hook stack of the calling thread, with everything that signals do put off, when all hooks (if there are
+//! any) have seen the call. Sites that are known to make other calls do not even ask the table.
+//!
+//! | to look at a call | answer |
+//! |---|---|
+//! | before it is executed | [`Next::Run`] |
+//! | and at its result, before the program gets it: [`execute`] it there | [`Next::Answered`] |
+//!
+//! The second is for calls that wait for nobody (`mmap`, `mprotect`): a signal that comes meanwhile is delivered when
+//! the look is over, and calls that signals interrupt would not be restarted. Hooks see the result behind it.
 //! After start-up: no heap, no lock, no panic.
 //!
 //! # Safety
@@ -41,6 +52,7 @@ pub const NUMBERS: &[u32] = &[
 
 /// Of `arch_prctl`; the kernel's own header for it is not among those we have.
 const ARCH_SET_GS: u32 = 0x1001;
+const ARCH_SET_FS: u32 = 0x1002;
 const ARCH_GET_GS: u32 = 0x1004;
 
 /// Calls behind which nothing can be shown.
@@ -79,13 +91,16 @@ pub enum Next {
 /// The runtime's own look at a call, when all hooks have seen it and before it is executed.
 pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
     match call.frame.rax as u32 {
-        k::__NR_fork => birth(call, begun, 0),
-        k::__NR_vfork => birth(call, begun, u64::from(k::CLONE_VM | k::CLONE_VFORK)),
-        k::__NR_clone => birth(call, begun, call.frame.rdi),
-        k::__NR_clone3 => match clone3_flags(call.frame.rdi) {
-            Some(flags) => birth(call, begun, flags),
-            None => Next::Run, // the kernel cannot read them either
-        },
+        k::__NR_fork => birth(call, begun, 0, None),
+        k::__NR_vfork => birth(call, begun, u64::from(k::CLONE_VM | k::CLONE_VFORK), None),
+        k::__NR_clone => birth(call, begun, call.frame.rdi, Some(call.frame.r8)),
+        k::__NR_clone3 => {
+            let field = |n: u64| clone3_field(call.frame.rdi.wrapping_add(8 * n));
+            match (field(0), field(7)) {
+                (Some(flags), tls) => birth(call, begun, flags, tls),
+                (None, _) => Next::Run, // the kernel cannot read them either
+            }
+        }
         k::__NR_exit => {
             call.event(event::THREAD_END);
             if !is_filtered() {
@@ -138,17 +153,40 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
     }
 }
 
+/// Executes a call in place: the result is left where the program will find it, and is answered. For calls that never
+/// wait for anything; then [`Next::Answered`] is what has become of them.
+pub fn execute(frame: &mut Frame) -> i64 {
+    let Frame {
+        rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..
+    } = *frame;
+    let arguments = [rdi, rsi, rdx, r10, r8, r9].map(|a| a as usize);
+    // SAFETY: what the program wants, as the hooks have left it.
+    let result = unsafe { arch::syscall(rax as u32, arguments) } as i64;
+    frame.rax = result as u64;
+    result
+}
+
 /// `gs` is the program's where it asks for it, and what it sees of ours is what it would see natively.
 fn arch_prctl(call: &mut Call<'_>) -> Next {
     let Frame { rdi, rsi, .. } = *call.frame;
     match u32::try_from(rdi) {
         Ok(ARCH_SET_GS) => {
             areas::unhook("the program sets gs itself");
-            // SAFETY: what the program wants. Nothing on the way back to it looks at gs.
-            let result = unsafe {
-                arch::syscall(k::__NR_arch_prctl, [rdi as usize, rsi as usize, 0, 0, 0, 0])
-            };
-            call.frame.rax = result as u64;
+            // Nothing on the way back to the program looks at gs.
+            execute(call.frame);
+            Next::Answered
+        }
+        Ok(ARCH_SET_FS) => {
+            if execute(call.frame) == 0 {
+                call.block.minus_fs = rsi.wrapping_neg();
+            }
             Next::Answered
         }
         Ok(ARCH_GET_GS) if sys::is_writable(rsi) => {
@@ -168,14 +206,14 @@ pub fn is_filtered() -> bool {
     FILTERED.load(Ordering::Relaxed)
 }
 
-/// The flags in what `clone3` is given.
-fn clone3_flags(at: u64) -> Option<u64> {
+/// A word of what `clone3` is given.
+fn clone3_field(at: u64) -> Option<u64> {
     if is_filtered() {
-        let flags = core::ptr::with_exposed_provenance::<u64>(at as usize);
-        // SAFETY: the kernel cannot be asked whether they are there; the program says so.
-        return Some(unsafe { flags.read_unaligned() });
+        let word = core::ptr::with_exposed_provenance::<u64>(at as usize);
+        // SAFETY: the kernel cannot be asked whether it is there; the program says so.
+        return Some(unsafe { word.read_unaligned() });
     }
-    sys::peek(at as usize).map(|flags| flags as u64)
+    sys::peek(at as usize).map(|word| word as u64)
 }
 
 fn shares_memory(flags: u64) -> bool {
@@ -195,8 +233,8 @@ fn told(flags: u64) -> Option<u32> {
     }
 }
 
-/// Reserves the child's block.
-fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64) -> Next {
+/// Reserves the child's block. `tls`: the base of its `fs`, if the flags say that it gets one.
+fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -> Next {
     let Ok(born) = thread::take() else {
         call.frame.rax = u64::from(Errno::AGAIN.0).wrapping_neg();
         return Next::Answered;
@@ -210,6 +248,11 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64) -> Next {
         id: begun.id,
         afters: begun.afters,
         flags,
+    };
+    let own_fs = flags & u64::from(k::CLONE_SETTLS) != 0;
+    block.minus_fs = match tls.filter(|_| own_fs) {
+        Some(tls) => tls.wrapping_neg(),
+        None => call.block.minus_fs,
     };
     // Where memory is copied, either side has a block of its own to give back.
     block.users = AtomicU32::new(if shares { 2 } else { 1 });

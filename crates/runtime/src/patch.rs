@@ -56,15 +56,6 @@ pub struct Fitting {
     pub chosen: Vec<(Va, u32)>,
 }
 
-impl Fitting {
-    /// The sites that no hook has chosen.
-    #[must_use]
-    pub fn quiet(&self) -> Vec<Va> {
-        let nobodys = self.chosen.iter().filter(|(_, by)| *by == 0);
-        nobodys.map(|&(at, _)| at).collect()
-    }
-}
-
 /// More rounds than this mean that memory changes while we look.
 const ROUNDS: usize = 8;
 
@@ -75,7 +66,7 @@ fn options<'o>(tactics: Tactics, hooking: Option<&Hooking>, forbidden: &'o [Span
         forbidden,
         kinds: hooking.map_or(Kinds::SYSCALL, Hooking::kinds),
         numbers: hooking.is_some(),
-        signals: hooking.is_some(),
+        signals: hooking.is_some_and(Hooking::handlers),
         ..Options::new(&Sse2)
     }
 }
@@ -105,7 +96,7 @@ pub fn plan<'a>(
     let kinds = hooking.map_or(Kinds::SYSCALL, Hooking::kinds);
     let mut sites = scan::scan(&loaded.image, &Sse2, kinds, &mut code);
     let mut chosen = Vec::new();
-    if let Some((hooking, path)) = hooks {
+    if let Some((hooking, path)) = hooks.filter(|(hooking, _)| hooking.asks()) {
         for site in sites.found.iter_mut().filter(|site| site.selected) {
             let by = hooking.choose(loaded, path, maps, site);
             chosen.push((site.at, by));

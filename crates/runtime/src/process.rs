@@ -12,11 +12,10 @@ use hotpatch_plan::emit::{OutOfReach, Style};
 use hotpatch_plan::plan::Emission;
 use hotpatch_plan::store;
 
-use crate::areas;
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::counts::Counts;
-use crate::hooking::{Hooking, Settled};
+use crate::hooking::{Hooking, Needs, Settled};
 use crate::log::Sink;
 use crate::maps::Mapping;
 use crate::memory::{self, Writer};
@@ -37,7 +36,7 @@ pub struct Process<'a> {
     pub(crate) space: Space,
     pub(crate) writer: Writer,
     pub(crate) threads: Threads,
-    /// Where hooks are to be called.
+    /// Where hooks are called, and the runtime itself looks at calls.
     pub(crate) hooking: Option<Hooking>,
 }
 
@@ -235,14 +234,16 @@ impl Process<'_> {
         }
         let plan = &fitting.plan;
         let image = loaded.range(loaded.image.span()).pages();
-        let hooking = self.hooking.as_ref().map(|h| h.style(Va(0), &[]));
+        let needs = self.hooking.as_ref().map(|h| h.needs(fitting));
+        let needs = needs.unwrap_or_default();
+        let hooking = self.hooking.as_ref().map(|h| h.style(Va(0), &needs));
         let code_len = plan.code_len_as(hooking.as_ref().map_or(Style::Plain, Style::Hooked));
         let code_len = (code_len as u64).next_multiple_of(PAGE);
-        let data_len = if hooking.is_some() { areas::LEN } else { 0 };
+        let data_len = needs.data_len();
         let mut failure = Failure::NoPlace;
         for at in self.space.places(image, code_len + data_len) {
             let begin = sys::now();
-            let Ok(emission) = self.emit(loaded, fitting, at, at + code_len) else {
+            let Ok(emission) = self.emit(loaded, fitting, &needs, at, at + code_len) else {
                 continue;
             };
             if let Some(hooking) = &self.hooking
@@ -268,14 +269,19 @@ impl Process<'_> {
             }
             if let Some(hooking) = &mut self.hooking {
                 let data = at + code_len;
-                let settled = Settled { loaded, path, data };
+                let settled = Settled {
+                    loaded,
+                    path,
+                    data,
+                    needs: &needs,
+                };
                 // SAFETY: I14: mapped just now.
                 unsafe { hooking.settle(&settled, fitting, &emission, self.maps) };
             }
             // SAFETY: I5: in order, in code of the image; alone, or by words.
             let applied = unsafe { memory::apply(&self.writer, self.maps, &writes, self.threads) };
             times.apply += (sys::now() - emitted) / 1000;
-            if applied.is_err() && data_len == 0 {
+            if applied.is_err() && self.hooking.is_none() {
                 // SAFETY: no jump to them has been left.
                 let _ = unsafe { sys::unmap(at as usize, (range.end - range.start) as usize) };
             }
@@ -288,13 +294,13 @@ impl Process<'_> {
         &self,
         loaded: &Loaded<'_>,
         fitting: &Fitting,
+        needs: &Needs,
         at: u64,
         data: u64,
     ) -> Result<Emission, OutOfReach> {
         let here = |address: u64| Va(address.wrapping_sub(loaded.bias));
-        let quiet = fitting.quiet();
         let hooking = self.hooking.as_ref();
-        let hooking = hooking.map(|h| h.style(here(data), &quiet));
+        let hooking = hooking.map(|h| h.style(here(data), needs));
         let style = hooking.as_ref().map_or(Style::Plain, Style::Hooked);
         fitting
             .plan

@@ -46,12 +46,14 @@ static ENTRIES: Entries = Entries::new();
 
 /// Takes over the dispositions that are there. From here on signals find threads' blocks through gs.
 pub fn begin() {
-    asm::GS.store(1, Ordering::Relaxed);
+    let all = hooks::are_there();
+    let blocks = if all { asm::BLOCKS } else { asm::SOME_BLOCKS };
+    asm::GS.store(blocks, Ordering::Relaxed);
     for signal in 1..=64 {
         let Ok(now) = sys::disposition(signal, None) else {
             continue;
         };
-        let ours = ENTRIES.to_kernel(signal, now, code());
+        let ours = to_kernel(signal, now);
         if ours.handler != now.handler {
             let _ = sys::disposition(signal, Some(&ours));
         }
@@ -60,7 +62,15 @@ pub fn begin() {
 
 /// Threads have no blocks any more.
 pub fn end() {
-    asm::GS.store(0, Ordering::Relaxed);
+    asm::GS.store(asm::NO_BLOCKS, Ordering::Relaxed);
+}
+
+/// What the kernel is given where the program gives `action` for `signal`.
+fn to_kernel(signal: u32, action: Action) -> Action {
+    if action.handler == DEFAULT && !hooks::are_there() {
+        return action; // no hook that could be at fault
+    }
+    ENTRIES.to_kernel(signal, action, code())
 }
 
 /// `rt_sigaction`, as the program means it: the kernel's answer.
@@ -79,7 +89,7 @@ fn try_action([signal, new, old, size]: [u64; 4]) -> Result<(), Errno> {
     }
     let new = match new {
         0 => None,
-        at => Some(ENTRIES.to_kernel(signal, read_action(at)?, code())),
+        at => Some(to_kernel(signal, read_action(at)?)),
     };
     // The kernel writes to the program's own memory, or says that it cannot.
     // SAFETY: I17: what the program has asked for.
@@ -113,13 +123,23 @@ fn read_action(at: u64) -> Result<Action, Errno> {
 /// This thread's block, while there are any.
 fn own_block() -> Option<&'static mut Block> {
     // Relaxed: it changes while one thread runs, or for good.
-    if asm::GS.load(Ordering::Relaxed) == 0 {
+    let blocks = asm::GS.load(Ordering::Relaxed);
+    if blocks == asm::NO_BLOCKS {
         return None;
     }
-    // SAFETY: I13: gs leads to a block, whose first word is its address.
+    // SAFETY: I13: gs leads to a block.
     let at = unsafe { crate::arch::gs_base() };
+    let block = ptr::with_exposed_provenance_mut::<Block>(at as usize);
+    if blocks == asm::SOME_BLOCKS {
+        // SAFETY: I12: the word changes when its thread is alone to know it, or sets its own fs.
+        let minus_fs = unsafe { (*block).minus_fs };
+        // SAFETY: I13: what lets programs set one base lets them read the other.
+        if minus_fs.wrapping_add(unsafe { crate::arch::fs_base() }) != 0 {
+            return None;
+        }
+    }
     // SAFETY: I12: this thread's.
-    Some(unsafe { &mut *ptr::with_exposed_provenance_mut::<Block>(at as usize) })
+    Some(unsafe { &mut *block })
 }
 
 /// A signal has arrived. Answers the handler to go to, or 0 where the frame is done with.

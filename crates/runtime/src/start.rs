@@ -72,6 +72,9 @@ pub unsafe extern "C" fn hotpatch_start(
     }
 }
 
+/// What is missed in a process where the runtime itself sees no call.
+const LOST: &str = "signal handlers see addresses in trampolines";
+
 /// Whether the program may go on.
 enum Verdict {
     Run,
@@ -189,17 +192,16 @@ fn run(passed: Passed) -> Verdict {
     for hook in &hooks {
         process.space.take(hook.span);
     }
-    if !hooks.is_empty() {
-        match Hooking::begin(&hooks, environment.fsgsbase, threads) {
-            Ok(hooking) => {
-                process.space.take(hooking.range());
-                process.hooking = Some(hooking);
-            }
-            Err(why) => {
-                hook_log.say(format_args!("{why}: no hook is called"));
-                if config.strict {
-                    return Verdict::Refuse(UNHOOKED_STATUS);
-                }
+    match Hooking::begin(&hooks, environment.fsgsbase, threads, &config) {
+        Ok(hooking) => {
+            process.space.take(hooking.range());
+            process.hooking = Some(hooking);
+        }
+        Err(why) if hooks.is_empty() => log.say(format_args!("{why}: {LOST}")),
+        Err(why) => {
+            hook_log.say(format_args!("{why}: no hook is called"));
+            if config.strict {
+                return Verdict::Refuse(UNHOOKED_STATUS);
             }
         }
     }
@@ -221,11 +223,16 @@ fn run(passed: Passed) -> Verdict {
         }
     }
     process.cache.close();
-    // 6. Hooks are called from here on.
+    // 6. Calls are seen from here on.
     if let Some(hooking) = process.hooking.take()
         && let Err(why) = hooking.finish(&log)
     {
-        hook_log.say(format_args!("{why}: no hook is called"));
+        let lost = if hooks.is_empty() {
+            LOST
+        } else {
+            "no hook is called"
+        };
+        hook_log.say(format_args!("{why}: {lost}"));
     }
     // 7. The total.
     let us = (sys::now() - begin) / 1000;

@@ -24,6 +24,8 @@ pub const REGION: usize = 1 << REGION_SHIFT;
 pub const REGION_SHIFT: u32 = 16;
 /// Regions mapped at once.
 const SLAB: usize = 16;
+/// Bytes of a slab, which is aligned to it.
+const SLAB_LEN: usize = SLAB << REGION_SHIFT;
 
 /// A thread's own. `gs` leads to it; its hook stack ends where it begins.
 #[repr(C, align(64))]
@@ -33,6 +35,9 @@ pub struct Block {
     pub top: u64,
     /// The lowest address of the hook stack.
     pub base: u64,
+    /// The base of this thread's `fs`, negated: whoever has another one has got this block's `gs` from a thread that
+    /// began it by a call which nobody saw.
+    pub minus_fs: u64,
     /// Each hook's own word.
     pub slots: [u64; MOST],
     /// The number of the page of the program's stack that was last found to be writable; all ones: none.
@@ -99,6 +104,8 @@ pub unsafe fn block<'a>(entered: *mut Entered) -> &'a mut Block {
     unsafe { &mut *entered.wrapping_add(1).cast::<Block>() }
 }
 
+/// The next region of the last slab that has never been used; at the end of a slab: none.
+static FRESH: AtomicU64 = AtomicU64::new(0);
 /// The first free block's number, with a count of changes above it: so a block that was taken and given back
 /// meanwhile is not mistaken for one that nobody touched.
 pub static FREE: AtomicU64 = AtomicU64::new(0);
@@ -125,13 +132,14 @@ fn of_region(region: usize) -> *mut Block {
 /// # Errors
 /// The kernel's, where there is no memory.
 pub fn take() -> Result<*mut Block, Errno> {
-    let taken = match pop() {
+    let taken = match pop().or_else(fresh) {
         Some(block) => block,
         None => grow()?,
     };
     // SAFETY: I12: taken from the list, so nobody else's.
     let block = unsafe { &mut *taken };
-    if !block.guarded {
+    // Code of ours knows how much stack it takes.
+    if !block.guarded && hooks::are_there() {
         let region = block.addr_of_region();
         // SAFETY: the region's first page, which nobody uses.
         unsafe { sys::protect(region, PAGE as usize, Protection::None) }?;
@@ -219,25 +227,46 @@ pub unsafe fn release(block: *mut Block) {
     }
 }
 
-/// Maps a slab; answers one of its blocks, the others are free.
+/// A region of the last slab that has never been used.
+fn fresh() -> Option<*mut Block> {
+    // Relaxed: the slab's own pages come as zeros, whoever asks for them.
+    let mut at = FRESH.load(Ordering::Relaxed);
+    while !(at as usize).is_multiple_of(SLAB_LEN) {
+        let next = at + REGION as u64;
+        match FRESH.compare_exchange_weak(at, next, Ordering::Relaxed, Ordering::Relaxed) {
+            // SAFETY: I12: nobody else gets this one.
+            Ok(_) => return Some(unsafe { made(at as usize) }),
+            Err(now) => at = now,
+        }
+    }
+    None
+}
+
+/// The block of a region, with what never changes in it.
+///
+/// # Safety
+/// I12: nobody uses it.
+unsafe fn made(region: usize) -> *mut Block {
+    let at = of_region(region);
+    // SAFETY: it was zeros once, which every field may be.
+    let block = unsafe { &mut *at };
+    block.top = at.addr() as u64;
+    block.base = region as u64 + PAGE;
+    at
+}
+
+/// Maps a slab; answers one of its blocks. Pages of the others are not touched before they are needed.
 fn grow() -> Result<*mut Block, Errno> {
-    let len = SLAB << REGION_SHIFT;
-    let mapped = sys::map_anywhere(0, len + REGION, Protection::ReadWrite)?;
-    let start = (mapped + REGION - 1) & !(REGION - 1);
-    for (from, to) in [(mapped, start), (start + len, mapped + len + REGION)] {
+    let mapped = sys::map_anywhere(0, 2 * SLAB_LEN, Protection::ReadWrite)?;
+    let start = mapped.next_multiple_of(SLAB_LEN);
+    for (from, to) in [(mapped, start), (start + SLAB_LEN, mapped + 2 * SLAB_LEN)] {
         if from < to {
             // SAFETY: mapped just now; outside of the slab.
             let _ = unsafe { sys::unmap(from, to - from) };
         }
     }
-    for region in (start..start + len).step_by(REGION) {
-        let at = of_region(region);
-        // SAFETY: fresh zeros, which every field may be.
-        let block = unsafe { &mut *at };
-        block.top = at.addr() as u64;
-        block.base = region as u64 + PAGE;
-    }
-    let first = of_region(start);
+    // SAFETY: I12: mapped just now.
+    let first = unsafe { made(start) };
     let mut before = SLABS.load(Ordering::Relaxed);
     loop {
         // SAFETY: nobody else knows the slab yet.
@@ -253,9 +282,14 @@ fn grow() -> Result<*mut Block, Errno> {
             Err(now) => before = now,
         }
     }
-    for region in (start + REGION..start + len).step_by(REGION) {
-        // SAFETY: nobody uses it.
-        unsafe { push(of_region(region)) };
+    // Another thread may have mapped a slab meanwhile: what is left of that is not forgotten.
+    let mut left = FRESH.swap((start + REGION) as u64, Ordering::Relaxed) as usize;
+    while !left.is_multiple_of(SLAB_LEN) {
+        // SAFETY: I12: nobody has used it, and nobody else can take it any more.
+        let block = unsafe { made(left) };
+        // SAFETY: as above.
+        unsafe { push(block) };
+        left += REGION;
     }
     Ok(first)
 }
@@ -267,11 +301,19 @@ fn grow() -> Result<*mut Block, Errno> {
 pub unsafe fn forget_others(own: *mut Block) {
     FREE.store(0, Ordering::Relaxed);
     let mut slab = SLABS.load(Ordering::Acquire) as usize;
+    let fresh = FRESH.load(Ordering::Relaxed) as usize;
     while slab != 0 {
-        for region in (slab..slab + (SLAB << REGION_SHIFT)).step_by(REGION) {
-            let block = of_region(region);
-            if block != own {
-                // SAFETY: as the caller promises.
+        let end = slab + SLAB_LEN;
+        let used = if (slab..end).contains(&fresh) {
+            fresh
+        } else {
+            end
+        };
+        for region in (slab..used).step_by(REGION) {
+            if of_region(region) != own {
+                // SAFETY: as the caller promises. The thread that took it may not have come to make it.
+                let block = unsafe { made(region) };
+                // SAFETY: as above.
                 unsafe { push(block) };
             }
         }
@@ -289,6 +331,10 @@ pub unsafe fn forget_others(own: *mut Block) {
 /// I13: nothing uses `gs`, and the processor and the kernel let programs set it.
 pub unsafe fn begin() -> Result<(), Errno> {
     let block = take()?;
+    // SAFETY: I13: what lets programs set one base lets them read the other.
+    let fs = unsafe { arch::fs_base() };
+    // SAFETY: I12: taken just now.
+    unsafe { (*block).minus_fs = fs.wrapping_neg() };
     // SAFETY: as the caller promises.
     unsafe { arch::set_gs_base(block.addr() as u64) };
     Ok(())
@@ -305,6 +351,7 @@ mod tests {
         let mut regions: Vec<usize> = taken.iter().map(|b| b.addr()).collect();
         regions.sort_unstable();
         assert!(regions.windows(2).all(|w| w[0] + REGION <= w[1]));
+        assert_eq!(SLABS.load(Ordering::Relaxed) as usize % SLAB_LEN, 0);
         let last = taken.pop().unwrap();
         // SAFETY: the test's own.
         unsafe { release(last) };

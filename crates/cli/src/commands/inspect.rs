@@ -98,6 +98,8 @@ fn with_plan<T>(
         tactics: args.tactics.as_ref().map_or(Tactics::ALL, |list| list.set),
         kinds: args.kinds.unwrap_or(Kinds::SYSCALL),
         numbers: args.json,
+        // As the library does where it has the whole ladder.
+        signals: args.tactics.is_none(),
         ..Options::new(&Scalar)
     };
     let mut plan = hotpatch_plan::plan(&image, &options);

@@ -277,6 +277,9 @@ impl Walk<'_, '_> {
         let Style::Hooked(hooking) = self.style else {
             return Ok(());
         };
+        if other.is_none() && hooking.plain.contains(&site) {
+            return Ok(());
+        }
         let bad = Fault::NotACopy {
             original: site,
             offset: reader.at as u32,
@@ -285,7 +288,8 @@ impl Walk<'_, '_> {
         let (template, copy) = match other {
             None => {
                 let block = block(reader.here(), site, listed.id, hooking).map_err(|_| bad)?;
-                (block.to_vec(), at::RUN)
+                let run = block.len() as u8 - at::LEN + at::RUN;
+                (block, run)
             }
             Some(len) => {
                 let bytes = bytes_from(self.image, site).get(..len).ok_or(bad)?;

@@ -3,6 +3,8 @@
 //! Only `rcx` and `r11` are free here, which the instruction overwrites anyway; no flag and no byte of the program's
 //! stack is touched. The runtime's part of the bargain is in its `entry.rs`.
 
+use alloc::vec::Vec;
+
 use crate::addr::Va;
 
 use super::{OutOfReach, rel32};
@@ -60,6 +62,17 @@ pub mod at {
     pub const LEN: u8 = 108;
 }
 
+/// The same in what stands ahead of a block where [`Hooking::minus_fs`] says that `gs` may be another thread's: it asks
+/// the table too, and whether `gs` leads to this thread's own.
+pub mod ahead {
+    /// Executes the call. Up to here nothing has happened yet.
+    pub const RUN: u8 = 53;
+    /// The call is done; goes on at the block's [`NEXT`](super::at::NEXT).
+    pub const CALLED: u8 = 55;
+    /// Bytes of it: here the block begins.
+    pub const LEN: u8 = 57;
+}
+
 /// What the blocks of one image have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hooking<'h> {
@@ -71,8 +84,35 @@ pub struct Hooking<'h> {
     pub saved_rsp: i8,
     /// Where a block of another kind leaves it, relative to the base of `gs`.
     pub own_rsp: u32,
+    /// Where `gs` leads to this thread's `fs` base, negated, if a thread may have another's `gs`: then its calls are
+    /// executed as they are.
+    pub minus_fs: Option<u32>,
     /// Sites, in order of address, that no hook has chosen.
     pub quiet: &'h [Va],
+    /// Sites, in order of address, whose calls nobody ever wants: there the instruction stands for itself.
+    pub plain: &'h [Va],
+}
+
+impl Hooking<'_> {
+    /// Bytes of a block, with what stands ahead of it.
+    pub(super) fn len(&self) -> u8 {
+        at::LEN
+            + if self.minus_fs.is_some() {
+                ahead::LEN
+            } else {
+                0
+            }
+    }
+
+    fn table(&self, site: Va) -> Va {
+        let quiet = self.quiet.binary_search(&site).is_ok();
+        self.data + if quiet { data::QUIET } else { data::TABLE }
+    }
+
+    /// Whether a `syscall` needs a block.
+    pub(super) fn wants(&self, site: Va) -> bool {
+        self.plain.binary_search(&site).is_err()
+    }
 }
 
 /// A hooked site of an emission.
@@ -86,18 +126,27 @@ pub struct Block {
     pub id: u32,
 }
 
-/// The block of `site`, for `start`.
+/// The block of `site`, for `start`, with what stands ahead of it.
 ///
 /// # Errors
 /// The data area or the site is not within 2 GB.
-pub fn block(
+pub fn block(start: Va, site: Va, id: u32, hooking: &Hooking<'_>) -> Result<Vec<u8>, OutOfReach> {
+    let mut bytes = Vec::with_capacity(hooking.len().into());
+    if let Some(minus_fs) = hooking.minus_fs {
+        bytes.extend_from_slice(&ahead(start, site, minus_fs, hooking)?);
+    }
+    let start = start + bytes.len() as u64;
+    bytes.extend_from_slice(&body(start, site, id, hooking)?);
+    Ok(bytes)
+}
+
+fn body(
     start: Va,
     site: Va,
     id: u32,
     hooking: &Hooking<'_>,
 ) -> Result<[u8; at::LEN as usize], OutOfReach> {
-    let quiet = hooking.quiet.binary_search(&site).is_ok();
-    let table = hooking.data + if quiet { data::QUIET } else { data::TABLE };
+    let table = hooking.table(site);
     let end = |offset: u8| start + u64::from(offset);
     let [t0, t1, t2, t3] = rel32(end(26), table)?;
     let [g0, g1, g2, g3] = rel32(end(at::RETURN), hooking.data + data::GATE)?;
@@ -140,6 +189,40 @@ pub fn block(
     Ok(bytes)
 }
 
+/// What stands ahead of the block of `site`, for `start`; `minus_fs` as in [`Hooking::minus_fs`].
+///
+/// # Errors
+/// The data area is not within 2 GB.
+fn ahead(
+    start: Va,
+    site: Va,
+    minus_fs: u32,
+    hooking: &Hooking<'_>,
+) -> Result<[u8; ahead::LEN as usize], OutOfReach> {
+    let [t0, t1, t2, t3] = rel32(start + 26, hooking.table(site))?;
+    let [f0, f1, f2, f3] = minus_fs.to_le_bytes();
+    #[rustfmt::skip]
+    let bytes = [
+        0x89, 0xc1,                                   //   0: mov %eax,%ecx
+        0x0f, 0xc9,                                   //   2: bswap %ecx
+        0x0f, 0xb7, 0xc9,                             //   4: movzwl %cx,%ecx
+        0xe3, 0x07,                                   //   7: jrcxz 16
+        0xb9, 0x00, 0x00, 0x01, 0x00,                 //   9: mov $OTHERS,%ecx
+        0xeb, 0x03,                                   //  14: jmp 19
+        0x0f, 0xb7, 0xc8,                             //  16: movzwl %ax,%ecx
+        0x4c, 0x8d, 0x1d, t0, t1, t2, t3,             //  19: lea table(%rip),%r11
+        0x41, 0x0f, 0xb6, 0x0c, 0x0b,                 //  26: movzbl (%r11,%rcx),%ecx
+        0xe3, ahead::RUN - 33,                        //  31: jrcxz RUN
+        0xf3, 0x48, 0x0f, 0xae, 0xc1,                 //  33: rdfsbase %rcx
+        0x65, 0x4c, 0x8b, 0x1c, 0x25, f0, f1, f2, f3, //  38: mov %gs:minus_fs,%r11
+        0x4a, 0x8d, 0x0c, 0x19,                       //  47: lea (%rcx,%r11),%rcx
+        0xe3, ahead::LEN - ahead::RUN,                //  51: jrcxz LEN
+        0x0f, 0x05,                                   //  53: syscall
+        0xeb, at::NEXT,                               //  55: jmp LEN + NEXT
+    ];
+    Ok(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -151,7 +234,9 @@ mod tests {
         first: 0,
         saved_rsp: -80,
         own_rsp: 0x158,
+        minus_fs: None,
         quiet: &[Va(0x2000)],
+        plain: &[],
     };
 
     /// Each instruction with its offset, as the GNU assembler would write it.
@@ -232,6 +317,26 @@ mod tests {
             assert!(starts.contains(&u64::from(offset)), "{offset}");
         }
         assert_eq!(code.len(), usize::from(at::LEN));
+    }
+
+    #[test]
+    fn what_stands_ahead_decodes_to_the_intended_assembly() {
+        let code = ahead(START, Va(0x1000), 0x128, &HOOKING).unwrap();
+        let shown = listing(&code);
+        let (block, own) = (block(START, Va(0x1000), 0, &HOOKING).unwrap(), &shown[9..]);
+        assert_eq!(shown[..9], listing(&block)[..9], "the table is asked alike");
+        let expected = [
+            (31, "jrcxz 0x0000000000100035"),
+            (33, "rdfsbase %rcx"),
+            (38, "mov %gs:0x128,%r11"),
+            (47, "lea (%rcx,%r11),%rcx"),
+            (51, "jrcxz 0x0000000000100039"),
+            (53, "syscall"),
+            (55, "jmp 0x000000000010009e"),
+        ];
+        let expected = expected.map(|(at, text)| (at, text.to_owned()));
+        assert_eq!(own, expected);
+        assert_eq!(u64::from(ahead::LEN + at::NEXT), 0x9e);
     }
 
     #[test]

@@ -99,7 +99,9 @@ mod tests {
             first: 0,
             saved_rsp: -80,
             own_rsp: 0x158,
+            minus_fs: None,
             quiet: &[],
+            plain: &[],
         };
         for instruction in [
             &[0x0f, 0x31][..],

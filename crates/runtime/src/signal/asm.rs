@@ -14,11 +14,17 @@ use core::sync::atomic::AtomicU32;
 use super::context::{Context, Registers, SignalFrame, Stash};
 use super::disposition::{Code, ENTRIES};
 use super::slots::Slots;
-use crate::thread::SLOTS;
+use crate::thread::{Block, SLOTS};
 
-/// Not 0 while threads have blocks, found through gs.
+/// Whether threads have blocks, found through gs: one of those that follow.
 #[unsafe(export_name = "hotpatch_signal_gs")]
-pub static GS: AtomicU32 = AtomicU32::new(0);
+pub static GS: AtomicU32 = AtomicU32::new(NO_BLOCKS);
+/// They have none.
+pub const NO_BLOCKS: u32 = 0;
+/// Every thread has its own.
+pub const BLOCKS: u32 = 1;
+/// A thread has its own if that says so ([`Block::minus_fs`]).
+pub const SOME_BLOCKS: u32 = 2;
 
 /// Bytes of each entry's code.
 pub const STRIDE: u64 = 16;
@@ -84,8 +90,14 @@ global_asm!(
     "test %rax, %rax",
     "jz hotpatch_signal_return",
     "hotpatch_signal_leaving:",
-    "cmpl $0, {gs}(%rip)",
-    "je 2f",
+    "mov {gs}(%rip), %ecx",
+    "jrcxz 2f",
+    "dec %ecx",
+    "jz 4f",
+    "rdfsbase %rcx",
+    "add %gs:{minus_fs}, %rcx",
+    "jnz 2f",
+    "4:",
     "cmpl $0, %gs:{state}",
     "jne 3f",
     "2:",
@@ -194,6 +206,7 @@ global_asm!(
     arrived = sym super::arrived,
     waited = sym super::waited,
     gs = sym GS,
+    minus_fs = const offset_of!(Block, minus_fs),
     entries = const ENTRIES,
     ac = const 0x4_0000,
     info = const offset_of!(SignalFrame, info),

@@ -2,7 +2,7 @@
 //!
 //! Pure: what is read of memory comes through a function. No heap, no lock, no panic.
 
-use hotpatch_plan::emit::{Places, at};
+use hotpatch_plan::emit::{Places, ahead, at};
 
 use super::context::Registers;
 use crate::areas::Went;
@@ -72,8 +72,20 @@ impl Trampolines<'_> {
             covered: next == Some(went.original + SYSCALL as u32),
         };
         let inside = here - start;
-        if went.offset & Went::BLOCK != 0 && inside < u64::from(at::LEN) {
-            return Some(site.in_block(registers, inside as u8, saved.by_gate, read));
+        if went.offset & Went::BLOCK != 0 {
+            let ahead = match went.offset & Went::AHEAD {
+                0 => 0,
+                _ => u64::from(ahead::LEN),
+            };
+            if inside < ahead {
+                return Some(site.ahead_of_block(registers, inside as u8));
+            }
+            if inside < ahead + u64::from(at::LEN) {
+                let start = start + ahead;
+                let block = Site { start, ..site };
+                let inside = (inside - ahead) as u8;
+                return Some(block.in_block(registers, inside, saved.by_gate, read));
+            }
         }
         if went.offset & Went::OTHER != 0
             && let Some(step) = site.in_other(registers, inside, saved.by_block, &read)
@@ -81,6 +93,7 @@ impl Trampolines<'_> {
             return Some(step);
         }
         if inside == 0 {
+            site.restarts(registers);
             return Some(back(registers, original, here));
         }
         match read(here).to_le_bytes() {
@@ -119,6 +132,7 @@ fn back(registers: &mut Registers, original: u64, rip: u64) -> Step {
 }
 
 /// A system call that moved.
+#[derive(Clone, Copy)]
 struct Site {
     /// Where its copy begins.
     start: u64,
@@ -140,6 +154,29 @@ impl Site {
             rip,
             rsp: registers.rsp,
         }
+    }
+
+    /// Whether the call that is about to be executed is so once more: the kernel leaves the address behind the
+    /// instruction in rcx, and goes back by two bytes where a call is to be restarted. Shows the program's own there.
+    fn restarts(&self, registers: &mut Registers) -> bool {
+        let restarted = registers.rcx == registers.rip + SYSCALL;
+        if restarted {
+            registers.rcx = self.original + SYSCALL;
+        }
+        restarted
+    }
+
+    /// In what stands ahead of a block.
+    fn ahead_of_block(&self, registers: &mut Registers, inside: u8) -> Step {
+        if inside == ahead::CALLED {
+            let next = self.start + u64::from(ahead::LEN + at::NEXT);
+            return self.behind(registers, next, true);
+        }
+        if inside == ahead::RUN && !self.restarts(registers) {
+            let here = registers.rip;
+            return back(registers, self.original, here);
+        }
+        back(registers, self.original, self.start)
     }
 
     /// In the block of another instruction than `syscall`, unless behind its end.
@@ -194,9 +231,8 @@ impl Site {
             }
             at::RUN | at::CALL => {
                 let here = of(inside);
-                // The kernel leaves the address behind the instruction in rcx, and goes back by two bytes where
-                // the call is to be restarted. Whoever sees the call sees it again then.
-                let restarted = registers.rcx == here + SYSCALL;
+                // Whoever sees the call sees it again when it is restarted.
+                let restarted = self.restarts(registers);
                 let rip = if restarted { self.start } else { here };
                 back(registers, self.original, rip)
             }
@@ -370,6 +406,49 @@ mod tests {
             ..left
         };
         assert_eq!(step(false, left), (next, None));
+    }
+
+    #[test]
+    fn ahead_of_a_block_the_call_is_not_seen_yet_or_over() {
+        let went = [Went {
+            offset: Went::BLOCK | Went::AHEAD,
+            original: 0x10,
+        }];
+        let trampolines = Trampolines {
+            start: AREA,
+            origin: IMAGE,
+            went: &went,
+        };
+        let saved = Saved {
+            by_gate: SAVED,
+            by_block: OWN,
+        };
+        let step = |mut now: Registers| {
+            let step = trampolines.step(&mut now, saved, |_| 0).unwrap();
+            (now, step)
+        };
+        let back = |rip| Step::Back { rip, rsp: STACK };
+        for offset in [0, 26, 31, 33, 38, 47, 51] {
+            let (shown, to) = step(registers(offset));
+            assert_eq!((shown.rip, to), (IMAGE + 0x10, back(AREA)));
+        }
+        let (shown, to) = step(registers(53));
+        assert_eq!((shown.rip, to), (IMAGE + 0x10, back(AREA + 53)));
+        let (shown, to) = step(Registers {
+            rcx: AREA + 55,
+            ..registers(53)
+        });
+        assert_eq!((shown.rip, to), (IMAGE + 0x10, back(AREA)));
+        let (shown, to) = step(registers(55));
+        assert_eq!(
+            (shown.rip, shown.rcx, to),
+            (IMAGE + 0x12, IMAGE + 0x12, Step::Go)
+        );
+        // The block itself, as it is without.
+        let (shown, to) = step(registers(57 + 99));
+        assert_eq!((shown.rip, to), (IMAGE + 0x10, back(AREA + 57 + 99)));
+        let (shown, to) = step(registers(57 + 4));
+        assert_eq!((shown.rip, to), (IMAGE + 0x10, back(AREA + 57)));
     }
 
     #[test]
