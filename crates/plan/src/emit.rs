@@ -9,13 +9,13 @@ mod other;
 use alloc::vec::Vec;
 
 pub use block::{Block, Hooking, ahead, at, block, data};
-use layout::Layout;
+pub use layout::Layout;
 pub use other::{Places, other_block};
 
 use crate::addr::Va;
 use crate::code::{Insn, Kind};
 use crate::image::Image;
-use crate::plan::{Change, Emission, Patch, Plan, Trampoline};
+use crate::plan::{Change, Emission, Moved, Patch, Plan, Trampoline};
 
 /// Trampolines start on a multiple of this, so that the first fetch sees as much as it can.
 const ALIGN: usize = 16;
@@ -84,9 +84,9 @@ pub enum Style<'h> {
 }
 
 impl Style<'_> {
-    fn len(self, insn: &Insn) -> u8 {
+    fn len(self, insn: &Insn, plain: &mut layout::Plain<'_>) -> u8 {
         match (self, insn.kind) {
-            (Self::Hooked(h), Kind::Syscall) if h.wants(insn.at) => h.len(),
+            (Self::Hooked(h), Kind::Syscall) if !plain.has(insn.at) => h.len(),
             (Self::Hooked(_), Kind::Site(_)) => Places::of(insn.len).next(),
             _ => copy_len(insn).unwrap_or(0),
         }
@@ -150,7 +150,8 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    fn put_insn(&mut self, insn: &Insn) -> Result<(), OutOfReach> {
+    /// `len`: what the layout has laid out for it.
+    fn put_insn(&mut self, insn: &Insn, len: u8) -> Result<(), OutOfReach> {
         match insn.kind {
             Kind::RipRelative {
                 target, disp_at, ..
@@ -159,7 +160,7 @@ impl Writer<'_, '_> {
             Kind::Nop => Ok(()),
             Kind::Syscall => {
                 if let Style::Hooked(hooking) = self.style
-                    && hooking.wants(insn.at)
+                    && Some(len) != copy_len(insn)
                 {
                     let id = self.take_id(insn.at, hooking);
                     let bytes = block(self.here(), insn.at, id, hooking)?;
@@ -223,13 +224,16 @@ impl Writer<'_, '_> {
         id
     }
 
-    fn put_trampoline(&mut self, trampoline: &Trampoline) -> Result<(), OutOfReach> {
+    fn put_trampoline<'m>(
+        &mut self,
+        trampoline: &Trampoline,
+        moved: &mut impl Iterator<Item = &'m Moved>,
+    ) -> Result<(), OutOfReach> {
         self.code
             .resize(self.code.len().next_multiple_of(ALIGN), FILL);
-        trampoline
-            .insns
-            .iter()
-            .try_for_each(|insn| self.put_insn(insn))?;
+        for (insn, moved) in trampoline.insns.iter().zip(moved) {
+            self.put_insn(insn, moved.len)?;
+        }
         if falls_off(trampoline) {
             self.put_jmp(self.layout.resolve(self.base, trampoline.span.end))?;
         }
@@ -238,16 +242,10 @@ impl Writer<'_, '_> {
 }
 
 impl Plan {
-    /// Length in bytes of [`Emission::code`], wherever it is placed, where nothing is hooked.
+    /// Where each instruction goes, whatever the place of the trampolines.
     #[must_use]
-    pub fn code_len(&self) -> usize {
-        layout::len(self, Style::Plain)
-    }
-
-    /// The same for `style`.
-    #[must_use]
-    pub fn code_len_as(&self, style: Style<'_>) -> usize {
-        layout::len(self, style)
+    pub fn layout(&self, style: Style<'_>) -> Layout {
+        Layout::of(self, style)
     }
 
     /// The plan as bytes, with the trampolines at `base` (in the image's own address space, where
@@ -270,7 +268,21 @@ impl Plan {
         bias: u64,
         style: Style<'_>,
     ) -> Result<Emission, OutOfReach> {
-        let layout = Layout::of(self, style);
+        self.emit_laid(image, base, bias, style, self.layout(style))
+    }
+
+    /// The same by the layout for that style.
+    ///
+    /// # Errors
+    /// As [`emit_as`](Self::emit_as).
+    pub fn emit_laid(
+        &self,
+        image: &Image<'_>,
+        base: Va,
+        bias: u64,
+        style: Style<'_>,
+        layout: Layout,
+    ) -> Result<Emission, OutOfReach> {
         let mut writer = Writer {
             code: Vec::with_capacity(layout.len),
             base,
@@ -280,16 +292,16 @@ impl Plan {
             style,
             blocks: Vec::new(),
         };
+        let mut moved = layout.moved.iter();
         self.trampolines
             .iter()
-            .try_for_each(|t| writer.put_trampoline(t))?;
+            .try_for_each(|t| writer.put_trampoline(t, &mut moved))?;
         let (code, blocks) = (writer.code, writer.blocks);
-        let patches = self.patches(&layout, base)?;
         Ok(Emission {
             base,
             code,
+            patches: self.patches(&layout, base)?,
             starts: layout.starts,
-            patches,
             moved: layout.moved,
             blocks,
         })

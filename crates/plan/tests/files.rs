@@ -103,7 +103,7 @@ fn judge_hooked(image: &Image<'_>, plan: &Plan, base: Va, bias: u64) -> Vec<Faul
     let emission = plan
         .emit_as(image, base, bias, style)
         .expect("as near as the plain one");
-    assert_eq!(emission.code.len(), plan.code_len_as(style));
+    assert_eq!(emission.code.len(), plan.layout(style).code_len());
     let patched = |s: &&Site| {
         matches!(s.outcome, Outcome::Patched { .. }) && plain.binary_search(&s.at).is_err()
     };

@@ -98,7 +98,7 @@ impl Hooking {
         if threads == Threads::Many {
             return Err(Impossible::Threads);
         }
-        let store = Store::new().map_err(|_| Impossible::Memory)?;
+        let store = Store::new(!loaded.is_empty()).map_err(|_| Impossible::Memory)?;
         let hooks: Vec<Hook> = loaded.iter().map(|l| l.hook).collect();
         // SAFETY: I14: this is start-up, and the loader has looked at each hook.
         unsafe { hooks::install(&hooks, &raw const SERVICES) };
@@ -187,7 +187,10 @@ impl Hooking {
     /// Which site of a plan needs what.
     #[must_use]
     pub fn needs(&self, fitting: &Fitting) -> Needs {
-        let mut needs = Needs::default();
+        let mut needs = Needs {
+            plain: Vec::with_capacity(fitting.plan.sites.len()),
+            ..Needs::default()
+        };
         for site in &fitting.plan.sites {
             if !matches!(site.outcome, Outcome::Patched { .. }) {
                 continue;
@@ -282,23 +285,20 @@ impl Hooking {
         let originals = emission.moved.iter().map(|m| m.original);
         let origin = originals.min().unwrap_or(Va(0));
         let mut blocks = emission.blocks.iter().map(|b| b.offset).peekable();
-        let went: Vec<Went> = emission
-            .moved
-            .iter()
-            .map(|moved| {
-                let is_block = blocks.next_if_eq(&moved.offset).is_some();
-                let mark = match (is_block, moved.len) {
-                    (false, _) => 0,
-                    (true, emit::at::LEN) => Went::BLOCK,
-                    (true, WITH_AHEAD) => Went::BLOCK | Went::AHEAD,
-                    (true, _) => Went::OTHER,
-                };
-                Went {
-                    offset: moved.offset | mark,
-                    original: moved.original.distance_from(origin) as u32,
-                }
-            })
-            .collect();
+        let went = emission.moved.iter().map(|moved| {
+            let is_block = blocks.next_if_eq(&moved.offset).is_some();
+            let mark = match (is_block, moved.len) {
+                (false, _) => 0,
+                (true, emit::at::LEN) => Went::BLOCK,
+                (true, WITH_AHEAD) => Went::BLOCK | Went::AHEAD,
+                (true, _) => Went::OTHER,
+            };
+            Went {
+                offset: moved.offset | mark,
+                original: moved.original.distance_from(origin) as u32,
+            }
+        });
+        let went = self.store.keep_all(went);
         let start = emission.base.0.wrapping_add(bias);
         let area = Area {
             next: core::ptr::null(),
@@ -307,8 +307,8 @@ impl Hooking {
             start,
             end: start + emission.code.len() as u64,
             origin: origin.0.wrapping_add(bias),
-            went: self.store.keep(&went),
-            count: went.len(),
+            went,
+            count: emission.moved.len(),
         };
         let area = self.store.keep(&[area]);
         // SAFETY: I14: in the store.

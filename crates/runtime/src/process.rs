@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::fmt::Write as _;
 
 use hotpatch_plan::addr::Va;
-use hotpatch_plan::emit::{OutOfReach, Style};
+use hotpatch_plan::emit::{Layout, OutOfReach, Style};
 use hotpatch_plan::plan::Emission;
 use hotpatch_plan::store;
 
@@ -236,14 +236,17 @@ impl Process<'_> {
         let image = loaded.range(loaded.image.span()).pages();
         let needs = self.hooking.as_ref().map(|h| h.needs(fitting));
         let needs = needs.unwrap_or_default();
-        let hooking = self.hooking.as_ref().map(|h| h.style(Va(0), &needs));
-        let code_len = plan.code_len_as(hooking.as_ref().map_or(Style::Plain, Style::Hooked));
-        let code_len = (code_len as u64).next_multiple_of(PAGE);
+        let mut layout = Some(self.layout(fitting, &needs));
+        let code_len = layout.as_ref().map_or(0, Layout::code_len) as u64;
+        let code_len = code_len.next_multiple_of(PAGE);
         let data_len = needs.data_len();
         let mut failure = Failure::NoPlace;
         for at in self.space.places(image, code_len + data_len) {
             let begin = sys::now();
-            let Ok(emission) = self.emit(loaded, fitting, &needs, at, at + code_len) else {
+            let layout = layout.take();
+            let layout = layout.unwrap_or_else(|| self.layout(fitting, &needs));
+            let to = (at, at + code_len);
+            let Ok(emission) = self.emit(loaded, fitting, &needs, layout, to) else {
                 continue;
             };
             if let Some(hooking) = &self.hooking
@@ -290,13 +293,20 @@ impl Process<'_> {
         Err(failure)
     }
 
+    fn layout(&self, fitting: &Fitting, needs: &Needs) -> Layout {
+        let hooking = self.hooking.as_ref().map(|h| h.style(Va(0), needs));
+        let style = hooking.as_ref().map_or(Style::Plain, Style::Hooked);
+        fitting.plan.layout(style)
+    }
+
+    /// The plan as bytes, with trampolines and data area at these addresses.
     fn emit(
         &self,
         loaded: &Loaded<'_>,
         fitting: &Fitting,
         needs: &Needs,
-        at: u64,
-        data: u64,
+        layout: Layout,
+        (at, data): (u64, u64),
     ) -> Result<Emission, OutOfReach> {
         let here = |address: u64| Va(address.wrapping_sub(loaded.bias));
         let hooking = self.hooking.as_ref();
@@ -304,7 +314,7 @@ impl Process<'_> {
         let style = hooking.as_ref().map_or(Style::Plain, Style::Hooked);
         fitting
             .plan
-            .emit_as(&loaded.image, here(at), loaded.bias, style)
+            .emit_laid(&loaded.image, here(at), loaded.bias, style, layout)
     }
 
     /// Maps trampolines at the start of `range`, and a data area of `data_len` bytes at its end.

@@ -9,9 +9,12 @@ use crate::hooks::Known;
 use crate::pages::PAGE;
 use crate::sys::{self, Errno, Protection};
 
-/// What is asked for: pages that are not touched cost nothing, and the rest is given back. The second where a process
-/// has little room (`ulimit -v`).
+/// What is asked for where hooks name sites: pages that are not touched cost nothing, and the rest is given back. The
+/// second where a process has little room (`ulimit -v`).
 const SIZES: [usize; 2] = [64 << 20, 4 << 20];
+
+/// The same without hooks: no more than this, so that it may stay as it is.
+const SMALL: usize = 1 << 20;
 
 /// A range that is filled from both ends: the sites' table from its start, everything else from its end.
 #[derive(Debug)]
@@ -24,13 +27,14 @@ pub struct Store {
 }
 
 impl Store {
-    /// An empty one.
+    /// An empty one, where there are `hooks` or none.
     ///
     /// # Errors
     /// The kernel's.
-    pub fn new() -> Result<Self, Errno> {
+    pub fn new(hooks: bool) -> Result<Self, Errno> {
         let mut failure = Errno::IO;
-        for len in SIZES {
+        let sizes = if hooks { &SIZES[..] } else { &[SMALL] };
+        for &len in sizes {
             match sys::map_anywhere(0, len, Protection::ReadWrite) {
                 Ok(start) => {
                     return Ok(Self {
@@ -91,14 +95,21 @@ impl Store {
 
     /// Keeps `values`.
     pub fn keep<T: Copy>(&mut self, values: &[T]) -> *mut T {
-        assert!(
-            self.has_room(0, size_of_val(values) + align_of::<T>()),
-            "no room"
-        );
-        self.low = (self.low - size_of_val(values)) & !(align_of::<T>() - 1);
+        self.keep_all(values.iter().copied())
+    }
+
+    /// Keeps all that comes.
+    pub fn keep_all<T: Copy>(&mut self, values: impl ExactSizeIterator<Item = T>) -> *mut T {
+        let count = values.len();
+        let len = count * size_of::<T>();
+        assert!(self.has_room(0, len + align_of::<T>()), "no room");
+        self.low = (self.low - len) & !(align_of::<T>() - 1);
         let at = ptr::with_exposed_provenance_mut::<T>(self.low);
-        // SAFETY: I14: as above.
-        unsafe { ptr::copy_nonoverlapping(values.as_ptr(), at, values.len()) };
+        for (n, value) in values.take(count).enumerate() {
+            let to = at.wrapping_add(n);
+            // SAFETY: I14: ours, aligned, and not taken before.
+            unsafe { to.write(value) };
+        }
         at
     }
 
@@ -118,6 +129,11 @@ impl Store {
     /// # Safety
     /// I14: nobody writes to it any more.
     pub unsafe fn seal(&self) {
+        if self.end - self.start <= SMALL {
+            // SAFETY: as the caller promises. What stays writable is as good.
+            let _ = unsafe { sys::protect(self.start, self.end - self.start, Protection::Read) };
+            return;
+        }
         let page = PAGE as usize;
         let (high, low) = (self.high().next_multiple_of(page), self.low & !(page - 1));
         if high < low {

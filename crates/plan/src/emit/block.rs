@@ -108,11 +108,6 @@ impl Hooking<'_> {
         let quiet = self.quiet.binary_search(&site).is_ok();
         self.data + if quiet { data::QUIET } else { data::TABLE }
     }
-
-    /// Whether a `syscall` needs a block.
-    pub(super) fn wants(&self, site: Va) -> bool {
-        self.plain.binary_search(&site).is_err()
-    }
 }
 
 /// A hooked site of an emission.

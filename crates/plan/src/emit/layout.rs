@@ -4,33 +4,19 @@ use alloc::vec::Vec;
 
 use super::{ALIGN, Style, falls_off};
 use crate::addr::Va;
-use crate::plan::{Moved, Plan, Trampoline};
+use crate::plan::{Moved, Plan};
 
-pub(super) struct Layout {
+/// Where each instruction goes, from the first trampoline on.
+#[derive(Debug)]
+pub struct Layout {
     pub(super) starts: Vec<u32>,
     pub(super) moved: Vec<Moved>,
     by_original: Index,
     pub(super) len: usize,
 }
 
-/// Length in bytes of all trampolines.
-pub(super) fn len(plan: &Plan, style: Style<'_>) -> usize {
-    plan.trampolines
-        .iter()
-        .fold(0, |len, t| end_of(t, style, start_after(len)))
-}
-
 fn start_after(end: usize) -> usize {
     end.next_multiple_of(ALIGN)
-}
-
-fn end_of(trampoline: &Trampoline, style: Style<'_>, start: usize) -> usize {
-    let insns: usize = trampoline
-        .insns
-        .iter()
-        .map(|insn| usize::from(style.len(insn)))
-        .sum();
-    start + insns + if falls_off(trampoline) { 5 } else { 0 }
 }
 
 impl Layout {
@@ -42,12 +28,12 @@ impl Layout {
             by_original: Index::for_len(insns),
             len: 0,
         };
+        let mut plain = Plain::of(style);
         for trampoline in &plan.trampolines {
-            let start = start_after(layout.len);
-            layout.starts.push(start as u32);
-            let mut at = start;
+            let mut at = start_after(layout.len);
+            layout.starts.push(at as u32);
             for insn in &trampoline.insns {
-                let len = style.len(insn);
+                let len = style.len(insn, &mut plain);
                 layout.by_original.add(layout.moved.len() as u32, insn.at);
                 layout.moved.push(Moved {
                     offset: at as u32,
@@ -56,9 +42,15 @@ impl Layout {
                 });
                 at += usize::from(len);
             }
-            layout.len = end_of(trampoline, style, start);
+            layout.len = at + if falls_off(trampoline) { 5 } else { 0 };
         }
         layout
+    }
+
+    /// Length in bytes of all trampolines.
+    #[must_use]
+    pub fn code_len(&self) -> usize {
+        self.len
     }
 
     /// Where control that is meant for `original` should go when it comes from a trampoline.
@@ -68,7 +60,37 @@ impl Layout {
     }
 }
 
+/// The sites that need no block. Most are asked about in order of address, and a search costs more than the rest of a
+/// layout.
+pub(super) struct Plain<'h> {
+    all: &'h [Va],
+    next: usize,
+}
+
+impl<'h> Plain<'h> {
+    fn of(style: Style<'h>) -> Self {
+        let all = match style {
+            Style::Plain => &[],
+            Style::Hooked(hooking) => hooking.plain,
+        };
+        Self { all, next: 0 }
+    }
+
+    pub(super) fn has(&mut self, site: Va) -> bool {
+        let next = self.all.get(self.next..).unwrap_or(&[]);
+        let skipped = match next {
+            [first, ..] if *first == site => Ok(self.next),
+            _ => self.all.binary_search(&site),
+        };
+        if let Ok(at) = skipped {
+            self.next = at + 1;
+        }
+        skipped.is_ok()
+    }
+}
+
 /// Finds moved instructions by their original address: each jump out of a trampoline asks, and most get no answer.
+#[derive(Debug)]
 struct Index {
     /// Each 0 or one more than an index. More than half are 0.
     slots: Vec<u32>,

@@ -84,7 +84,7 @@ pub fn survives(file: &[u8]) -> usize {
     };
     let plan = hotpatch_plan::plan(&image, &options);
     let base = Va(image.span().end.0.wrapping_add(0xfff) & !0xfff);
-    let _ = plan.code_len();
+    let _ = plan.layout(hotpatch_plan::emit::Style::Plain).code_len();
     // A mangled file may say that it fills the address space: then nothing is within reach.
     let Ok(emission) = plan.emit(&image, base, 0) else {
         return plan.sites.len();
