@@ -56,6 +56,8 @@ pub fn read(path: &Path) -> Result<Report, String> {
     let text = fs::read_to_string(path).map_err(|e| format!("no report: {e}"))?;
     let mut sites = Vec::new();
     for line in text.lines() {
+        // A process that is killed while it writes leaves half a line, and the next one's stands behind it.
+        let line = line.rfind("{\"event\":").map_or(line, |at| &line[at..]);
         let line: Line = serde_json::from_str(line)
             .map_err(|e| format!("bad line in the report: {e}: {line}"))?;
         if line.event != "site" {

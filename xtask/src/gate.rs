@@ -19,9 +19,14 @@ type Header = FileHeader64<LittleEndian>;
 /// The symbols that programs may see: none. The loader finds the constructor by `DT_INIT`.
 pub const EXPORTS: &[&str] = &[];
 
-/// The functions that may use vector registers: the searches at start-up, which keep what they use.
+/// The functions that may use vector registers: the searches at start-up, which keep what they use, and what saves them
+/// all for a signal's handler.
 /// Parts of mangled names, each with its length before it as both of Rust's schemes write them.
-pub const VECTOR_FUNCTIONS: &[&str] = &["4arch13next_syscalls", "4arch18mark_displacements"];
+pub const VECTOR_FUNCTIONS: &[&str] = &[
+    "4arch13next_syscalls",
+    "4arch18mark_displacements",
+    "4arch12save_vectors",
+];
 
 /// The parts of the library that run after start-up, where a panic would have nowhere to go. Parts of mangled names.
 pub const HOT: &[&str] = &[

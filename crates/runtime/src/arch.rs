@@ -70,6 +70,24 @@ pub unsafe fn set_gs_base(base: u64) {
     unsafe { asm!("wrgsbase {}", in(reg) base, options(nostack, preserves_flags)) };
 }
 
+/// Saves the state of `features` (bits of XCR0) as the kernel does for a handler.
+///
+/// # Safety
+/// At `at`, a multiple of 64, is room for it, and its header is zero.
+#[inline(never)] // the gate knows it by its name
+pub unsafe fn save_vectors(at: u64, features: u64) {
+    // SAFETY: as the caller promises.
+    unsafe {
+        asm!(
+            "xsave64 [{at}]",
+            at = in(reg) at,
+            in("eax") features as u32,
+            in("edx") (features >> 32) as u32,
+            options(nostack),
+        );
+    }
+}
+
 /// A place to come back to from [`guarded`] work that cannot go on.
 #[repr(C)]
 #[derive(Debug, Default)]

@@ -120,7 +120,9 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         }
         k::__NR_rt_sigprocmask => {
             let Frame { rdi, rsi, rsp, .. } = *call.frame;
-            signal::alternate::mask_changes(&mut call.block.signal, rdi, rsi, rsp);
+            if !is_filtered() {
+                signal::alternate::mask_changes(&mut call.block.signal, rdi, rsi, rsp);
+            }
             Next::Run
         }
         k::__NR_sigaltstack => {

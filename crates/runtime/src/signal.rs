@@ -21,6 +21,7 @@ pub mod asm;
 pub mod context;
 pub mod copy;
 pub mod disposition;
+pub mod held;
 pub mod map;
 pub mod place;
 pub mod slots;
@@ -32,6 +33,7 @@ use core::sync::atomic::Ordering;
 use crate::entry;
 use crate::frame::Entered;
 use crate::hooks;
+use crate::internal;
 use crate::line::Line;
 use crate::services;
 use crate::sys::{self, Errno};
@@ -53,6 +55,7 @@ pub fn begin() {
         let Ok(now) = sys::disposition(signal, None) else {
             continue;
         };
+        held::note(signal, &now);
         let ours = to_kernel(signal, now);
         if ours.handler != now.handler {
             let _ = sys::disposition(signal, Some(&ours));
@@ -94,6 +97,9 @@ fn try_action([signal, new, old, size]: [u64; 4]) -> Result<(), Errno> {
     // The kernel writes to the program's own memory, or says that it cannot.
     // SAFETY: I17: what the program has asked for.
     unsafe { sys::disposition_at(signal, new.as_ref(), old) }?;
+    if let Some(new) = &new {
+        held::note(signal, new);
+    }
     if old != 0 {
         let there = ptr::with_exposed_provenance_mut::<Action>(old as usize);
         // SAFETY: the kernel has written there just now.
@@ -192,12 +198,12 @@ unsafe fn handle(
                         break;
                     };
                     hooks::give_up(hook);
-                    wait(frame, entry, &mut block.signal, nested);
+                    wait(frame, entry, block, nested);
                     leave_hook(&mut frame.context.registers, block.top);
                     return 0;
                 }
                 place::settle(&mut frame.context.registers, block.top);
-                wait(frame, entry, &mut block.signal, nested);
+                wait(frame, entry, block, nested);
                 return 0;
             }
             Place::Resuming => {
@@ -222,7 +228,7 @@ unsafe fn handle(
                 registers.rip = asm::returning();
                 registers.rbx = below.addr() as u64;
                 if let Some(block) = block {
-                    raise_again(frame, entry, &mut block.signal);
+                    raise_again(frame, entry, block);
                 }
                 frame.context.mask = everything(frame);
                 return 0;
@@ -237,7 +243,7 @@ unsafe fn handle(
         if shown {
             hide(frame);
         }
-        deliver_later(frame, entry, &mut block.signal);
+        deliver_later(frame, entry, block);
         return 0;
     }
     if meaning.handler == DEFAULT {
@@ -298,17 +304,18 @@ fn everything(frame: &SignalFrame) -> u64 {
 }
 
 /// Puts the signal off until the hook ends.
-fn wait(frame: &mut SignalFrame, entry: usize, slots: &mut Slots, nested: bool) {
-    raise_again(frame, entry, slots);
-    slots.wait(frame.context.mask, nested);
+fn wait(frame: &mut SignalFrame, entry: usize, block: &mut Block, nested: bool) {
+    raise_again(frame, entry, block);
+    block.signal.wait(frame.context.mask, nested);
     frame.context.mask = everything(frame);
     place::interrupt(&mut frame.context.registers);
 }
 
 /// Has the signal delivered with the program's stack pointer, which the frame's registers have.
 #[inline(never)]
-fn deliver_later(frame: &mut SignalFrame, entry: usize, slots: &mut Slots) {
-    raise_again(frame, entry, slots);
+fn deliver_later(frame: &mut SignalFrame, entry: usize, block: &mut Block) {
+    raise_again(frame, entry, block);
+    let slots = &mut block.signal;
     slots.mask = frame.context.mask;
     frame.context.mask = everything(frame);
     let registers = &mut frame.context.registers;
@@ -320,11 +327,18 @@ fn deliver_later(frame: &mut SignalFrame, entry: usize, slots: &mut Slots) {
     registers.rip = asm::resume();
 }
 
-/// Raises the signal for this thread, where it is blocked from now on.
+/// Raises the signal for this thread, where it is blocked from now on; or keeps it, where no call may be made.
 #[inline(never)]
-fn raise_again(frame: &mut SignalFrame, entry: usize, slots: &mut Slots) {
+fn raise_again(frame: &mut SignalFrame, entry: usize, block: &mut Block) {
+    if internal::is_filtered() {
+        let at = ptr::from_ref(frame).addr() as u64;
+        let alternate = block.signal.alternate.contains(at);
+        if block.held.keep(frame, entry, alternate) {
+            return;
+        }
+    }
     let info = &mut frame.info;
-    slots.again(info);
+    block.signal.again(info);
     // The kernel has reset the disposition, but its flags, mask and restorer are still there.
     if let Ok(now) = sys::disposition(info.signal, None)
         && now.handler == DEFAULT
@@ -402,6 +416,23 @@ pub(crate) unsafe extern "C" fn waited(frame: *mut SignalFrame, to: u64) {
     slots.rsi = (&raw const frame.info).addr() as u64;
     slots.rdx = (&raw const frame.context).addr() as u64;
     slots.go_on();
+}
+
+/// A thread goes on with these registers, and signals that are kept here come first. Answers the frame to return from.
+///
+/// # Safety
+/// Called by the code in asm.rs alone; everything is blocked.
+pub(crate) unsafe extern "C" fn deliver(registers: *const Registers) -> *const SignalFrame {
+    // SAFETY: I13: there is a block, which the caller has read.
+    let at = unsafe { crate::arch::gs_base() };
+    // SAFETY: I12: this thread's.
+    let block = unsafe { &mut *ptr::with_exposed_provenance_mut::<Block>(at as usize) };
+    let (alternate, mask) = (block.signal.alternate, block.signal.mask);
+    let on = |rsp| alternate.contains(rsp);
+    // SAFETY: as the caller promises.
+    let registers = unsafe { *registers };
+    // SAFETY: as the caller promises.
+    unsafe { (block.held).deliver(registers, mask, on, alternate.end()) }
 }
 
 /// A hook of another instruction than `syscall` has ended, and a signal waits. `to` is where the gate was about to go.

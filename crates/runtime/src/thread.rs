@@ -13,8 +13,10 @@ use hotpatch_abi::Context;
 use crate::arch;
 use crate::frame::{Entered, GIVEN};
 use crate::hooks;
+use crate::internal;
 use crate::load::MOST;
 use crate::pages::PAGE;
+use crate::signal::held::Queue;
 use crate::signal::slots::Slots;
 use crate::sys::{self, Errno, Protection};
 
@@ -58,10 +60,14 @@ pub struct Block {
     guarded: bool,
     /// What signal.rs keeps here.
     pub signal: Slots,
+    /// Signals that wait where no call can raise them again.
+    pub held: Queue,
 }
 
 /// Where [`Block::signal`] is.
 pub const SLOTS: usize = core::mem::offset_of!(Block, signal);
+/// Where the length of [`Block::held`] is.
+pub const HELD: usize = core::mem::offset_of!(Block, held);
 
 /// What a gate keeps for which no register is free.
 #[repr(C)]
@@ -139,7 +145,7 @@ pub fn take() -> Result<*mut Block, Errno> {
     // SAFETY: I12: taken from the list, so nobody else's.
     let block = unsafe { &mut *taken };
     // Code of ours knows how much stack it takes.
-    if !block.guarded && hooks::are_there() {
+    if !block.guarded && hooks::are_there() && !internal::is_filtered() {
         let region = block.addr_of_region();
         // SAFETY: the region's first page, which nobody uses.
         unsafe { sys::protect(region, PAGE as usize, Protection::None) }?;
@@ -148,6 +154,7 @@ pub fn take() -> Result<*mut Block, Errno> {
     block.slots = [0; MOST];
     block.writable = u64::MAX;
     block.signal = Slots::default();
+    block.held.len = 0;
     block.context = hooks::context(block.slots.as_mut_ptr());
     block.users = AtomicU32::new(1);
     Ok(taken)

@@ -31,9 +31,17 @@ pub struct Alternate {
 }
 
 impl Alternate {
-    fn contains(&self, rsp: u64) -> bool {
+    /// Whether a stack pointer is on it.
+    #[must_use]
+    pub fn contains(&self, rsp: u64) -> bool {
         // as `__on_sig_stack` has it
         rsp > self.at && rsp - self.at <= self.len
+    }
+
+    /// Where it ends.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.at.wrapping_add(self.len)
     }
 
     fn armed(&self) -> Stack {

@@ -14,7 +14,7 @@ use core::sync::atomic::AtomicU32;
 use super::context::{Context, Registers, SignalFrame, Stash};
 use super::disposition::{Code, ENTRIES};
 use super::slots::Slots;
-use crate::thread::{Block, SLOTS};
+use crate::thread::{Block, HELD, SLOTS};
 
 /// Whether threads have blocks, found through gs: one of those that follow.
 #[unsafe(export_name = "hotpatch_signal_gs")]
@@ -134,6 +134,10 @@ global_asm!(
     // blocked up to the instruction behind `syscall`; there the kernel puts their frames on the thread's own stack.
     ".p2align 4",
     "hotpatch_signal_resume:",
+    "mov %gs:{held}, %rcx",
+    "jrcxz 1f",
+    "jmp hotpatch_signal_held",
+    "1:",
     "mov %gs:{slot_rsp}, %rsp",
     "mov $14, %eax", // rt_sigprocmask
     "mov $2, %edi",  // SIG_SETMASK
@@ -151,6 +155,36 @@ global_asm!(
     "mov %gs:{slot_r11}, %r11",
     "jmp *%gs:{slot_rip}",
     "hotpatch_signal_end:",
+    // The same where signals are kept here: on the hook stack, which nobody is on, all registers as the kernel has
+    // them in a context. Everything but faults is blocked.
+    "hotpatch_signal_held:",
+    "mov %gs:0, %rsp",
+    "pushfq",
+    "push %gs:{slot_rip}",
+    "push %gs:{slot_rsp}",
+    "push %gs:{slot_rcx}",
+    "push %gs:{slot_rax}",
+    "push %gs:{slot_rdx}",
+    "push %rbx",
+    "push %rbp",
+    "push %gs:{slot_rsi}",
+    "push %gs:{slot_rdi}",
+    "push %r15",
+    "push %r14",
+    "push %r13",
+    "push %r12",
+    "push %gs:{slot_r11}",
+    "push %gs:{slot_r10}",
+    "push %r9",
+    "push %r8",
+    "push $2",
+    "popfq", // none that our own code could stumble over
+    "mov %rsp, %rdi",
+    "call {deliver}",
+    "lea {context}(%rax), %rsp",
+    "mov $15, %eax",
+    "syscall",
+    "ud2",
     // Where the handler returns to, if what it was shown is not where its thread goes on. rsp = &Context.
     // Unwinders that look at the byte before a return address must find the same function there.
     "nop",
@@ -205,6 +239,8 @@ global_asm!(
     ".popsection",
     arrived = sym super::arrived,
     waited = sym super::waited,
+    deliver = sym super::deliver,
+    held = const HELD,
     gs = sym GS,
     minus_fs = const offset_of!(Block, minus_fs),
     entries = const ENTRIES,

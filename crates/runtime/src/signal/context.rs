@@ -65,7 +65,8 @@ pub struct Context {
     old_mask: u64,
     /// The address of a page fault.
     pub cr2: u64,
-    vectors: u64,
+    /// Where the vector registers are saved.
+    pub vectors: u64,
     /// See [`Stash`].
     pub stash: Stash,
     /// The signals that are blocked when the handler has returned.
