@@ -32,6 +32,8 @@ pub struct Guest {
     pub name: String,
     source: PathBuf,
     build: Vec<String>,
+    /// A file of `tests/guests/libraries` that is built beside it, as a shared library: `LIBRARY` is its path.
+    library: Option<String>,
     sites: Vec<Expected>,
     /// Files, by a part of their path, of which at least this many sites must be patched by the ladder.
     files: Vec<(String, usize)>,
@@ -64,6 +66,7 @@ impl Guest {
             name: source.file_stem().unwrap_or_default().display().to_string(),
             source,
             build: Vec::new(),
+            library: None,
             sites: Vec::new(),
             files: Vec::new(),
             modes: Vec::new(),
@@ -82,6 +85,7 @@ impl Guest {
             let words = || value.split_whitespace().map(str::to_owned);
             match key {
                 "build" => guest.build = words().collect(),
+                "library" => guest.library = Some(value.to_owned()),
                 "site" => guest.sites.push(expected(value)?),
                 "patched" => {
                     let (file, count) = value.split_once(' ').ok_or("patched: FILE COUNT")?;
@@ -156,6 +160,7 @@ impl Guest {
             .arg(package().join("guests"))
             .arg(&self.source)
             .args(flags)
+            .args(self.library(&dir)?)
             .output()
             .map_err(|e| {
                 let package = if compiler == "musl-gcc" {
@@ -175,6 +180,28 @@ impl Guest {
             ));
         }
         Ok(binary)
+    }
+
+    /// Builds the library that it opens; answers how it is told where that is.
+    fn library(&self, dir: &Path) -> Result<Option<String>, String> {
+        let Some(name) = &self.library else {
+            return Ok(None);
+        };
+        let library = dir.join(format!(
+            "{}-{name}-library-{}",
+            self.name,
+            std::process::id()
+        ));
+        let output = Command::new("gcc")
+            .args(["-O1", "-shared", "-fPIC", "-o"])
+            .arg(&library)
+            .arg(package().join(format!("guests/libraries/{name}.c")))
+            .output()
+            .map_err(|e| format!("cannot run gcc ({e}): apt-get install gcc"))?;
+        if !output.status.success() {
+            return Err(String::from_utf8_lossy(&output.stderr).into_owned());
+        }
+        Ok(Some(format!("-DLIBRARY=\"{}\"", library.display())))
     }
 
     /// What the guest does without the library, run once for all its trials.

@@ -37,6 +37,32 @@ pub unsafe fn syscall(number: u32, a: Arguments) -> isize {
     result
 }
 
+/// The same, for a call that the program has made: told apart by its address.
+///
+/// # Safety
+/// As [`syscall`].
+#[inline(never)]
+pub unsafe fn program_syscall(number: u32, a: Arguments) -> isize {
+    let result;
+    // SAFETY: as in `syscall`.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as usize => result,
+            in("rdi") a[0],
+            in("rsi") a[1],
+            in("rdx") a[2],
+            in("r10") a[3],
+            in("r8") a[4],
+            in("r9") a[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
 /// The base of `gs`.
 ///
 /// # Safety

@@ -3,7 +3,7 @@
 //! After start-up: no heap, no lock, no panic.
 //!
 //! # Safety
-//! I14: written by start-up alone, the tables also by [`unhook`], byte by byte.
+//! I14: an area is written before it is in the list, the tables also by [`unhook`], byte by byte.
 
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
@@ -13,7 +13,7 @@ use hotpatch_plan::emit::{Places, data};
 use crate::entry;
 use crate::hooks::{self, INTERNAL, NUMBERS};
 use crate::other;
-use crate::pages::PAGE;
+use crate::pages::{PAGE, Range};
 use crate::quick;
 use crate::services;
 use crate::sys::{Fd, Open};
@@ -51,12 +51,36 @@ impl Went {
     }
 }
 
+/// Bytes that a patch has replaced.
+#[repr(C)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Undo {
+    /// Where, from the start of [`Area::code`] on.
+    pub at: u32,
+    /// How many.
+    pub len: u8,
+    /// What was there.
+    pub old: [u8; 8],
+}
+
 /// The trampolines of one image.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Area {
     /// The next image's; null ends the list.
     pub next: *const Area,
+    /// Its number among all areas.
+    pub number: u32,
+    /// The id of its first block.
+    pub first: u32,
+    /// All that is mapped for it: trampolines and data area.
+    pub mapped: Range,
+    /// From the first byte of the image's code that was changed to the last.
+    pub code: Range,
+    /// What stood there, in the order in which it was replaced.
+    pub undo: *const Undo,
+    /// How many these are.
+    pub undos: usize,
     /// The data area, right behind the trampolines' last page; 0 where there is none, as there are no blocks.
     pub data: u64,
     /// Whether it has the second table.
@@ -75,10 +99,56 @@ pub struct Area {
 
 static AREAS: AtomicPtr<Area> = AtomicPtr::new(ptr::null_mut());
 
+/// No more images are patched.
+pub const MOST: u32 = 64 * WORDS as u32;
+const WORDS: usize = 64;
+
+/// A bit for each area whose image is no longer there, or is as it was before. Its trampolines stay: a thread may sleep
+/// in one.
+static RETIRED: [AtomicU64; WORDS] = [const { AtomicU64::new(0) }; WORDS];
+
+impl Area {
+    fn retired(&self) -> Option<(&'static AtomicU64, u64)> {
+        let word = RETIRED.get(self.number as usize / 64)?;
+        Some((word, 1 << (self.number % 64)))
+    }
+
+    /// Whether its image is there, patched.
+    #[must_use]
+    pub fn is_live(&self) -> bool {
+        // Acquire: pairs with the Release below: whoever finds it retired may map something else there.
+        self.retired()
+            .is_none_or(|(word, bit)| word.load(Ordering::Acquire) & bit == 0)
+    }
+
+    /// Its image is gone, or back.
+    pub fn set_live(&self, live: bool) {
+        if let Some((word, bit)) = self.retired() {
+            if live {
+                word.fetch_and(!bit, Ordering::Release);
+            } else {
+                word.fetch_or(bit, Ordering::Release);
+            }
+        }
+    }
+
+    /// What its patches have replaced, in that order.
+    #[must_use]
+    pub fn replaced(&self) -> &'static [Undo] {
+        // SAFETY: I14: the area says how many.
+        unsafe { core::slice::from_raw_parts(self.undo, self.undos) }
+    }
+}
+
+/// The areas whose images are there and have been changed within `range`.
+pub fn touching(range: Range) -> impl Iterator<Item = &'static Area> {
+    all().filter(move |area| area.code.overlaps(range) && area.is_live())
+}
+
 /// All areas.
 pub fn all() -> impl Iterator<Item = &'static Area> {
-    // Acquire: pairs with the Release in `add`.
-    let mut next = AREAS.load(Ordering::Acquire).cast_const();
+    // SeqCst: see `add`.
+    let mut next = AREAS.load(Ordering::SeqCst).cast_const();
     core::iter::from_fn(move || {
         // SAFETY: I14: each stays as long as the process.
         let area = unsafe { next.as_ref() }?;
@@ -87,15 +157,31 @@ pub fn all() -> impl Iterator<Item = &'static Area> {
     })
 }
 
+/// The area whose trampolines begin at `start`.
+#[must_use]
+pub fn at(start: u64) -> Option<&'static Area> {
+    all().find(|area| area.start == start)
+}
+
+/// How many there are.
+#[must_use]
+pub fn count() -> u32 {
+    all().next().map_or(0, |last| last.number + 1)
+}
+
 /// Adds an area, which must stay.
 ///
 /// # Safety
-/// I14: start-up's alone; `area` and what it points to stay and do not change.
+/// I14: start-up's, or the lock's holder's; `area` and what it points to stay and do not change.
 pub unsafe fn add(area: *mut Area) {
     // SAFETY: as the caller promises.
     unsafe { (*area).next = AREAS.load(Ordering::Relaxed) };
-    // Release: whoever finds it finds what it says.
-    AREAS.store(area, Ordering::Release);
+    // SeqCst: whoever finds it finds what it says; and either `unhook` finds it, or it is seen here.
+    AREAS.store(area, Ordering::SeqCst);
+    if UNHOOKED.load(Ordering::SeqCst) {
+        // SAFETY: as the caller promises.
+        clear(unsafe { &*area });
+    }
 }
 
 fn byte(at: u64) -> &'static AtomicU8 {
@@ -111,7 +197,7 @@ fn word(at: u64) -> &'static AtomicU64 {
 /// Fills the data area at `data`, which is zeros; with the second table if there are `quiet` sites.
 ///
 /// # Safety
-/// I14: start-up's alone, and [`len`] bytes are mapped there.
+/// I14: nobody else knows it, and [`len`] bytes are mapped there.
 pub unsafe fn fill(data: u64, quiet: bool, arguments_only: bool, one: bool) {
     type Gate = unsafe extern "C" fn();
     let (gate, after): (Gate, Gate) = match (one, arguments_only) {
@@ -149,28 +235,36 @@ pub fn is_unhooked() -> bool {
 
 /// Lets every call pass by all hooks from now on: the tables say that nobody wants any.
 pub fn unhook(why: &str) {
-    if UNHOOKED.swap(true, Ordering::Relaxed) {
+    if UNHOOKED.swap(true, Ordering::SeqCst) {
         return;
     }
     crate::signal::end();
-    for area in all().filter(|area| area.data != 0) {
-        for number in 0..NUMBERS as u64 {
-            byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);
-            if area.quiet {
-                byte(area.data + data::QUIET + number).store(0, Ordering::Relaxed);
-            }
-        }
-        if hooks::wanted(NUMBERS as u32) != 0 {
-            for number in NUMBERS as u64..=data::OTHERS {
-                byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);
-            }
-        }
+    for area in all() {
+        clear(area);
     }
     if !pass_by_others() {
         services::say(b"hooks", b"code that uses gs cannot be changed any more");
     }
     if hooks::are_there() {
         services::say(b"no hook is called any more", why.as_bytes());
+    }
+}
+
+/// Lets the calls of one image pass by.
+fn clear(area: &Area) {
+    if area.data == 0 {
+        return;
+    }
+    for number in 0..NUMBERS as u64 {
+        byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);
+        if area.quiet {
+            byte(area.data + data::QUIET + number).store(0, Ordering::Relaxed);
+        }
+    }
+    if hooks::wanted(NUMBERS as u32) != 0 {
+        for number in NUMBERS as u64..=data::OTHERS {
+            byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);
+        }
     }
 }
 

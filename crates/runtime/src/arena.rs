@@ -1,7 +1,8 @@
 //! Memory for start-up: taken from large chunks, reused by size, unmapped as a whole.
 //!
 //! # Safety
-//! I4: one thread allocates, and only while start-up runs; nothing allocated outlives [`Arena::destroy`].
+//! I4: one thread allocates, start-up or whoever holds the lock of late.rs; nothing allocated outlives
+//! [`Arena::destroy`].
 
 use core::alloc::{GlobalAlloc, Layout};
 use core::cell::UnsafeCell;
@@ -250,6 +251,15 @@ impl Arena {
             populated,
             free: [0; CLASSES],
         };
+    }
+
+    /// Knows of nothing any more; what there was stays mapped.
+    ///
+    /// # Safety
+    /// Nothing allocated is used any more; the state may have been left at any point.
+    pub unsafe fn forget(&self) {
+        // SAFETY: I4, and it has no destructor.
+        unsafe { self.0.get().write(Self::new().0.into_inner()) };
     }
 
     /// Unmaps everything.

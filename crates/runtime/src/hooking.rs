@@ -14,13 +14,14 @@ use hotpatch_plan::emit;
 use hotpatch_plan::plan::{Candidate, Emission, Kinds, Outcome, SiteKind, Tactics};
 
 use crate::arch;
-use crate::areas::{self, Area, Went};
+use crate::areas::{self, Area, Undo, Went};
 use crate::config::Config;
 use crate::frame::Entered;
 use crate::hooks::{self, INTERNAL, Known};
-use crate::load;
+use crate::load::{self, MOST};
 use crate::log::Sink;
 use crate::maps::Mapping;
+use crate::memory::Write;
 use crate::object::{self, Loaded};
 use crate::pages::Range;
 use crate::patch::{Fitting, Threads};
@@ -28,7 +29,8 @@ use crate::quick;
 use crate::services::SERVICES;
 use crate::signal;
 use crate::store::Store;
-use crate::thread::{self, Block, Own};
+use crate::sys::Errno;
+use crate::thread::{self, Own};
 
 /// Why no hook is called in this process, and the runtime itself sees no call.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -57,8 +59,8 @@ impl core::fmt::Display for Impossible {
     }
 }
 
-/// What start-up gathers for the hot path.
-#[derive(Debug)]
+/// What start-up gathers for the hot path, and what late.rs adds to.
+#[derive(Clone, Copy, Debug)]
 pub struct Hooking {
     store: Store,
     arguments_only: bool,
@@ -69,7 +71,11 @@ pub struct Hooking {
     /// Whether every handler is sure to be shown the program's own addresses: no file is left alone.
     handlers: bool,
     /// For each hook, the kinds that it wants and whom to ask about a candidate.
-    wishes: Vec<(Kinds, SelectFn)>,
+    wishes: [(Kinds, SelectFn); MOST],
+    /// How many hooks.
+    count: usize,
+    /// Start-up is over.
+    sealed: bool,
     /// All of these kinds, and `syscall`.
     kinds: Kinds,
 }
@@ -103,18 +109,20 @@ impl Hooking {
         // SAFETY: I14: this is start-up, and the loader has looked at each hook.
         unsafe { hooks::install(&hooks, &raw const SERVICES) };
         let bits = |hook: &Hook| if hook.kinds == 0 { 1 } else { hook.kinds };
-        let wishes: Vec<(u64, SelectFn)> = hooks.iter().map(|h| (bits(h), h.select)).collect();
+        let mut wishes = [(Kinds::SYSCALL, None); MOST];
+        for (wish, hook) in wishes.iter_mut().zip(&hooks) {
+            *wish = (Kinds::of_bits(bits(hook)), hook.select);
+        }
         Ok(Self {
             store,
             arguments_only: hooks.iter().all(|h| h.flags & ARGUMENTS_ONLY != 0),
             only: <[Hook; 1]>::try_from(&hooks[..]).ok().map(|[hook]| hook),
-            kinds: Kinds::of_bits(wishes.iter().fold(1, |all, wish| all | wish.0)),
+            kinds: Kinds::of_bits(hooks.iter().fold(1, |all, hook| all | bits(hook))),
             hooks: !hooks.is_empty(),
             handlers: !hooks.is_empty() || config.skip.is_empty(),
-            wishes: wishes
-                .into_iter()
-                .map(|(bits, ask)| (Kinds::of_bits(bits), ask))
-                .collect(),
+            wishes,
+            count: hooks.len(),
+            sealed: false,
         })
     }
 
@@ -122,6 +130,10 @@ impl Hooking {
     #[must_use]
     pub fn range(&self) -> Range {
         self.store.range()
+    }
+
+    fn wishes(&self) -> &[(Kinds, SelectFn)] {
+        self.wishes.get(..self.count).unwrap_or(&[])
     }
 
     /// The kinds of instruction that sites are.
@@ -145,7 +157,7 @@ impl Hooking {
     /// Whether every candidate of a hook's kinds is chosen by it.
     #[must_use]
     pub fn takes_all(&self) -> bool {
-        self.wishes.iter().all(|(_, ask)| ask.is_none())
+        self.wishes().iter().all(|(_, ask)| ask.is_none())
     }
 
     /// The hooks that choose a candidate, by bit. Each is asked once.
@@ -158,7 +170,7 @@ impl Hooking {
         candidate: &Candidate,
     ) -> u32 {
         let mut chosen = 0;
-        for (n, (kinds, ask)) in self.wishes.iter().enumerate() {
+        for (n, (kinds, ask)) in self.wishes().iter().enumerate() {
             let yes = kinds.has(candidate.kind)
                 && ask.is_none_or(|ask| {
                     let symbol = loaded.image.symbol_at(candidate.at);
@@ -179,7 +191,7 @@ impl Hooking {
 
     /// The hooks that choose a site of this kind where nobody has been asked.
     fn all_of(&self, kind: SiteKind) -> u32 {
-        let of = self.wishes.iter().enumerate();
+        let of = self.wishes().iter().enumerate();
         of.filter(|(_, (kinds, _))| kinds.has(kind))
             .fold(0, |all, (n, _)| all | 1 << n)
     }
@@ -218,16 +230,35 @@ impl Hooking {
         }
     }
 
-    /// How the sites of the next image are emitted, with its data area at `data`.
+    /// Keeps `text` for good.
+    pub fn keep(&mut self, text: &[u8]) -> &'static [u8] {
+        let kept = self.store.keep(text);
+        // SAFETY: I14: in the store.
+        unsafe { core::slice::from_raw_parts(kept, text.len()) }
+    }
+
+    /// What is mapped for it, once start-up is over.
     #[must_use]
-    pub fn style<'q>(&self, data: Va, needs: &'q Needs) -> emit::Hooking<'q> {
+    pub fn parts(&self) -> [Range; 2] {
+        self.store.parts()
+    }
+
+    /// The id of the next image's first block.
+    #[must_use]
+    pub fn next(&self) -> u32 {
+        self.store.sites()
+    }
+
+    /// How the sites of an image are emitted, with its data area at `data` and ids from `first` on.
+    #[must_use]
+    pub fn style<'q>(&self, first: u32, data: Va, needs: &'q Needs) -> emit::Hooking<'q> {
         emit::Hooking {
             data,
-            first: self.store.sites(),
+            first,
             saved_rsp: Entered::SAVED_RSP,
-            own_rsp: (offset_of!(Block, own) + offset_of!(Own, rsp)) as u32,
+            own_rsp: (offset_of!(thread::Block, own) + offset_of!(Own, rsp)) as u32,
             // Hooks are the user's wish, and a thread whose beginning nobody saw is rare.
-            minus_fs: (!self.hooks).then_some(offset_of!(Block, minus_fs) as u32),
+            minus_fs: (!self.hooks).then_some(offset_of!(thread::Block, minus_fs) as u32),
             quiet: &needs.quiet,
             plain: &needs.plain,
         }
@@ -235,9 +266,14 @@ impl Hooking {
 
     /// Whether there is room for what an emission leaves behind.
     #[must_use]
-    pub fn has_room(&self, path: &[u8], emission: &Emission) -> bool {
-        let bytes = path.len() + size_of_val(&emission.moved[..]) + size_of::<Area>() + 256;
-        self.store.has_room(emission.blocks.len(), bytes)
+    pub fn has_room(&self, path: &[u8], emission: &Emission, writes: usize) -> bool {
+        let bytes = Self::bytes(path, emission, writes);
+        self.store.has_room(emission.blocks.len(), bytes) && areas::count() < areas::MOST
+    }
+
+    fn bytes(path: &[u8], emission: &Emission, writes: usize) -> usize {
+        let lists = size_of_val(&emission.moved[..]) + writes * size_of::<Undo>();
+        path.len() + lists + size_of::<Area>() + 256
     }
 
     /// Fills the data area, just mapped, and keeps what the hot path and signals need of the image.
@@ -250,8 +286,13 @@ impl Hooking {
         fitting: &Fitting,
         emission: &Emission,
         maps: &[Mapping<'_>],
-    ) {
-        let plan = &fitting.plan;
+    ) -> Result<&'static Area, Errno> {
+        let bytes = Self::bytes(of.path, emission, of.writes.len());
+        let opened = self
+            .sealed
+            .then(|| self.store.open(emission.blocks.len(), bytes))
+            .transpose()?;
+        let first = self.next();
         let quiet = !of.needs.quiet.is_empty();
         if of.needs.any {
             // SAFETY: as the caller promises.
@@ -262,25 +303,106 @@ impl Hooking {
             _ => self.store.text(of.path),
         };
         for block in &emission.blocks {
-            let site = plan.sites.binary_search_by_key(&block.site, |s| s.at);
-            let site = site.ok().and_then(|n| plan.sites.get(n));
-            let kind = site.map_or(SiteKind::Syscall, |s| s.kind);
+            let known = self.known(of, fitting, block, maps);
             self.store.site(Known {
-                site: Site {
-                    file,
-                    kind: kind as u32,
-                    id: block.id,
-                    ..describe(of.loaded, maps, block.site, site.map_or(2, |s| s.len))
-                },
-                chosen: self.chosen(fitting, block.site, kind),
-                number: site.and_then(|s| s.number).unwrap_or(Known::ANY),
+                site: Site { file, ..known.site },
+                ..known
             });
         }
-        self.keep_area(of, emission);
+        let area = self.keep_area(of, emission, first);
+        if self.sealed {
+            hooks::grow(self.next());
+        }
+        // SAFETY: I14: in the store.
+        unsafe { areas::add(area) };
+        drop(opened);
+        // SAFETY: as above.
+        Ok(unsafe { &*area })
+    }
+
+    /// What is known of a block's site, but for its file.
+    fn known(
+        &self,
+        of: &Settled<'_, '_>,
+        fitting: &Fitting,
+        block: &emit::Block,
+        maps: &[Mapping<'_>],
+    ) -> Known {
+        let plan = &fitting.plan;
+        let site = plan.sites.binary_search_by_key(&block.site, |s| s.at);
+        let site = site.ok().and_then(|n| plan.sites.get(n));
+        let kind = site.map_or(SiteKind::Syscall, |s| s.kind);
+        Known {
+            site: Site {
+                kind: kind as u32,
+                id: block.id,
+                ..describe(of.loaded, maps, block.site, site.map_or(2, |s| s.len))
+            },
+            chosen: self.chosen(fitting, block.site, kind),
+            number: site.and_then(|s| s.number).unwrap_or(Known::ANY),
+        }
+    }
+
+    /// Whether what has been kept for `area`, which is retired, is what would be kept for this emission at its place.
+    #[must_use]
+    pub fn is_same(
+        &self,
+        area: &Area,
+        of: &Settled<'_, '_>,
+        fitting: &Fitting,
+        emission: &Emission,
+        maps: &[Mapping<'_>],
+    ) -> bool {
+        let mut ids = area.first..;
+        let same_site = |block: &emit::Block| {
+            // SAFETY: I14: the area's own sites are in the table.
+            let known = ids.next().map(|id| unsafe { hooks::known(id) });
+            let Some(known) = known.filter(|_| block.id < self.next()) else {
+                return false;
+            };
+            // SAFETY: I14: in the store.
+            let path = unsafe { CStr::from_ptr(known.site.file) };
+            let new = self.known(of, fitting, block, maps);
+            let (old, new_site) = (&known.site, &new.site);
+            path.to_bytes() == of.path
+                && (old.address, old.offset) == (new_site.address, new_site.offset)
+                && (old.kind, old.id) == (new_site.kind, new_site.id)
+                && (old.bytes, old.len) == (new_site.bytes, new_site.len)
+                && (known.chosen, known.number) == (new.chosen, new.number)
+        };
+        let undo = |(old, new): (&Undo, Undo)| *old == new;
+        let code = Self::code(of);
+        area.code == code
+            && area.undos == of.writes.len()
+            && area.count == emission.moved.len()
+            && area
+                .replaced()
+                .iter()
+                .zip(Self::undos(code, of.writes))
+                .all(undo)
+            && emission.blocks.iter().all(same_site)
+    }
+
+    /// From the first byte that changes to the last.
+    fn code(of: &Settled<'_, '_>) -> Range {
+        let starts = of.writes.iter().map(|w| w.at);
+        let ends = of.writes.iter().map(Write::end);
+        Range {
+            start: starts.min().unwrap_or(0),
+            end: ends.max().unwrap_or(0),
+        }
+    }
+
+    fn undos<'w>(code: Range, writes: &'w [Write]) -> impl Iterator<Item = Undo> + 'w {
+        writes.iter().map(move |write| Undo {
+            at: (write.at - code.start) as u32,
+            len: write.len,
+            old: write.old,
+        })
     }
 
     /// Keeps where an image's instructions went.
-    fn keep_area(&mut self, of: &Settled<'_, '_>, emission: &Emission) {
+    fn keep_area(&mut self, of: &Settled<'_, '_>, emission: &Emission, first: u32) -> *mut Area {
         let bias = of.loaded.bias;
         let originals = emission.moved.iter().map(|m| m.original);
         let origin = originals.min().unwrap_or(Va(0));
@@ -300,8 +422,16 @@ impl Hooking {
         });
         let went = self.store.keep_all(went);
         let start = emission.base.0.wrapping_add(bias);
+        let code = Self::code(of);
+        let undo: Vec<Undo> = Self::undos(code, of.writes).collect();
         let area = Area {
             next: core::ptr::null(),
+            number: areas::count(),
+            first,
+            mapped: of.mapped,
+            code,
+            undo: self.store.keep(&undo),
+            undos: undo.len(),
             data: if of.needs.any { of.data } else { 0 },
             quiet: !of.needs.quiet.is_empty(),
             start,
@@ -310,24 +440,23 @@ impl Hooking {
             went,
             count: emission.moved.len(),
         };
-        let area = self.store.keep(&[area]);
-        // SAFETY: I14: in the store.
-        unsafe { areas::add(area) };
+        self.store.keep(&[area])
     }
 
     /// Begins for good: from here on blocks enter the hooks, and the runtime's own looks.
     ///
     /// # Errors
     /// There is no memory for this thread's block; then nobody sees a call.
-    pub fn finish(self, log: &Sink) -> Result<(), Impossible> {
+    pub fn finish(mut self, log: &Sink) -> Result<Self, Impossible> {
         // SAFETY: I14: start-up; the table lies in the store.
         unsafe { hooks::publish(self.store.table(), self.store.sites()) };
         if let Some(hook) = &self.only {
             // SAFETY: I14: as above.
             unsafe { quick::install(hook, self.store.table()) };
         }
-        // SAFETY: I14: nothing is added from here on.
+        // SAFETY: I14: nothing is added from here on but by `open`.
         unsafe { self.store.seal() };
+        self.sealed = true;
         // SAFETY: I13: `begin` has seen that it is free.
         let begun = unsafe { thread::begin() };
         if begun.is_err() {
@@ -341,7 +470,7 @@ impl Hooking {
                 self.store.sites()
             ));
         }
-        Ok(())
+        Ok(self)
     }
 }
 
@@ -372,8 +501,12 @@ pub struct Settled<'a, 'i> {
     pub loaded: &'a Loaded<'i>,
     /// Its file.
     pub path: &'a [u8],
+    /// Its trampolines and its data area.
+    pub mapped: Range,
     /// Its data area.
     pub data: u64,
+    /// What is written over its code.
+    pub writes: &'a [Write],
     /// Its sites' needs.
     pub needs: &'a Needs,
 }

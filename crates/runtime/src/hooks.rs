@@ -8,7 +8,7 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::c_void;
-use core::sync::atomic::{AtomicPtr, Ordering};
+use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::{mem, ptr};
 
 use hotpatch_abi::{
@@ -82,7 +82,7 @@ impl Called {
 #[repr(C)]
 struct State {
     sites: *const Known,
-    count: u32,
+    count: AtomicU32,
     /// Whether there are hooks, or the runtime alone looks at calls.
     any: bool,
     /// For each number, then for all others: the hooks that want it, by bit, and [`INTERNAL`].
@@ -98,7 +98,7 @@ unsafe impl Sync for Shared {}
 
 static STATE: Shared = Shared(UnsafeCell::new(State {
     sites: ptr::null(),
-    count: 0,
+    count: AtomicU32::new(0),
     any: false,
     wanted: [0; NUMBERS + 1],
     services: ptr::null(),
@@ -169,7 +169,14 @@ fn wants(set: &SyscallSet, number: usize) -> bool {
 pub unsafe fn publish(sites: *const Known, count: u32) {
     // SAFETY: as the caller promises.
     let state = unsafe { &mut *STATE.0.get() };
-    (state.sites, state.count) = (sites, count);
+    state.sites = sites;
+    state.count = AtomicU32::new(count);
+}
+
+/// Tells that the table has become longer.
+pub fn grow(count: u32) {
+    // Release: whoever reads the count finds the sites.
+    state().count.store(count, Ordering::Release);
 }
 
 /// The hooks that want a call of this number, by bit, and [`INTERNAL`].
@@ -204,7 +211,8 @@ pub fn context(slot: *mut u64) -> Context {
 /// How many sites there are.
 #[must_use]
 pub fn sites() -> u32 {
-    state().count
+    // Acquire: pairs with the Release in `grow`.
+    state().count.load(Ordering::Acquire)
 }
 
 /// One call on its way through the hooks.

@@ -27,6 +27,8 @@ use crate::arch;
 use crate::areas;
 use crate::entry;
 use crate::hooks::Call;
+use crate::late;
+use crate::mapping;
 use crate::services::FILTERED;
 use crate::signal;
 use crate::sys::{self, Errno};
@@ -48,6 +50,12 @@ pub const NUMBERS: &[u32] = &[
     k::__NR_rt_sigaction,
     k::__NR_rt_sigprocmask,
     k::__NR_sigaltstack,
+    k::__NR_mmap,
+    k::__NR_mprotect,
+    k::__NR_pkey_mprotect,
+    k::__NR_munmap,
+    k::__NR_mremap,
+    k::__NR_shmat,
 ];
 
 /// Of `arch_prctl`; the kernel's own header for it is not among those we have.
@@ -139,6 +147,8 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
             frame.rax = signal::action([frame.rdi, frame.rsi, frame.rdx, frame.r10]);
             Next::Answered
         }
+        k::__NR_mmap | k::__NR_mprotect | k::__NR_pkey_mprotect => mapping::before(call.frame),
+        k::__NR_munmap | k::__NR_mremap | k::__NR_shmat => mapping::before(call.frame),
         k::__NR_arch_prctl => arch_prctl(call),
         k::__NR_prctl => {
             if call.frame.rdi == u64::from(PR_SET_SECCOMP) {
@@ -170,7 +180,7 @@ pub fn execute(frame: &mut Frame) -> i64 {
     } = *frame;
     let arguments = [rdi, rsi, rdx, r10, r8, r9].map(|a| a as usize);
     // SAFETY: what the program wants, as the hooks have left it.
-    let result = unsafe { arch::syscall(rax as u32, arguments) } as i64;
+    let result = unsafe { arch::program_syscall(rax as u32, arguments) } as i64;
     frame.rax = result as u64;
     result
 }
@@ -279,6 +289,8 @@ pub unsafe fn born(call: &Call<'_>, born: *mut Block, birth: &Birth) -> Option<u
         if !shares {
             // SAFETY: memory is this process's alone, and this thread its only one.
             unsafe { thread::forget_others(born) };
+            // SAFETY: as above.
+            unsafe { late::forked() };
         }
         return told(birth.flags);
     }

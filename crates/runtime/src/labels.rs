@@ -3,8 +3,9 @@
 //! # Safety
 //! Labels are addresses of code that stays; nothing is read there.
 
-use core::ops::Range;
+use core::ops;
 
+use crate::pages::Range;
 use crate::{entry, other, quick};
 
 /// The address of a label.
@@ -143,7 +144,7 @@ pub static GATES: [Gate; 12] = [
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Caller {
     /// All of it: from the instruction on.
-    pub span: Range<u64>,
+    pub span: ops::Range<u64>,
     /// Behind the instruction.
     pub called: u64,
     /// The hook stack is in rsp, the program's in r11.
@@ -180,6 +181,16 @@ pub fn birth() -> Caller {
         left: label!(hotpatch_birth_left),
         begun: label!(hotpatch_birth_begun),
     }
+}
+
+/// All that is mapped of the library's file.
+#[must_use]
+pub fn own() -> Range {
+    Range {
+        start: label!(__ehdr_start),
+        end: label!(_end),
+    }
+    .pages()
 }
 
 /// Whether `rip` is in the library's own code.

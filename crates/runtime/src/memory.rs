@@ -32,6 +32,21 @@ impl Writer {
             .map_or_else(|_| Self::otherwise(), Self::Untried)
     }
 
+    /// Whether it has shown that pages need not become writable.
+    #[must_use]
+    pub fn is_mem(&self) -> bool {
+        matches!(self, Self::Mem(_))
+    }
+
+    /// The way that has been found before: `mem` is what [`Self::is_mem`] said then.
+    #[must_use]
+    pub fn again(mem: bool) -> Self {
+        match Fd::open(c"/proc/self/mem", Open::ReadWrite) {
+            Ok(fd) if mem => Self::Mem(fd),
+            _ => Self::otherwise(),
+        }
+    }
+
     /// The best way that is possible: tries it on a page of our own.
     #[must_use]
     pub fn tried(self) -> Self {
@@ -192,7 +207,9 @@ impl Write {
         self.new.get(..self.len.into()).unwrap_or(&self.new)
     }
 
-    fn end(&self) -> u64 {
+    /// One past the last.
+    #[must_use]
+    pub fn end(&self) -> u64 {
         self.at + u64::from(self.len)
     }
 }

@@ -64,6 +64,15 @@ pub fn objects<'m>(maps: &[Mapping<'m>]) -> Vec<Object<'m>> {
     found
 }
 
+/// The object that the code at `code`, one of `maps`, belongs to.
+#[must_use]
+pub fn holding<'m>(maps: &[Mapping<'m>], code: &Mapping<'m>) -> Option<Object<'m>> {
+    let up_to = maps.partition_point(|m| m.start <= code.start);
+    let objects = objects(maps.get(..up_to)?);
+    let last = objects.last()?;
+    last.base.same_file(code).then_some(*last)
+}
+
 impl<'m> Object<'m> {
     /// The file's name as its owner wrote it, a newline as a newline.
     ///

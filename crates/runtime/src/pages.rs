@@ -42,6 +42,18 @@ impl Range {
     fn len(self) -> u64 {
         self.end.saturating_sub(self.start)
     }
+
+    /// Whether they have a byte in common.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.start < other.end && other.start < self.end
+    }
+
+    /// Whether `other` lies in it.
+    #[must_use]
+    pub fn holds(self, other: Self) -> bool {
+        self.start <= other.start && other.end <= self.end
+    }
 }
 
 /// What is taken.

@@ -12,13 +12,15 @@ use hotpatch_plan::emit::{Layout, OutOfReach, Style};
 use hotpatch_plan::plan::Emission;
 use hotpatch_plan::store;
 
+use crate::areas;
 use crate::cache::{self, Cache};
 use crate::config::Config;
 use crate::counts::Counts;
 use crate::hooking::{Hooking, Needs, Settled};
+use crate::journal;
 use crate::log::Sink;
 use crate::maps::Mapping;
-use crate::memory::{self, Writer};
+use crate::memory::{self, Write, Writer};
 use crate::object::{self, Loaded, Object};
 use crate::pages::{PAGE, Range, Space};
 use crate::patch::{self, Fitting, Threads};
@@ -26,6 +28,9 @@ use crate::report::{self, Report, Subject, Times};
 use crate::rescue::{LastWords, rescue};
 use crate::start::ARENA;
 use crate::sys::{self, Errno, Protection};
+
+/// How many images that have been at a place are compared with what comes there.
+const BEFORE: usize = 8;
 
 /// What is the same for all files.
 #[derive(Debug)]
@@ -240,22 +245,26 @@ impl Process<'_> {
         let code_len = layout.as_ref().map_or(0, Layout::code_len) as u64;
         let code_len = code_len.next_multiple_of(PAGE);
         let data_len = needs.data_len();
+        if let Some(back) = self.bring_back(loaded, fitting, path, &needs, code_len + data_len) {
+            return back;
+        }
         let mut failure = Failure::NoPlace;
         for at in self.space.places(image, code_len + data_len) {
             let begin = sys::now();
+            let first = self.hooking.as_ref().map_or(0, Hooking::next);
             let layout = layout.take();
             let layout = layout.unwrap_or_else(|| self.layout(fitting, &needs));
             let to = (at, at + code_len);
-            let Ok(emission) = self.emit(loaded, fitting, &needs, layout, to) else {
+            let Ok(emission) = self.emit(loaded, fitting, &needs, layout, first, to) else {
                 continue;
             };
+            let writes = patch::writes(loaded, plan, &emission.patches, self.threads, self.maps)
+                .ok_or(Failure::Unreadable)?;
             if let Some(hooking) = &self.hooking
-                && !hooking.has_room(path, &emission)
+                && !hooking.has_room(path, &emission, writes.len())
             {
                 return Err(Failure::TooManySites);
             }
-            let writes = patch::writes(loaded, plan, &emission.patches, self.threads, self.maps)
-                .ok_or(Failure::Unreadable)?;
             let emitted = sys::now();
             times.emit += (emitted - begin) / 1000;
             let range = Range {
@@ -275,15 +284,26 @@ impl Process<'_> {
                 let settled = Settled {
                     loaded,
                     path,
+                    mapped: range,
                     data,
+                    writes: &writes,
                     needs: &needs,
                 };
                 // SAFETY: I14: mapped just now.
-                unsafe { hooking.settle(&settled, fitting, &emission, self.maps) };
+                let settled = unsafe { hooking.settle(&settled, fitting, &emission, self.maps) };
+                if let Err(error) = settled {
+                    // SAFETY: nobody knows of them.
+                    let _ = unsafe { sys::unmap(at as usize, (range.end - range.start) as usize) };
+                    return Err(Failure::Trampolines(error));
+                }
             }
-            // SAFETY: I5: in order, in code of the image; alone, or by words.
-            let applied = unsafe { memory::apply(&self.writer, self.maps, &writes, self.threads) };
+            let applied = self.write(&writes);
             times.apply += (sys::now() - emitted) / 1000;
+            if applied.is_err()
+                && let Some(area) = areas::at(at)
+            {
+                area.set_live(false);
+            }
             if applied.is_err() && self.hooking.is_none() {
                 // SAFETY: no jump to them has been left.
                 let _ = unsafe { sys::unmap(at as usize, (range.end - range.start) as usize) };
@@ -294,9 +314,66 @@ impl Process<'_> {
     }
 
     fn layout(&self, fitting: &Fitting, needs: &Needs) -> Layout {
-        let hooking = self.hooking.as_ref().map(|h| h.style(Va(0), needs));
+        let hooking = self.hooking.as_ref().map(|h| h.style(0, Va(0), needs));
         let style = hooking.as_ref().map_or(Style::Plain, Style::Hooked);
         fitting.plan.layout(style)
+    }
+
+    fn write(&self, writes: &[Write]) -> Result<(), Errno> {
+        let _finished = journal::begin(writes);
+        // SAFETY: I5: in order, in code of the image; alone, or by words.
+        unsafe { memory::apply(&self.writer, self.maps, writes, self.threads) }
+    }
+
+    /// Patches an image that has been here before by the trampolines that it had then, of `len` bytes, if these are
+    /// what it would get now: a thread that still sleeps in one wakes up where it should.
+    fn bring_back(
+        &self,
+        loaded: &Loaded<'_>,
+        fitting: &Fitting,
+        path: &[u8],
+        needs: &Needs,
+        len: u64,
+    ) -> Option<Result<Range, Failure>> {
+        let hooking = self.hooking.as_ref()?;
+        let image = loaded.range(loaded.image.span());
+        let before = |area: &&areas::Area| {
+            !area.is_live() && image.holds(area.code) && area.mapped.end - area.mapped.start == len
+        };
+        areas::all().filter(before).take(BEFORE).find_map(|area| {
+            let at = area.mapped.start;
+            let data = area.mapped.end - needs.data_len();
+            let layout = self.layout(fitting, needs);
+            let emission = self.emit(loaded, fitting, needs, layout, area.first, (at, data));
+            let emission = emission.ok()?;
+            let code = Range {
+                start: at,
+                end: at + emission.code.len() as u64,
+            };
+            // SAFETY: I14: trampolines are never unmapped.
+            if code.end != area.end || unsafe { memory::bytes(code) } != emission.code {
+                return None;
+            }
+            let patches = &emission.patches;
+            let writes = patch::writes(loaded, &fitting.plan, patches, self.threads, self.maps)?;
+            let settled = Settled {
+                loaded,
+                path,
+                mapped: area.mapped,
+                data,
+                writes: &writes,
+                needs,
+            };
+            if !hooking.is_same(area, &settled, fitting, &emission, self.maps) {
+                return None;
+            }
+            area.set_live(true);
+            let applied = self.write(&writes);
+            if applied.is_err() {
+                area.set_live(false);
+            }
+            Some(applied.map(|()| area.mapped).map_err(Failure::Code))
+        })
     }
 
     /// The plan as bytes, with trampolines and data area at these addresses.
@@ -306,11 +383,12 @@ impl Process<'_> {
         fitting: &Fitting,
         needs: &Needs,
         layout: Layout,
+        first: u32,
         (at, data): (u64, u64),
     ) -> Result<Emission, OutOfReach> {
         let here = |address: u64| Va(address.wrapping_sub(loaded.bias));
         let hooking = self.hooking.as_ref();
-        let hooking = hooking.map(|h| h.style(here(data), needs));
+        let hooking = hooking.map(|h| h.style(first, here(data), needs));
         let style = hooking.as_ref().map_or(Style::Plain, Style::Hooked);
         fitting
             .plan

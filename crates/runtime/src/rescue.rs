@@ -3,22 +3,22 @@
 //! A panic (out of memory, a bug in the planner) ends the work that is guarded here, not the process.
 //!
 //! # Safety
-//! I3: guarded work owns nothing but arena memory and what its caller closes; only start-up's thread runs it.
+//! I3: guarded work owns nothing but arena memory and what its caller closes; one thread at a time runs it.
 
 use core::cell::UnsafeCell;
 use core::fmt::{self, Write as _};
 use core::mem::MaybeUninit;
 use core::ptr;
+use core::sync::atomic::{AtomicPtr, AtomicUsize, Ordering};
 
 use crate::arch::{self, Ended, Guard};
 use crate::line::Line;
+use crate::start::STACK;
 
 /// What a panic said.
 pub type LastWords = Line<240>;
 
 struct State {
-    /// The innermost guard; null while nothing is guarded.
-    guard: *const Guard,
     words: LastWords,
 }
 
@@ -28,9 +28,14 @@ struct Shared(UnsafeCell<State>);
 unsafe impl Sync for Shared {}
 
 static STATE: Shared = Shared(UnsafeCell::new(State {
-    guard: ptr::null(),
     words: LastWords::new(),
 }));
+
+/// The innermost guard; null while nothing is guarded.
+static GUARD: AtomicPtr<Guard> = AtomicPtr::new(ptr::null_mut());
+
+/// Where the stack of the guarded work ends.
+static STACK_END: AtomicUsize = AtomicUsize::new(0);
 
 /// Runs `work` on the stack that ends at `stack` (0: the present one).
 ///
@@ -58,7 +63,10 @@ pub unsafe fn rescue<T, F: FnOnce() -> T>(stack: usize, work: F) -> Result<T, La
         result: MaybeUninit::uninit(),
     };
     let mut guard = Guard::default();
-    let outer = swap_guard(&raw const guard);
+    if stack != 0 {
+        STACK_END.store(stack, Ordering::Relaxed);
+    }
+    let outer = swap_guard((&raw const guard).cast_mut());
     // SAFETY: as the caller promises; `guard` and `job` live until it returns.
     let ended = unsafe { arch::guarded(run::<T, F>, (&raw mut job).cast(), stack, &raw mut guard) };
     swap_guard(outer);
@@ -70,17 +78,19 @@ pub unsafe fn rescue<T, F: FnOnce() -> T>(stack: usize, work: F) -> Result<T, La
     }
 }
 
-fn swap_guard(guard: *const Guard) -> *const Guard {
-    // SAFETY: I3: nobody else holds a reference to it.
-    let state = unsafe { &mut *STATE.0.get() };
-    core::mem::replace(&mut state.guard, guard)
+fn swap_guard(guard: *mut Guard) -> *mut Guard {
+    // Relaxed, and STACK_END too: what other threads find here is not theirs.
+    GUARD.swap(guard, Ordering::Relaxed)
 }
 
-/// Whether work is being guarded: whether start-up runs.
+/// Whether it is guarded work that asks.
 #[must_use]
 pub fn is_guarded() -> bool {
-    // SAFETY: I3: written by start-up alone.
-    !unsafe { (*STATE.0.get()).guard }.is_null()
+    let here = 0u8;
+    let below = STACK_END
+        .load(Ordering::Relaxed)
+        .wrapping_sub(ptr::from_ref(&here).addr());
+    !GUARD.load(Ordering::Relaxed).is_null() && below < STACK.size()
 }
 
 /// Ends the innermost guarded work with these words.
@@ -93,7 +103,7 @@ pub fn end_work(words: fmt::Arguments<'_>) -> ! {
     state.words = LastWords::new();
     let _ = state.words.write_fmt(words);
     // SAFETY: a guard is there only while its call is under way.
-    if let Some(guard) = unsafe { state.guard.as_ref() } {
+    if let Some(guard) = unsafe { GUARD.load(Ordering::Relaxed).as_ref() } {
         // SAFETY: as above.
         unsafe { arch::give_up(guard) }
     }

@@ -167,6 +167,11 @@ pub fn hook_at(address: u64) -> Option<(usize, &'static Named)> {
     hooks.find(|(_, hook)| inside(hook))
 }
 
+/// All hooks.
+pub fn hooks() -> impl Iterator<Item = &'static Named> {
+    state().hooks.iter().filter(|hook| hook.span.start != 0)
+}
+
 /// Writes a line to the log, if there is one and the program can bear it. `who` stands before it.
 pub fn say(who: &[u8], text: &[u8]) {
     // Relaxed: the thread that sets it has stored it before its filter holds.

@@ -15,6 +15,7 @@ use crate::config::{Config, Target};
 use crate::counts::Counts;
 use crate::environment::{Environment, Passed, read_all};
 use crate::hooking::Hooking;
+use crate::late::{self, Settings};
 use crate::load::{self, Loaded as Hook};
 use crate::log::Sink;
 use crate::maps;
@@ -32,7 +33,7 @@ use outputs::{aloud, hook_log, log_header, open};
 pub(crate) static ARENA: Arena = Arena::new();
 
 /// Start-up's own stack: the program's may be small (`ulimit -s`).
-const STACK: Layout = match Layout::from_size_align(1 << 20, PAGE as usize) {
+pub(crate) const STACK: Layout = match Layout::from_size_align(1 << 20, PAGE as usize) {
     Ok(layout) => layout,
     Err(_) => unreachable!(),
 };
@@ -224,9 +225,13 @@ fn run(passed: Passed) -> Verdict {
     }
     process.cache.close();
     // 6. Calls are seen from here on.
-    if let Some(hooking) = process.hooking.take()
-        && let Err(why) = hooking.finish(&log)
-    {
+    let finished = process.hooking.take().map(|mut hooking| {
+        let settings = Settings::keep(&mut hooking, &environment, build, &process.writer);
+        // SAFETY: I14: start-up.
+        let begin = |hooking| unsafe { late::begin(hooking, settings) };
+        hooking.finish(&log).map(begin)
+    });
+    if let Some(Err(why)) = finished {
         let lost = if hooks.is_empty() {
             LOST
         } else {

@@ -1,12 +1,12 @@
-//! Memory that outlives start-up: filled once, then only read.
+//! Memory that outlives start-up: what stands in it does not change. Later images are added behind.
 //!
 //! # Safety
-//! I14: start-up's alone until it is sealed, then nobody writes to it.
+//! I14: one thread fills it: start-up, then whoever holds the lock of late.rs.
 
 use core::ptr;
 
 use crate::hooks::Known;
-use crate::pages::PAGE;
+use crate::pages::{PAGE, Range};
 use crate::sys::{self, Errno, Protection};
 
 /// What is asked for where hooks name sites: pages that are not touched cost nothing, and the rest is given back. The
@@ -16,14 +16,19 @@ const SIZES: [usize; 2] = [64 << 20, 4 << 20];
 /// The same without hooks: no more than this, so that it may stay as it is.
 const SMALL: usize = 1 << 20;
 
+/// What is not given back at either end: room for images that come later.
+const LATER: usize = 512 << 10;
+
 /// A range that is filled from both ends: the sites' table from its start, everything else from its end.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Store {
     start: usize,
     end: usize,
     sites: u32,
     /// The lowest byte taken from the end.
     low: usize,
+    /// What has been given back, between the two.
+    hole: (usize, usize),
 }
 
 impl Store {
@@ -42,6 +47,7 @@ impl Store {
                         end: start + len,
                         sites: 0,
                         low: start + len,
+                        hole: (start + len / 2, start + len / 2),
                     });
                 }
                 Err(error) => failure = error,
@@ -52,11 +58,19 @@ impl Store {
 
     /// Where it is.
     #[must_use]
-    pub fn range(&self) -> crate::pages::Range {
-        crate::pages::Range {
+    pub fn range(&self) -> Range {
+        Range {
             start: self.start as u64,
             end: self.end as u64,
         }
+    }
+
+    /// The same without what has been given back.
+    #[must_use]
+    pub fn parts(&self) -> [Range; 2] {
+        let all = self.range();
+        let (start, end) = (self.hole.0 as u64, self.hole.1 as u64);
+        [Range { end: start, ..all }, Range { start: end, ..all }]
     }
 
     fn high(&self) -> usize {
@@ -78,10 +92,9 @@ impl Store {
     /// Whether there is room for this many more sites, and `bytes` of other things.
     #[must_use]
     pub fn has_room(&self, sites: usize, bytes: usize) -> bool {
-        sites
-            .checked_mul(size_of::<Known>())
-            .and_then(|len| len.checked_add(bytes))
-            .is_some_and(|len| len + 64 < self.low - self.high())
+        let len = sites.checked_mul(size_of::<Known>());
+        len.is_some_and(|len| len <= self.hole.0.saturating_sub(self.high()))
+            && bytes.saturating_add(64) <= self.low.saturating_sub(self.hole.1)
     }
 
     /// Adds a site to the table; its id is the number of those before it.
@@ -124,27 +137,71 @@ impl Store {
         at.cast()
     }
 
-    /// Gives back what is not used; nothing changes from here on.
+    /// Gives back what will not be used; what stands in it does not change from here on.
     ///
     /// # Safety
-    /// I14: nobody writes to it any more.
-    pub unsafe fn seal(&self) {
+    /// I14: nobody writes to it any more, but while it is [open](Self::open).
+    pub unsafe fn seal(&mut self) {
         if self.end - self.start <= SMALL {
             // SAFETY: as the caller promises. What stays writable is as good.
             let _ = unsafe { sys::protect(self.start, self.end - self.start, Protection::Read) };
             return;
         }
         let page = PAGE as usize;
-        let (high, low) = (self.high().next_multiple_of(page), self.low & !(page - 1));
-        if high < low {
-            // SAFETY: nothing has been kept there.
-            let _ = unsafe { sys::unmap(high, low - high) };
+        let high = self.high().next_multiple_of(page) + LATER;
+        let low = (self.low & !(page - 1)).saturating_sub(LATER);
+        // SAFETY: nothing has been kept there.
+        if high < low && unsafe { sys::unmap(high, low - high) }.is_ok() {
+            self.hole = (high, low);
         }
-        for (from, to) in [(self.start, high.min(low)), (low, self.end)] {
-            if from < to {
-                // SAFETY: as the caller promises. What stays writable is as good.
-                let _ = unsafe { sys::protect(from, to - from, Protection::Read) };
+        for (from, to) in [(self.start, self.hole.0), (self.hole.1, self.end)] {
+            // SAFETY: as the caller promises. What stays writable is as good.
+            let _ = unsafe { sys::protect(from, to - from, Protection::Read) };
+        }
+    }
+
+    /// The pages that this many more sites, and `bytes` of other things, may be written to.
+    fn room(&self, sites: usize, bytes: usize) -> [(usize, usize); 2] {
+        let page = PAGE as usize;
+        let sites_end = self.high() + sites * size_of::<Known>();
+        [
+            (self.high() & !(page - 1), sites_end.next_multiple_of(page)),
+            (
+                self.low.saturating_sub(bytes) & !(page - 1),
+                self.low.next_multiple_of(page),
+            ),
+        ]
+    }
+
+    fn protect_room(room: [(usize, usize); 2], protection: Protection) -> Result<(), Errno> {
+        room.into_iter().try_for_each(|(from, to)| {
+            if from == to {
+                return Ok(());
             }
-        }
+            // SAFETY: I14: pages of the store, which stay readable.
+            unsafe { sys::protect(from, to - from, protection) }
+        })
+    }
+
+    /// Makes a store that has been sealed take this many more sites, and `bytes` of other things, while the answer
+    /// lives. Others go on reading.
+    ///
+    /// # Errors
+    /// The kernel's; nothing has been done then.
+    pub fn open(&self, sites: usize, bytes: usize) -> Result<Opened, Errno> {
+        let room = self.room(sites, bytes + 64);
+        Self::protect_room(room, Protection::ReadWrite)?;
+        Ok(Opened(room))
+    }
+}
+
+/// Part of a sealed store, open to be written to.
+#[derive(Debug)]
+pub struct Opened([(usize, usize); 2]);
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        // What stays writable is as good.
+        let _ = Store::protect_room(self.0, Protection::Read);
     }
 }

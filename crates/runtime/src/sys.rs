@@ -7,6 +7,7 @@ pub mod disk;
 
 use core::ffi::CStr;
 use core::fmt;
+use core::sync::atomic::AtomicU32;
 
 use linux_raw_sys::general as k;
 use linux_raw_sys::{errno, prctl};
@@ -35,6 +36,8 @@ impl Errno {
     pub const PERM: Self = Self(errno::EPERM);
     /// It did not arrive.
     pub const IO: Self = Self(errno::EIO);
+    /// No memory, or none is mapped there.
+    pub const NOMEM: Self = Self(errno::ENOMEM);
     /// Something is mapped there.
     pub const EXIST: Self = Self(errno::EEXIST);
 }
@@ -343,6 +346,35 @@ pub fn is_writable(at: u64) -> bool {
 pub fn block_all_signals() {
     mask(k::SIG_BLOCK, u64::MAX, &mut 0);
 }
+
+/// Blocks every signal of this thread; answers the mask as it was.
+#[must_use]
+pub fn block_signals() -> u64 {
+    let mut before = 0;
+    mask(k::SIG_BLOCK, u64::MAX, &mut before);
+    before
+}
+
+/// Gives this thread the mask that it had.
+pub fn restore_signals(before: u64) {
+    mask(k::SIG_SETMASK, before, &mut 0);
+}
+
+/// Sleeps until somebody [wakes](wake) it, if `word` is `value`. May return for no reason.
+pub fn wait(word: &AtomicU32, value: u32) {
+    let arguments = [word.as_ptr().addr(), FUTEX_WAIT_PRIVATE, value as usize, 0];
+    // SAFETY: reads `word`.
+    let _ = unsafe { call(k::__NR_futex, arguments) };
+}
+
+/// Wakes one thread that waits for `word`.
+pub fn wake(word: &AtomicU32) {
+    // SAFETY: touches no memory.
+    let _ = unsafe { call(k::__NR_futex, [word.as_ptr().addr(), FUTEX_WAKE_PRIVATE, 1]) };
+}
+
+const FUTEX_WAIT_PRIVATE: usize = 128;
+const FUTEX_WAKE_PRIVATE: usize = 129;
 
 /// What is set for `signal`, and sets it.
 pub fn disposition(signal: u32, new: Option<&Action>) -> Result<Action> {

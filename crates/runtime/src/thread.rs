@@ -15,7 +15,7 @@ use crate::frame::{Entered, GIVEN};
 use crate::hooks;
 use crate::internal;
 use crate::load::MOST;
-use crate::pages::PAGE;
+use crate::pages::{PAGE, Range};
 use crate::signal::held::Queue;
 use crate::signal::slots::Slots;
 use crate::sys::{self, Errno, Protection};
@@ -299,6 +299,21 @@ fn grow() -> Result<*mut Block, Errno> {
         left += REGION;
     }
     Ok(first)
+}
+
+/// All slabs.
+pub fn slabs() -> impl Iterator<Item = Range> {
+    // Acquire: pairs with the Release in `grow`.
+    let mut slab = SLABS.load(Ordering::Acquire) as usize;
+    core::iter::from_fn(move || {
+        if slab == 0 {
+            return None;
+        }
+        let (start, end) = (slab as u64, (slab + (SLAB << REGION_SHIFT)) as u64);
+        // SAFETY: I12: a slab's first block, which stays.
+        slab = unsafe { &(*of_region(slab)).slab }.load(Ordering::Relaxed) as usize;
+        Some(Range { start, end })
+    })
 }
 
 /// In the child of a fork: the other threads' blocks are free, as these threads are not here.

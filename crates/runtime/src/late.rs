@@ -1,0 +1,316 @@
+//! Code that comes after start-up: it is planned and patched before the program knows that it is there.
+//!
+//! One thread at a time does this, with all signals blocked, on a stack of its own, with start-up's arena and by
+//! start-up's own code.
+//!
+//! # Safety
+//! I3 and I4: the lock's holder is the one thread that runs guarded work and allocates; I14: it adds what the hot path
+//! reads.
+
+use alloc::vec::Vec;
+use core::alloc::GlobalAlloc as _;
+use core::cell::UnsafeCell;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use crate::areas::{self, Area};
+use crate::cache::Cache;
+use crate::config::{Config, Target};
+use crate::environment::{Environment, read_all};
+use crate::hooking::Hooking;
+use crate::internal::is_filtered;
+use crate::journal;
+use crate::log::Sink;
+use crate::maps::{self, Mapping};
+use crate::memory::{self, Write, Writer};
+use crate::object;
+use crate::ours;
+use crate::pages::{Range, Space};
+use crate::patch::Threads;
+use crate::process::Process;
+use crate::report::Report;
+use crate::rescue::rescue;
+use crate::start::{ARENA, STACK};
+use crate::sys;
+
+/// What start-up leaves behind for later.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// The variables that are settings, a zero byte behind each.
+    variables: &'static [u8],
+    secure: bool,
+    build: Option<[u8; 16]>,
+    /// See [`Writer::again`].
+    mem: bool,
+}
+
+/// The variables that [`Config`] and [`Cache`] read, beside those that begin with `LIBHOTPATCH_`.
+const ALSO: [&[u8]; 2] = [b"HOME=", b"XDG_CACHE_HOME="];
+
+impl Settings {
+    /// Keeps them.
+    #[must_use]
+    pub fn keep(
+        hooking: &mut Hooking,
+        environment: &Environment<'_>,
+        build: Option<&[u8]>,
+        writer: &Writer,
+    ) -> Self {
+        let is_setting = |variable: &&&[u8]| {
+            variable.starts_with(b"LIBHOTPATCH_")
+                || ALSO.iter().any(|name| variable.starts_with(name))
+        };
+        let mut text: Vec<u8> = Vec::new();
+        for variable in environment.variables.iter().filter(is_setting) {
+            text.extend_from_slice(variable);
+            text.push(0);
+        }
+        Self {
+            variables: hooking.keep(&text),
+            secure: environment.secure,
+            build: build.and_then(|id| id.first_chunk().copied()),
+            mem: writer.is_mem(),
+        }
+    }
+
+    fn environment(&self) -> Environment<'static> {
+        let variables = self.variables.split(|&b| b == 0);
+        Environment {
+            variables: variables.filter(|v| !v.is_empty()).collect(),
+            secure: self.secure,
+            fsgsbase: true,
+            ..Environment::default()
+        }
+    }
+}
+
+struct Later {
+    hooking: Hooking,
+    settings: Settings,
+}
+
+struct Shared(UnsafeCell<Option<Later>>);
+
+// SAFETY: the lock's holder alone looks at it.
+unsafe impl Sync for Shared {}
+
+static LATER: Shared = Shared(UnsafeCell::new(None));
+
+/// From here on code that comes is patched.
+///
+/// # Safety
+/// I14: start-up's alone.
+pub unsafe fn begin(hooking: Hooking, settings: Settings) {
+    ours::keep(hooking.parts());
+    // SAFETY: as the caller promises.
+    unsafe { *LATER.0.get() = Some(Later { hooking, settings }) };
+}
+
+const FREE: u32 = 0;
+const TAKEN: u32 = 1;
+const AWAITED: u32 = 2;
+
+static LOCK: AtomicU32 = AtomicU32::new(FREE);
+
+/// One thread maps code at a time; no signal reaches it meanwhile.
+#[derive(Debug)]
+pub struct Lock {
+    mask: Option<u64>,
+}
+
+impl Lock {
+    /// Waits for it. Whoever holds it waits for nobody, and no signal handler runs on a thread that waits here.
+    #[must_use]
+    pub fn take() -> Self {
+        // A filter may forbid even that; then nothing is done that a signal could find half done.
+        let mask = (!is_filtered()).then(sys::block_signals);
+        // Acquire: pairs with the Release in `drop`.
+        let free = LOCK.compare_exchange(FREE, TAKEN, Ordering::Acquire, Ordering::Relaxed);
+        if free.is_err() {
+            while LOCK.swap(AWAITED, Ordering::Acquire) != FREE {
+                sys::wait(&LOCK, AWAITED);
+            }
+        }
+        Self { mask }
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        if LOCK.swap(FREE, Ordering::Release) == AWAITED {
+            sys::wake(&LOCK);
+        }
+        if let Some(mask) = self.mask {
+            sys::restore_signals(mask);
+        }
+    }
+}
+
+/// In the child of a fork: what another thread of the parent was about to do is finished or forgotten.
+///
+/// # Safety
+/// No other thread runs in this memory.
+pub unsafe fn forked() {
+    // Relaxed: this thread alone.
+    if LOCK.load(Ordering::Relaxed) == FREE {
+        return;
+    }
+    // SAFETY: as the caller promises; this thread does not hold the lock, or it could not have forked.
+    unsafe { journal::finish() };
+    // SAFETY: the work that used it is not in this process. Its memory is lost to the child.
+    unsafe { ARENA.forget() };
+    LOCK.store(FREE, Ordering::Relaxed);
+}
+
+/// Patches what has become executable in `range`, which `threads` may be executing.
+#[inline(never)]
+pub fn arrived(range: Range, threads: Threads, _lock: &Lock) {
+    if is_filtered() || areas::is_unhooked() {
+        return;
+    }
+    // SAFETY: the lock's holder.
+    let Some(later) = (unsafe { &mut *LATER.0.get() }) else {
+        return;
+    };
+    on_own_stack(|| {
+        if let Some(hooking) = work(later.hooking, &later.settings, range, threads) {
+            later.hooking = hooking;
+        }
+    });
+}
+
+/// Runs `work` where there is room for it. What panics is forgotten.
+fn on_own_stack(work: impl FnOnce()) {
+    // SAFETY: the layout is not empty; I4.
+    let stack = unsafe { ARENA.alloc(STACK) };
+    if !stack.is_null() {
+        // SAFETY: I3, and the stack is ours alone.
+        let _ = unsafe { rescue(stack.addr() + STACK.size(), work) };
+    }
+    // SAFETY: I4: what the work allocated is gone with it.
+    unsafe { ARENA.destroy() };
+}
+
+fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -> Option<Hooking> {
+    let text = read_all(c"/proc/self/maps");
+    let maps = maps::parse(&text);
+    let arrived = maps.get(maps.partition_point(|m| m.end <= range.start))?;
+    if arrived.writable || !arrived.executable || arrived.shared || !arrived.is_file() {
+        return None;
+    }
+    let object = object::holding(&maps, arrived)?;
+    let is_patched = |area: &Area| (object.base.start..object.code.end).contains(&area.code.start);
+    if areas::touching(range).any(is_patched) {
+        return None;
+    }
+    let environment = settings.environment();
+    let config = Config::read(&environment);
+    let (log, report) = outputs(&config);
+    let mut process = Process {
+        config: &config,
+        cache: Cache::open(
+            &config.keep,
+            &environment,
+            settings.build.as_ref().map(|b| &b[..]),
+        ),
+        space: Space::new(&maps, sys::stack_limit()),
+        maps: &maps,
+        writer: Writer::again(settings.mem),
+        threads,
+        hooking: Some(hooking),
+    };
+    let mut report = Report::new(report, sys::process_id());
+    process.file(&object, &log, &mut report);
+    process.cache.close();
+    process.hooking
+}
+
+/// The log and the report, as far as they are files: a descriptor of the program's may be something else by now.
+fn outputs(config: &Config<'_>) -> (Sink, Sink) {
+    let open = |target: &Target| match target {
+        Target::File(_) => Sink::open(target).unwrap_or_default(),
+        _ => Sink::default(),
+    };
+    (open(&config.log), open(&config.report))
+}
+
+/// Whether there is generated code in `range` that has been patched.
+#[must_use]
+pub fn rewrites(_range: Range) -> bool {
+    false
+}
+
+/// Puts the original bytes of generated code in `range` back.
+pub fn undo_generated(_range: Range, _lock: &Lock) {}
+
+/// Puts the original bytes back of all images that have been changed in `range`.
+#[inline(never)]
+pub fn undo(range: Range, _lock: &Lock) {
+    put_back(|area| area.code.overlaps(range));
+}
+
+/// Puts the original bytes back of all images of which `range` holds a part.
+pub fn undo_parts(range: Range, _lock: &Lock) {
+    // Where the rest could not be written to it stays patched.
+    let in_part = |area: &Area| area.code.overlaps(range) && !range.holds(area.code);
+    if areas::touching(range).any(in_part) {
+        put_back(in_part);
+    }
+}
+
+#[inline(never)]
+fn put_back(which: impl Fn(&Area) -> bool) {
+    if is_filtered() {
+        return;
+    }
+    on_own_stack(|| {
+        let threads = if sys::threads() > 1 {
+            Threads::Many
+        } else {
+            Threads::One
+        };
+        let text = read_all(c"/proc/self/maps");
+        let maps = maps::parse(&text);
+        let writer = Writer::choose().tried();
+        for area in areas::all().filter(|area| area.is_live() && which(area)) {
+            restore(area, &maps, &writer, threads);
+            area.set_live(false);
+        }
+    });
+}
+
+/// Puts the bytes back, where they are still mapped: sites before the stones that they lead to.
+fn restore(area: &Area, maps: &[Mapping<'_>], writer: &Writer, threads: Threads) {
+    let mut writes: Vec<Write> = Vec::new();
+    for undo in area.replaced().iter().rev() {
+        let at = area.code.start + u64::from(undo.at);
+        let end = at + u64::from(undo.len);
+        let Some(now) = memory::read(maps, Range { start: at, end }) else {
+            continue;
+        };
+        let mut old = [0; 8];
+        old.get_mut(..now.len())
+            .unwrap_or(&mut [])
+            .copy_from_slice(now);
+        writes.push(Write {
+            at,
+            len: undo.len,
+            old,
+            new: undo.old,
+        });
+    }
+    if threads == Threads::One {
+        writes.sort_unstable_by_key(|write| write.at);
+    }
+    let _finished = journal::begin(&writes);
+    // SAFETY: I5: bytes of the image, in order; I7: what lies in one word is written as one.
+    let _ = unsafe { memory::apply(writer, maps, &writes, threads) };
+}
+
+/// The images of `range` are still there: the call that was to take them away has failed. Those that have got their
+/// original bytes back are patched again.
+#[inline(never)]
+pub fn stay(range: Range, lock: &Lock) {
+    for area in areas::all().filter(|area| !area.is_live() && area.code.overlaps(range)) {
+        arrived(area.code, Threads::One, lock);
+    }
+}
