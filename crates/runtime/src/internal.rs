@@ -26,7 +26,7 @@ use linux_raw_sys::prctl::PR_SET_SECCOMP;
 use crate::arch;
 use crate::areas;
 use crate::entry;
-use crate::hooks::Call;
+use crate::hooks::{self, Call};
 use crate::late;
 use crate::mapping;
 use crate::services::FILTERED;
@@ -248,6 +248,9 @@ fn told(flags: u64) -> Option<u32> {
 /// Reserves the child's block. `tls`: the base of its `fs`, if the flags say that it gets one.
 fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -> Next {
     let Ok(born) = thread::take() else {
+        if !hooks::are_there() {
+            return Next::Run; // its calls will not be looked at
+        }
         call.frame.rax = u64::from(Errno::AGAIN.0).wrapping_neg();
         return Next::Answered;
     };
