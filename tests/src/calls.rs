@@ -1,8 +1,8 @@
 //! What a hook on every call sees, beside what strace sees of the same process.
 //!
 //! Both watch one run, so addresses, descriptors and process ids are the same. The hook's own calls, and the
-//! runtime's, come from the one system call instruction of the runtime; the hook marks it by a call that has no
-//! number, so strace's lines from there can be told from the program's.
+//! runtime's, come from instructions of the runtime; the hook marks one by a call that has no number, and the others lie
+//! as far from it as in the library's file, so strace's lines from there can be told from the program's.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -13,12 +13,20 @@ use crate::process::{End, run};
 use crate::{Allowed, library, scratch};
 
 /// The programs: each does other calls, some in threads and children.
-pub const COMMANDS: [(&str, &str); 12] = [
+pub const COMMANDS: [(&str, &str); 25] = [
     ("true", "/bin/true"),
     ("ls", "/bin/ls -l /usr /nonexistent"),
     (
+        "coreutils",
+        "/bin/cp -a /etc/fstab a; /bin/dd if=/dev/zero bs=64k count=3 | /usr/bin/sort --parallel=2 | /usr/bin/tee b | /usr/bin/b2sum; /usr/bin/timeout 0.05 /bin/sleep 9; /usr/bin/seq 9 | /usr/bin/xargs -P3 -n1 /bin/echo",
+    ),
+    (
         "bash",
         "/bin/bash -c 'echo $(/bin/echo a; (exit 3)) | /bin/cat; /bin/sleep 0.01 & wait'",
+    ),
+    (
+        "bash_traps",
+        "/bin/bash -c 'trap \"echo trapped\" USR1; for i in 1 2 3; do kill -USR1 $$; done; (kill -TERM $BASHPID); coproc cat; echo hi >&${COPROC[1]}; read -u ${COPROC[0]} l; echo $l'",
     ),
     (
         "dash",
@@ -28,7 +36,14 @@ pub const COMMANDS: [(&str, &str); 12] = [
         "tar",
         "/bin/tar cf - /etc/passwd /etc/group | /bin/tar tf -",
     ),
-    ("find", "/usr/bin/find /etc/apt -type f"),
+    (
+        "gzip",
+        "/bin/gzip -9 -c /etc/services | /bin/gzip -dc | /usr/bin/wc -c",
+    ),
+    (
+        "find",
+        "/usr/bin/find /etc/apt -type f -exec /bin/true {} +",
+    ),
     (
         "perl",
         "/usr/bin/perl -e 'print `/bin/echo x`; kill 0, $$; open F, \"</nonexistent\"; print -s \"/etc/passwd\"'",
@@ -38,25 +53,66 @@ pub const COMMANDS: [(&str, &str); 12] = [
         "/usr/bin/python3 -S -c 'import threading,os; t=[threading.Thread(target=os.stat,args=(\"/\",)) for _ in range(4)]; [x.start() for x in t]; [x.join() for x in t]; os.waitpid(os.posix_spawn(\"/bin/true\",[\"true\"],{}),0)'",
     ),
     (
+        "python_signals",
+        "/usr/bin/python3 -S -c 'import signal,time; n=[]; signal.signal(signal.SIGALRM, lambda *a: n.append(1)); signal.setitimer(signal.ITIMER_REAL,.001,.001)\nwhile len(n)<20: time.sleep(9)\nsignal.setitimer(signal.ITIMER_REAL,0)'",
+    ),
+    (
         "sqlite",
         "/usr/bin/sqlite3 file.db 'create table t(x); insert into t values(1); select * from t'",
     ),
     ("git", "/usr/bin/git init -q repository"),
     (
+        "git_clone",
+        "/usr/bin/git init -q a; cd a; echo x > x; /usr/bin/git add x; /usr/bin/git -c user.name=a -c user.email=b commit -qm x; cd ..; /usr/bin/git clone -q --no-local a b; /usr/bin/git -C b gc -q; /usr/bin/git -C b log",
+    ),
+    (
         "xz",
         "/usr/bin/xz -T2 -c /etc/services | /usr/bin/xz -dc | /usr/bin/sha1sum",
     ),
     ("openssl", "/usr/bin/openssl rand -hex 8 -out random"),
+    (
+        "openssl_speed",
+        "/usr/bin/openssl speed -seconds 1 -multi 2 -bytes 64 sha256",
+    ),
+    (
+        "ssh_keygen",
+        "/usr/bin/ssh-keygen -q -t ed25519 -N '' -C x -f k; /usr/bin/ssh-keygen -lf k",
+    ),
+    (
+        "gcc",
+        "echo 'int main() { return 3; }' > a.c; /usr/bin/gcc -pipe a.c -o a; ./a",
+    ),
+    (
+        "gdb",
+        "/usr/bin/gdb -nx -q -batch -ex 'info line main' /bin/true",
+    ),
+    (
+        "redis",
+        "/usr/bin/redis-server --port 0 --unixsocket ./s --save '' --daemonize no > said & until /usr/bin/redis-cli -s ./s ping; do /bin/sleep 0.05; done; /usr/bin/redis-benchmark -s ./s -n 200 -c 4 -q -t set,get; /usr/bin/redis-cli -s ./s bgsave; /usr/bin/redis-cli -s ./s shutdown nosave; wait",
+    ),
+    (
+        "nginx",
+        "printf 'daemon off; worker_processes 2; pid ./pid; error_log ./e; user root; events {} http { access_log off; server { listen unix:%s/s; root /; } }' $PWD > c; /usr/sbin/nginx -p $PWD -e ./e -c c & until /usr/bin/curl -s --unix-socket s http://x/etc/fstab; do /bin/sleep 0.05; done; kill -QUIT $!; wait",
+    ),
+    (
+        "node",
+        "/usr/bin/node -e 'const fs=require(\"fs\"); require(\"child_process\").execSync(\"/bin/true\"); fs.readFile(\"/etc/passwd\",()=>setTimeout(()=>{},5)); new (require(\"worker_threads\").Worker)(\"1\",{eval:true})'",
+    ),
+    ("java", "/usr/bin/java -Xshare:auto -version"),
 ];
 
 /// The number of the call by which the hook marks the runtime's own instruction: see `tests/hooks/calls.c`.
 const MARK: u64 = 9999;
 /// Left out: the restorer of a signal frame stays native, so no hook sees `rt_sigreturn`; and the runtime makes
-/// `rt_sigaction` in the program's place, from its own instruction.
-const LEFT_OUT: [u64; 2] = [15, 13];
+/// `rt_sigaction` and `sigaltstack` in the program's place, from its own instruction.
+const LEFT_OUT: [u64; 3] = [15, 13, 131];
 /// Calls that return in a child too, which made none: `clone`, `fork`, `vfork`, `clone3`.
 const BIRTHS: [u64; 4] = [56, 57, 58, 435];
-const KILL: u64 = 62;
+/// By which the kernel begins some calls again.
+const RESTART: u64 = 219;
+/// `rt_sigprocmask`.
+const UNBLOCKS: u64 = 14;
+const EINTR: i32 = 4;
 const EXECS: [u64; 2] = [59, 322];
 
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -88,6 +144,18 @@ impl Call {
                 .all(|(a, b)| same(*a, *b))
     }
 
+    /// Whether the kernel was about to begin it again: one of its own errors, which no program sees.
+    fn restarts(&self) -> bool {
+        let own = |n| self.outcome == Outcome::Error(format!("Unknown error {n}"));
+        [512, 513, 514, 516].into_iter().any(own)
+    }
+
+    /// Whether `next` is this call, begun again by the kernel where no handler has run: neither program nor hook are told.
+    fn goes_on_as(&self, next: &Self) -> bool {
+        let same = self.number == next.number && self.arguments == next.arguments;
+        self.restarts() && (same || next.number == RESTART)
+    }
+
     /// Whether the hook saw what strace did.
     fn is_seen_as(&self, seen: &Self) -> bool {
         self.has_arguments_of(seen)
@@ -95,6 +163,11 @@ impl Call {
                 (Outcome::Value(a), Outcome::Value(b)) => same(*a, *b),
                 // A call that comes back to a changed image or not at all has no result for the hook.
                 (Outcome::Nothing, _) => true,
+                // A handler has run. Then the call is made again, or says that it was interrupted.
+                (Outcome::Error(_), Outcome::Nothing) if self.restarts() => true,
+                (Outcome::Error(_), Outcome::Error(words)) if self.restarts() => {
+                    *words == words_of(EINTR)
+                }
                 (Outcome::Value(0), Outcome::Nothing) => EXECS.contains(&self.number),
                 (a, b) => a == b,
             }
@@ -152,7 +225,8 @@ pub fn check(name: &str, line: &str) -> Result<(), String> {
         return Err(format!("no end: {doing}"));
     }
     let read = |path| fs::read_to_string(path).map_err(|e| format!("{e}\n{}", ran.stderr));
-    let traced = programs_own(traced(&read(&trace)?)?);
+    let trace = read(&trace)?;
+    let traced = programs_own(traced(&trace)?, first_thread(&trace)?, &distances()?);
     let seen = seen(&read(&log)?)?;
     let count = compare(&traced, &seen).map_err(|e| format!("{e}\nfiles: {}", dir.display()))?;
     if count < 10 {
@@ -169,18 +243,20 @@ fn compare(traced: &Threads, seen: &Threads) -> Result<usize, String> {
     let none = Vec::new();
     let mut count = 0;
     for thread in traced.keys().chain(seen.keys()).collect::<BTreeSet<_>>() {
-        let calls = traced.get(thread).unwrap_or(&none);
         let hooked = seen.get(thread).unwrap_or(&none);
+        let calls = &told(traced.get(thread).unwrap_or(&none), hooked);
         count += calls.len();
         for at in 0..calls.len().max(hooked.len()) {
             match (calls.get(at), hooked.get(at)) {
                 (Some(a), Some(b)) if a.is_seen_as(b) => {}
-                // It ended the process that made it.
+                // The process was ended, by this call or another thread's, before the hook was told.
                 (Some(a), Some(b))
                     if at + 1 == calls.len()
-                        && a.number == KILL
+                        && at + 1 == hooked.len()
                         && b.outcome == Outcome::Nothing
                         && a.has_arguments_of(b) => {}
+                // Another thread has ended the process before this call was made.
+                (None, Some(b)) if at + 1 == hooked.len() && b.outcome == Outcome::Nothing => {}
                 (a, b) => {
                     return Err(format!(
                         "thread {thread}, call {at}:\n  strace: {a:x?}\n  hook:   {b:x?}"
@@ -190,6 +266,29 @@ fn compare(traced: &Threads, seen: &Threads) -> Result<usize, String> {
         }
     }
     Ok(count)
+}
+
+/// The calls of a thread, without those that the kernel has begun again itself: the hook saw one call, with the last
+/// result.
+fn told(calls: &[Call], hooked: &[Call]) -> Vec<Call> {
+    let mut told: Vec<Call> = Vec::new();
+    for call in calls {
+        if let Some(before) = told.last()
+            && before.goes_on_as(call)
+            && !hooked
+                .get(told.len() - 1)
+                .is_some_and(|hooked| before.is_seen_as(hooked))
+        {
+            let begun = told.pop().expect("there is one");
+            told.push(Call {
+                outcome: call.outcome.clone(),
+                ..begun
+            });
+        } else {
+            told.push(call.clone());
+        }
+    }
+    told
 }
 
 fn number(text: &str) -> Result<u64, String> {
@@ -268,27 +367,51 @@ fn traced_call(line: &str) -> Result<Call, String> {
     })
 }
 
+/// The thread that strace itself has started: that of its first line.
+fn first_thread(trace: &str) -> Result<u64, String> {
+    let (thread, _) = trace.split_once(' ').ok_or("strace saw nothing")?;
+    number(thread)
+}
+
+/// How far the library's system call instructions lie from each other.
+fn distances() -> Result<BTreeSet<u64>, String> {
+    let file = fs::read(library::library()).map_err(|e| e.to_string())?;
+    let pairs = file.windows(2).enumerate();
+    let at: Vec<u64> = pairs
+        .filter(|(_, pair)| *pair == [0x0f, 0x05])
+        .map(|(at, _)| at as u64)
+        .collect();
+    Ok(at
+        .iter()
+        .flat_map(|a| at.iter().map(|b| a.wrapping_sub(*b)))
+        .collect())
+}
+
 /// Leaves out what no hook can see: calls before the library has started in an image, the runtime's own, and
 /// [`LEFT_OUT`].
-fn programs_own(threads: Threads) -> Threads {
+fn programs_own(threads: Threads, first: u64, distances: &BTreeSet<u64>) -> Threads {
     let mark = |call: &&Call| call.number == MARK;
-    let own: BTreeSet<u64> = threads
+    let marked: BTreeSet<u64> = threads
         .values()
         .flatten()
         .filter(mark)
         .map(|c| c.from)
         .collect();
-    // strace numbers threads by their ids: the first is the one it started itself.
-    let first = threads.keys().next().copied();
+    // Others of its instructions are executed for the program (births), or unblock signals that had to wait.
+    let unblocks = |call: &Call| {
+        let of = |mark: &u64| distances.contains(&call.from.wrapping_sub(*mark));
+        call.number == UNBLOCKS && marked.iter().any(of)
+    };
+    let is_own = |call: &Call| marked.contains(&call.from) || unblocks(call);
     let keep = |(thread, calls): (u64, Vec<Call>)| {
-        let mut loading = Some(thread) == first;
+        let mut loading = thread == first;
         let mut kept = Vec::new();
         for call in calls {
             if call.number == MARK {
                 loading = false;
             }
             let executed = EXECS.contains(&call.number) && call.outcome == Outcome::Value(0);
-            if !loading && !own.contains(&call.from) && !LEFT_OUT.contains(&call.number) {
+            if !loading && !is_own(&call) && !LEFT_OUT.contains(&call.number) {
                 kept.push(call);
             }
             loading |= executed;
