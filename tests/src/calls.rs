@@ -4,102 +4,17 @@
 //! runtime's, come from instructions of the runtime; the hook marks one by a call that has no number, and the others lie
 //! as far from it as in the library's file, so strace's lines from there can be told from the program's.
 
+mod programs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::process::Command;
 use std::time::Duration;
 
+pub use programs::COMMANDS;
+
 use crate::process::{End, run};
 use crate::{Allowed, library, scratch};
-
-/// The programs: each does other calls, some in threads and children.
-pub const COMMANDS: [(&str, &str); 25] = [
-    ("true", "/bin/true"),
-    ("ls", "/bin/ls -l /usr /nonexistent"),
-    (
-        "coreutils",
-        "/bin/cp -a /etc/fstab a; /bin/dd if=/dev/zero bs=64k count=3 | /usr/bin/sort --parallel=2 | /usr/bin/tee b | /usr/bin/b2sum; /usr/bin/timeout 0.05 /bin/sleep 9; /usr/bin/seq 9 | /usr/bin/xargs -P3 -n1 /bin/echo",
-    ),
-    (
-        "bash",
-        "/bin/bash -c 'echo $(/bin/echo a; (exit 3)) | /bin/cat; /bin/sleep 0.01 & wait'",
-    ),
-    (
-        "bash_traps",
-        "/bin/bash -c 'trap \"echo trapped\" USR1; for i in 1 2 3; do kill -USR1 $$; done; (kill -TERM $BASHPID); coproc cat; echo hi >&${COPROC[1]}; read -u ${COPROC[0]} l; echo $l'",
-    ),
-    (
-        "dash",
-        "/bin/dash -c 'cd /; for i in 1 2; do /bin/true; done; kill -TERM $$'",
-    ),
-    (
-        "tar",
-        "/bin/tar cf - /etc/passwd /etc/group | /bin/tar tf -",
-    ),
-    (
-        "gzip",
-        "/bin/gzip -9 -c /etc/services | /bin/gzip -dc | /usr/bin/wc -c",
-    ),
-    (
-        "find",
-        "/usr/bin/find /etc/apt -type f -exec /bin/true {} +",
-    ),
-    (
-        "perl",
-        "/usr/bin/perl -e 'print `/bin/echo x`; kill 0, $$; open F, \"</nonexistent\"; print -s \"/etc/passwd\"'",
-    ),
-    (
-        "python",
-        "/usr/bin/python3 -S -c 'import threading,os; t=[threading.Thread(target=os.stat,args=(\"/\",)) for _ in range(4)]; [x.start() for x in t]; [x.join() for x in t]; os.waitpid(os.posix_spawn(\"/bin/true\",[\"true\"],{}),0)'",
-    ),
-    (
-        "python_signals",
-        "/usr/bin/python3 -S -c 'import signal,time; n=[]; signal.signal(signal.SIGALRM, lambda *a: n.append(1)); signal.setitimer(signal.ITIMER_REAL,.001,.001)\nwhile len(n)<20: time.sleep(9)\nsignal.setitimer(signal.ITIMER_REAL,0)'",
-    ),
-    (
-        "sqlite",
-        "/usr/bin/sqlite3 file.db 'create table t(x); insert into t values(1); select * from t'",
-    ),
-    ("git", "/usr/bin/git init -q repository"),
-    (
-        "git_clone",
-        "/usr/bin/git init -q a; cd a; echo x > x; /usr/bin/git add x; /usr/bin/git -c user.name=a -c user.email=b commit -qm x; cd ..; /usr/bin/git clone -q --no-local a b; /usr/bin/git -C b gc -q; /usr/bin/git -C b log",
-    ),
-    (
-        "xz",
-        "/usr/bin/xz -T2 -c /etc/services | /usr/bin/xz -dc | /usr/bin/sha1sum",
-    ),
-    ("openssl", "/usr/bin/openssl rand -hex 8 -out random"),
-    (
-        "openssl_speed",
-        "/usr/bin/openssl speed -seconds 1 -multi 2 -bytes 64 sha256",
-    ),
-    (
-        "ssh_keygen",
-        "/usr/bin/ssh-keygen -q -t ed25519 -N '' -C x -f k; /usr/bin/ssh-keygen -lf k",
-    ),
-    (
-        "gcc",
-        "echo 'int main() { return 3; }' > a.c; /usr/bin/gcc -pipe a.c -o a; ./a",
-    ),
-    (
-        "gdb",
-        "/usr/bin/gdb -nx -q -batch -ex 'info line main' /bin/true",
-    ),
-    (
-        "redis",
-        "/usr/bin/redis-server --port 0 --unixsocket ./s --save '' --daemonize no > said & until /usr/bin/redis-cli -s ./s ping; do /bin/sleep 0.05; done; /usr/bin/redis-benchmark -s ./s -n 200 -c 4 -q -t set,get; /usr/bin/redis-cli -s ./s bgsave; /usr/bin/redis-cli -s ./s shutdown nosave; wait",
-    ),
-    (
-        "nginx",
-        "printf 'daemon off; worker_processes 2; pid ./pid; error_log ./e; user root; events {} http { access_log off; server { listen unix:%s/s; root /; } }' $PWD > c; /usr/sbin/nginx -p $PWD -e ./e -c c & until /usr/bin/curl -s --unix-socket s http://x/etc/fstab; do /bin/sleep 0.05; done; kill -QUIT $!; wait",
-    ),
-    (
-        "node",
-        "/usr/bin/node -e 'const fs=require(\"fs\"); require(\"child_process\").execSync(\"/bin/true\"); fs.readFile(\"/etc/passwd\",()=>setTimeout(()=>{},5)); new (require(\"worker_threads\").Worker)(\"1\",{eval:true})'",
-    ),
-    ("java", "/usr/bin/java -Xshare:auto -version"),
-];
 
 /// The number of the call by which the hook marks the runtime's own instruction: see `tests/hooks/calls.c`.
 const MARK: u64 = 9999;
@@ -131,6 +46,8 @@ struct Call {
     outcome: Outcome,
     /// Address behind the instruction; 0 where the hook saw it.
     from: u64,
+    /// A signal arrived since the last call of the thread.
+    signalled: bool,
 }
 
 impl Call {
@@ -199,17 +116,7 @@ pub fn check(name: &str, line: &str) -> Result<(), String> {
     );
     let mut command = Command::new("/usr/bin/strace");
     command
-        .args([
-            "-f",
-            "-n",
-            "-i",
-            "-e",
-            "raw=all",
-            "-e",
-            "signal=none",
-            "-qqq",
-            "-o",
-        ])
+        .args(["-f", "-n", "-i", "-e", "raw=all", "-qqq", "-o"])
         .arg(&trace)
         .current_dir(&dir);
     for (key, value) in settings.get_envs() {
@@ -246,26 +153,65 @@ fn compare(traced: &Threads, seen: &Threads) -> Result<usize, String> {
         let hooked = seen.get(thread).unwrap_or(&none);
         let calls = &told(traced.get(thread).unwrap_or(&none), hooked);
         count += calls.len();
-        for at in 0..calls.len().max(hooked.len()) {
-            match (calls.get(at), hooked.get(at)) {
-                (Some(a), Some(b)) if a.is_seen_as(b) => {}
-                // The process was ended, by this call or another thread's, before the hook was told.
-                (Some(a), Some(b))
-                    if at + 1 == calls.len()
-                        && at + 1 == hooked.len()
-                        && b.outcome == Outcome::Nothing
-                        && a.has_arguments_of(b) => {}
-                // Another thread has ended the process before this call was made.
-                (None, Some(b)) if at + 1 == hooked.len() && b.outcome == Outcome::Nothing => {}
-                (a, b) => {
+        same_calls(calls, hooked).map_err(|e| format!("thread {thread}, {e}"))?;
+    }
+    Ok(count)
+}
+
+fn same_calls(calls: &[Call], hooked: &[Call]) -> Result<(), String> {
+    // Calls in whose hook a signal arrived, before they were made: its handler's come first.
+    let mut put_off: Vec<&Call> = Vec::new();
+    let (mut traced, mut seen) = (
+        calls.iter().enumerate().peekable(),
+        hooked.iter().peekable(),
+    );
+    while let Some((at, call)) = traced.next() {
+        let last = traced
+            .peek()
+            .is_none_or(|(_, next): &(usize, &Call)| next.signalled);
+        match seen.peek().copied() {
+            Some(hooked) if call.is_seen_as(hooked) => {
+                seen.next();
+            }
+            _ if put_off.last().is_some_and(|first| call.is_seen_as(first)) => {
+                put_off.pop();
+            }
+            // The kernel had begun the last one again when the process was ended.
+            None if at > 0
+                && call.outcome == Outcome::Nothing
+                && calls[at - 1].goes_on_as(call) => {}
+            // The process was ended, by this call or another thread's, or a handler did not come back, before the hook was
+            // told.
+            Some(hooked)
+                if last && hooked.outcome == Outcome::Nothing && call.has_arguments_of(hooked) =>
+            {
+                seen.next();
+            }
+            Some(first) if call.signalled => {
+                put_off.push(first);
+                seen.next();
+                if !seen.next().is_some_and(|hooked| call.is_seen_as(hooked)) {
                     return Err(format!(
-                        "thread {thread}, call {at}:\n  strace: {a:x?}\n  hook:   {b:x?}"
+                        "call {at}:\n  strace: {call:x?}\n  hook:   {first:x?}"
                     ));
                 }
             }
+            first => {
+                return Err(format!(
+                    "call {at}:\n  strace: {call:x?}\n  hook:   {first:x?}"
+                ));
+            }
         }
     }
-    Ok(count)
+    // The handler, or another thread, has ended the process before these were made.
+    match put_off
+        .into_iter()
+        .chain(seen)
+        .find(|c| c.outcome != Outcome::Nothing)
+    {
+        Some(more) => Err(format!("at its end:\n  hook:   {more:x?}")),
+        None => Ok(()),
+    }
 }
 
 /// The calls of a thread, without those that the kernel has begun again itself: the hook saw one call, with the last
@@ -304,6 +250,7 @@ fn number(text: &str) -> Result<u64, String> {
 fn traced(text: &str) -> Result<Threads, String> {
     let mut threads = Threads::new();
     let mut begun: BTreeMap<u64, String> = BTreeMap::new();
+    let mut signalled = BTreeSet::new();
     for line in text.lines() {
         let Some((thread, call)) = line.split_once(' ') else {
             continue;
@@ -316,11 +263,19 @@ fn traced(text: &str) -> Result<Threads, String> {
         }
         let whole = match (call.split_once(" resumed>"), begun.remove(&thread)) {
             (Some((_, rest)), Some(first)) => first + rest,
+            // Where strace knows no name: the thread is no more.
+            (Some(_), None) => continue,
             _ => call.to_owned(),
         };
-        if whole.starts_with('[') {
+        if whole.contains("] --- SIG") {
+            signalled.insert(thread);
+        } else if whole.starts_with('[') {
             let call = traced_call(&whole).map_err(|e| format!("{line}: {e}"))?;
-            threads.entry(thread).or_default().push(call);
+            let signalled = signalled.remove(&thread);
+            threads
+                .entry(thread)
+                .or_default()
+                .push(Call { signalled, ..call });
         }
     }
     // Calls in which a thread was when its process ended.
@@ -364,6 +319,7 @@ fn traced_call(line: &str) -> Result<Call, String> {
             .collect::<Result<_, _>>()?,
         outcome,
         from: u64::from_str_radix(&from, 16).map_err(|e| e.to_string())?,
+        signalled: false,
     })
 }
 
@@ -406,13 +362,16 @@ fn programs_own(threads: Threads, first: u64, distances: &BTreeSet<u64>) -> Thre
     let keep = |(thread, calls): (u64, Vec<Call>)| {
         let mut loading = thread == first;
         let mut kept = Vec::new();
+        let mut signalled = false;
         for call in calls {
+            signalled |= call.signalled;
             if call.number == MARK {
                 loading = false;
             }
             let executed = EXECS.contains(&call.number) && call.outcome == Outcome::Value(0);
             if !loading && !is_own(&call) && !LEFT_OUT.contains(&call.number) {
-                kept.push(call);
+                kept.push(Call { signalled, ..call });
+                signalled = false;
             }
             loading |= executed;
         }
@@ -441,6 +400,7 @@ fn seen(log: &str) -> Result<Threads, String> {
                 arguments: values.to_vec(),
                 outcome: Outcome::Nothing,
                 from: 0,
+                signalled: false,
             }),
             ("result", [value]) => {
                 // A handler may have run, and made calls, between the call and its result.
