@@ -27,6 +27,8 @@ const BIRTHS: [u64; 4] = [56, 57, 58, 435];
 const RESTART: u64 = 219;
 /// `rt_sigprocmask`.
 const UNBLOCKS: u64 = 14;
+/// `mmap`, `mprotect`, `munmap`, `mremap`, `pkey_mprotect`: the runtime makes those that concern code in the program's place.
+const MEMORY: [u64; 5] = [9, 10, 11, 25, 329];
 const EINTR: i32 = 4;
 const EXECS: [u64; 2] = [59, 322];
 
@@ -48,6 +50,8 @@ struct Call {
     from: u64,
     /// A signal arrived since the last call of the thread.
     signalled: bool,
+    /// By an instruction of the runtime's, in the program's place or for itself.
+    own: bool,
 }
 
 impl Call {
@@ -151,7 +155,7 @@ fn compare(traced: &Threads, seen: &Threads) -> Result<usize, String> {
     let mut count = 0;
     for thread in traced.keys().chain(seen.keys()).collect::<BTreeSet<_>>() {
         let hooked = seen.get(thread).unwrap_or(&none);
-        let calls = &told(traced.get(thread).unwrap_or(&none), hooked);
+        let calls = traced.get(thread).unwrap_or(&none);
         count += calls.len();
         same_calls(calls, hooked).map_err(|e| format!("thread {thread}, {e}"))?;
     }
@@ -165,7 +169,17 @@ fn same_calls(calls: &[Call], hooked: &[Call]) -> Result<(), String> {
         calls.iter().enumerate().peekable(),
         hooked.iter().peekable(),
     );
+    // Begun again by the kernel itself: the hook saw one call, with the last result.
+    let mut begun: Option<Call> = None;
     while let Some((at, call)) = traced.next() {
+        let whole = begun
+            .take()
+            .filter(|_| call.number == RESTART)
+            .map(|first| Call {
+                outcome: call.outcome.clone(),
+                ..first
+            });
+        let call = whole.as_ref().unwrap_or(call);
         let last = traced
             .peek()
             .is_none_or(|(_, next): &(usize, &Call)| next.signalled);
@@ -175,6 +189,10 @@ fn same_calls(calls: &[Call], hooked: &[Call]) -> Result<(), String> {
             }
             _ if put_off.last().is_some_and(|first| call.is_seen_as(first)) => {
                 put_off.pop();
+            }
+            _ if call.own => {}
+            _ if traced.peek().is_some_and(|(_, next)| call.goes_on_as(next)) => {
+                begun = Some(call.clone());
             }
             // The kernel had begun the last one again when the process was ended.
             None if at > 0
@@ -214,29 +232,6 @@ fn same_calls(calls: &[Call], hooked: &[Call]) -> Result<(), String> {
     }
 }
 
-/// The calls of a thread, without those that the kernel has begun again itself: the hook saw one call, with the last
-/// result.
-fn told(calls: &[Call], hooked: &[Call]) -> Vec<Call> {
-    let mut told: Vec<Call> = Vec::new();
-    for call in calls {
-        if let Some(before) = told.last()
-            && before.goes_on_as(call)
-            && !hooked
-                .get(told.len() - 1)
-                .is_some_and(|hooked| before.is_seen_as(hooked))
-        {
-            let begun = told.pop().expect("there is one");
-            told.push(Call {
-                outcome: call.outcome.clone(),
-                ..begun
-            });
-        } else {
-            told.push(call.clone());
-        }
-    }
-    told
-}
-
 fn number(text: &str) -> Result<u64, String> {
     let text = text.trim();
     match text.strip_prefix("0x") {
@@ -269,7 +264,7 @@ fn traced(text: &str) -> Result<Threads, String> {
         };
         if whole.contains("] --- SIG") {
             signalled.insert(thread);
-        } else if whole.starts_with('[') {
+        } else if whole.starts_with('[') && !whole.contains("] +++ ") {
             let call = traced_call(&whole).map_err(|e| format!("{line}: {e}"))?;
             let signalled = signalled.remove(&thread);
             threads
@@ -320,6 +315,7 @@ fn traced_call(line: &str) -> Result<Call, String> {
         outcome,
         from: u64::from_str_radix(&from, 16).map_err(|e| e.to_string())?,
         signalled: false,
+        own: false,
     })
 }
 
@@ -369,8 +365,14 @@ fn programs_own(threads: Threads, first: u64, distances: &BTreeSet<u64>) -> Thre
                 loading = false;
             }
             let executed = EXECS.contains(&call.number) && call.outcome == Outcome::Value(0);
-            if !loading && !is_own(&call) && !LEFT_OUT.contains(&call.number) {
-                kept.push(Call { signalled, ..call });
+            let own = is_own(&call);
+            let told = !own || MEMORY.contains(&call.number);
+            if !loading && told && !LEFT_OUT.contains(&call.number) {
+                kept.push(Call {
+                    signalled,
+                    own,
+                    ..call
+                });
                 signalled = false;
             }
             loading |= executed;
@@ -401,6 +403,7 @@ fn seen(log: &str) -> Result<Threads, String> {
                 outcome: Outcome::Nothing,
                 from: 0,
                 signalled: false,
+                own: false,
             }),
             ("result", [value]) => {
                 // A handler may have run, and made calls, between the call and its result.
