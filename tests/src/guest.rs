@@ -32,6 +32,8 @@ pub struct Guest {
     pub name: String,
     source: PathBuf,
     build: Vec<String>,
+    /// Runs with the C library that `tests/newer-libc` unpacks.
+    newer_libc: bool,
     /// A file of `tests/guests/libraries` that is built beside it, as a shared library: `LIBRARY` is its path.
     library: Option<String>,
     sites: Vec<Expected>,
@@ -66,6 +68,7 @@ impl Guest {
             name: source.file_stem().unwrap_or_default().display().to_string(),
             source,
             build: Vec::new(),
+            newer_libc: false,
             library: None,
             sites: Vec::new(),
             files: Vec::new(),
@@ -86,6 +89,7 @@ impl Guest {
             match key {
                 "build" => guest.build = words().collect(),
                 "library" => guest.library = Some(value.to_owned()),
+                "libc" if value == "newer" => guest.newer_libc = true,
                 "site" => guest.sites.push(expected(value)?),
                 "patched" => {
                     let (file, count) = value.split_once(' ').ok_or("patched: FILE COUNT")?;
@@ -153,7 +157,13 @@ impl Guest {
         fs::create_dir_all(&dir).map_err(|e| e.to_string())?;
         let binary = dir.join(format!("{}-{}", self.name, std::process::id()));
         let (compiler, flags) = self.build.split_first().ok_or("no compiler named")?;
+        let libc = if self.newer_libc {
+            newer_libc()?
+        } else {
+            Vec::new()
+        };
         let output = Command::new(compiler)
+            .args(libc)
             .arg("-o")
             .arg(&binary)
             .arg("-I")
@@ -301,6 +311,19 @@ impl Guest {
         }
         Ok(())
     }
+}
+
+/// What links a program with the C library that `tests/newer-libc` unpacks.
+fn newer_libc() -> Result<Vec<String>, String> {
+    let root = package().join("../target/newer-libc/usr/lib/x86_64-linux-gnu");
+    let root = root
+        .canonicalize()
+        .map_err(|_| "no newer C library: run tests/newer-libc, or .ci/run once")?;
+    let root = root.display();
+    Ok(vec![
+        format!("-Wl,--dynamic-linker={root}/ld-linux-x86-64.so.2"),
+        format!("-Wl,-rpath={root}"),
+    ])
 }
 
 impl Drop for Guest {
