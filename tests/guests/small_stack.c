@@ -22,12 +22,11 @@ static void handler(int number, siginfo_t *info, void *context) {
 
 int main(void) {
 	size = getauxval(AT_MINSIGSTKSZ) + ROOM;
-	/* Below it a page that faults. */
-	size_t whole = 4096 + (size + 4095) / 4096 * 4096;
-	char *memory = mmap(NULL, whole, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-	mprotect(memory, 4096, PROT_NONE);
-	bottom = memory + 4096;
-	stack_t stack = {.ss_sp = bottom, .ss_size = size};
+	/* The kernel wants a stack of 2 KB at least: what is more faults. */
+	char *memory = mmap(NULL, 12288, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	mprotect(memory, 8192, PROT_NONE);
+	bottom = memory + 8192;
+	stack_t stack = {.ss_sp = bottom + size - 4096, .ss_size = 4096};
 	if (sigaltstack(&stack, NULL)) SAY("sigaltstack: %m\n");
 	struct sigaction action = {.sa_sigaction = handler, .sa_flags = SA_SIGINFO | SA_ONSTACK};
 	sigaction(SIGUSR1, &action, NULL);
