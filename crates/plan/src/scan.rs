@@ -34,7 +34,8 @@ impl Sites {
 /// Only the byte pairs are looked at. Inside a known function that decodes from its start to its end, the pair
 /// is a site if that decoding has such an instruction there; elsewhere the vote decides, unless a symbol calls it data.
 /// Without section headers nobody says which bytes of a segment are code at all (older links put read-only data
-/// there, of which the vote takes one pair in a thousand for a site), so there only known functions have sites.
+/// there, of which the vote takes one pair in a thousand for a site), so there only known functions have sites. In code
+/// that a program has generated the vote decides, and only calls whose number is known are sites.
 pub fn scan<'i>(
     image: &'i Image<'i>,
     search: &dyn Search,
@@ -82,6 +83,12 @@ pub fn scan<'i>(
     }
     if kinds.has(SiteKind::Int80) || kinds.has(SiteKind::Sysenter) {
         sites.found.retain(|site| makes_a_call(image, code, site));
+        code.forget_sweeps();
+    }
+    if image.is_generated() {
+        // Data among it has no sections. That a number below the most that there can be is put into `eax` right before
+        // is not by chance.
+        sites.found.retain(|site| has_number(image, code, site));
         code.forget_sweeps();
     }
     code.expect(sites.found.iter().map(|site| (site.at, site.kind)));
@@ -154,11 +161,14 @@ fn by_vote(image: &Image<'_>, reader: &mut Reader<'_>, offset: usize) -> Option<
 /// Whether `site` is not one of the old ways into the kernel, or the instructions before it say which call it makes:
 /// such bytes are data far more often than code.
 fn makes_a_call<'i>(image: &'i Image<'i>, code: &mut Code<'i>, site: &Candidate) -> bool {
-    const MOST: u32 = 1024;
     match site.kind {
-        SiteKind::Int80 | SiteKind::Sysenter => {
-            number::at(image, code, site.at).is_some_and(|number| number < MOST)
-        }
+        SiteKind::Int80 | SiteKind::Sysenter => has_number(image, code, site),
         _ => true,
     }
+}
+
+/// Whether the instructions before `site` say which call it makes.
+fn has_number<'i>(image: &'i Image<'i>, code: &mut Code<'i>, site: &Candidate) -> bool {
+    const MOST: u32 = 1024;
+    number::at(image, code, site.at).is_some_and(|number| number < MOST)
 }

@@ -75,6 +75,8 @@ pub struct Area {
     pub first: u32,
     /// All that is mapped for it: trampolines and data area.
     pub mapped: Range,
+    /// The program has generated the code, and may do so again.
+    pub generated: bool,
     /// From the first byte of the image's code that was changed to the last.
     pub code: Range,
     /// What stood there, in the order in which it was replaced.

@@ -429,6 +429,7 @@ impl Hooking {
             number: areas::count(),
             first,
             mapped: of.mapped,
+            generated: of.loaded.image.is_generated(),
             code,
             undo: self.store.keep(&undo),
             undos: undo.len(),

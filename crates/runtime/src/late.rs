@@ -10,8 +10,11 @@
 use alloc::vec::Vec;
 use core::alloc::GlobalAlloc as _;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use hotpatch_plan::search::Search as _;
+
+use crate::arch::Sse2;
 use crate::areas::{self, Area};
 use crate::cache::Cache;
 use crate::config::{Config, Target};
@@ -22,7 +25,7 @@ use crate::journal;
 use crate::log::Sink;
 use crate::maps::{self, Mapping};
 use crate::memory::{self, Write, Writer};
-use crate::object;
+use crate::object::{self, Object};
 use crate::ours;
 use crate::pages::{Range, Space};
 use crate::patch::Threads;
@@ -30,7 +33,7 @@ use crate::process::Process;
 use crate::report::Report;
 use crate::rescue::rescue;
 use crate::start::{ARENA, STACK};
-use crate::sys;
+use crate::sys::{self, Direction};
 
 /// What start-up leaves behind for later.
 #[derive(Clone, Copy, Debug)]
@@ -101,6 +104,7 @@ static LATER: Shared = Shared(UnsafeCell::new(None));
 /// I14: start-up's alone.
 pub unsafe fn begin(hooking: Hooking, settings: Settings) {
     ours::keep(hooking.parts());
+    PLAIN.store(!hooking.kinds().has_others(), Ordering::Relaxed);
     // SAFETY: as the caller promises.
     unsafe { *LATER.0.get() = Some(Later { hooking, settings }) };
 }
@@ -164,7 +168,7 @@ pub unsafe fn forked() {
 /// Patches what has become executable in `range`, which `threads` may be executing.
 #[inline(never)]
 pub fn arrived(range: Range, threads: Threads, _lock: &Lock) {
-    if is_filtered() || areas::is_unhooked() {
+    if is_filtered() || areas::is_unhooked() || !may_hold_sites(range) {
         return;
     }
     // SAFETY: the lock's holder.
@@ -176,6 +180,44 @@ pub fn arrived(range: Range, threads: Threads, _lock: &Lock) {
             later.hooking = hooking;
         }
     });
+}
+
+/// More is not looked through beforehand.
+const SMALL: u64 = 256 << 10;
+
+/// Sites are `syscall` instructions alone.
+static PLAIN: AtomicBool = AtomicBool::new(true);
+
+/// Whether there may be a site in `range`, which the kernel reads: it may end before it does.
+#[inline(never)]
+fn may_hold_sites(range: Range) -> bool {
+    // Relaxed: written by start-up.
+    if range.end - range.start > SMALL || !PLAIN.load(Ordering::Relaxed) {
+        return true;
+    }
+    let mut buffer = [0; 8 << 10];
+    let mut at = range.start;
+    while at < range.end {
+        let want = buffer.len().min((range.end - at) as usize);
+        // SAFETY: the buffer is ours.
+        let got = unsafe { sys::copy(buffer.as_mut_ptr(), at, want, Direction::FromProgram) };
+        let Some(bytes) = got.ok().and_then(|got| buffer.get(..got)) else {
+            return true;
+        };
+        let mut found = false;
+        Sse2.syscalls(bytes, &mut |_| found = true);
+        if found || bytes.is_empty() {
+            return true;
+        }
+        let got = bytes.len() as u64;
+        // A pair may lie across two pieces.
+        at += if at + got < range.end {
+            got.max(2) - 1
+        } else {
+            got
+        };
+    }
+    false
 }
 
 /// Runs `work` where there is room for it. What panics is forgotten.
@@ -193,25 +235,17 @@ fn on_own_stack(work: impl FnOnce()) {
 fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -> Option<Hooking> {
     let text = read_all(c"/proc/self/maps");
     let maps = maps::parse(&text);
-    let arrived = maps.get(maps.partition_point(|m| m.end <= range.start))?;
-    if arrived.writable || !arrived.executable || arrived.shared || !arrived.is_file() {
-        return None;
-    }
-    let object = object::holding(&maps, arrived)?;
-    let is_patched = |area: &Area| (object.base.start..object.code.end).contains(&area.code.start);
-    if areas::touching(range).any(is_patched) {
+    let objects = objects(&maps, range);
+    if objects.is_empty() {
         return None;
     }
     let environment = settings.environment();
     let config = Config::read(&environment);
     let (log, report) = outputs(&config);
+    let build = settings.build.as_ref().map(|b| &b[..]);
     let mut process = Process {
         config: &config,
-        cache: Cache::open(
-            &config.keep,
-            &environment,
-            settings.build.as_ref().map(|b| &b[..]),
-        ),
+        cache: Cache::open(&config.keep, &environment, build),
         space: Space::new(&maps, sys::stack_limit()),
         maps: &maps,
         writer: Writer::again(settings.mem),
@@ -219,9 +253,53 @@ fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -
         hooking: Some(hooking),
     };
     let mut report = Report::new(report, sys::process_id());
-    process.file(&object, &log, &mut report);
+    for object in &objects {
+        if object.is_generated() {
+            // It may be running already.
+            process.threads = Threads::Many;
+        }
+        let done = process.file(object, &log, &mut report);
+        if let Some(range) = done.trampolines {
+            process.space.take(range);
+        }
+        process.threads = threads;
+    }
     process.cache.close();
     process.hooking
+}
+
+/// What has become executable in `range`, and has not been patched.
+fn objects<'m>(maps: &[Mapping<'m>], range: Range) -> Vec<Object<'m>> {
+    let first = maps.partition_point(|m| m.end <= range.start);
+    let arrived = maps.get(first..).unwrap_or(&[]).iter();
+    let arrived = arrived.take_while(|m| m.start < range.end);
+    let mut found: Vec<Object<'m>> = Vec::new();
+    for m in arrived.filter(|m| m.executable && !m.writable && !m.shared) {
+        if m.is_file() {
+            found.extend(object::holding(maps, m).filter(|object| !is_patched(object)));
+            continue;
+        }
+        let part = Mapping {
+            start: m.start.max(range.start),
+            end: m.end.min(range.end),
+            ..*m
+        };
+        let object = Object {
+            base: part,
+            code: part,
+        };
+        found.extend(Some(object).filter(Object::is_generated));
+    }
+    found.dedup_by(|next, kept| next.base == kept.base);
+    found
+}
+
+fn is_patched(object: &Object<'_>) -> bool {
+    let code = Range {
+        start: object.code.start,
+        end: object.code.end,
+    };
+    areas::touching(code).next().is_some()
 }
 
 /// The log and the report, as far as they are files: a descriptor of the program's may be something else by now.
@@ -235,12 +313,17 @@ fn outputs(config: &Config<'_>) -> (Sink, Sink) {
 
 /// Whether there is generated code in `range` that has been patched.
 #[must_use]
-pub fn rewrites(_range: Range) -> bool {
-    false
+pub fn rewrites(range: Range) -> bool {
+    areas::touching(range).any(|area| area.generated)
 }
 
-/// Puts the original bytes of generated code in `range` back.
-pub fn undo_generated(_range: Range, _lock: &Lock) {}
+/// Puts the original bytes of generated code in `range` back: the program may read them and write others.
+#[inline(never)]
+pub fn undo_generated(range: Range, _lock: &Lock) {
+    if rewrites(range) {
+        put_back(|area| area.generated && area.code.overlaps(range));
+    }
+}
 
 /// Puts the original bytes back of all images that have been changed in `range`.
 #[inline(never)]

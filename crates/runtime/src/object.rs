@@ -74,12 +74,21 @@ pub fn holding<'m>(maps: &[Mapping<'m>], code: &Mapping<'m>) -> Option<Object<'m
 }
 
 impl<'m> Object<'m> {
+    /// Whether it is memory that the program has filled itself, and made executable.
+    #[must_use]
+    pub fn is_generated(&self) -> bool {
+        self.code.inode == 0 && (self.code.name.is_empty() || self.code.name.starts_with(b"[anon:"))
+    }
+
     /// The file's name as its owner wrote it, a newline as a newline.
     ///
     /// The kernel writes `\012` for a newline, but nothing else for a name that holds these four characters: who
     /// of the two has the right inode number decides.
     #[must_use]
     pub fn path(&self) -> Vec<u8> {
+        if self.is_generated() {
+            return b"[generated]".to_vec();
+        }
         let raw = self.base.name;
         let plain = maps::unescape(raw);
         let is_it = |name: &[u8]| {
@@ -96,6 +105,9 @@ impl<'m> Object<'m> {
     /// The name of the file that is mapped here, and what is known of the file that has it.
     #[must_use]
     pub fn status(&self) -> Option<(CString, stat)> {
+        if self.is_generated() {
+            return None;
+        }
         let name = CString::new(self.path()).ok()?;
         let status = sys::status(&name).ok()?;
         let is_file = status.st_mode & S_IFMT == S_IFREG && status.st_size > 0;
@@ -169,6 +181,9 @@ pub fn load<'a>(
     file: Option<&'a File>,
     maps: &[Mapping<'_>],
 ) -> Result<Loaded<'a>, Malformed> {
+    if object.is_generated() {
+        return generated(object, maps);
+    }
     if let Some(file) = file
         && let Ok(image) = Image::from_file(file.bytes())
         && let Ok(bias) = load_bias(file.bytes(), object.base.start)
@@ -182,6 +197,17 @@ pub fn load<'a>(
         });
     }
     from_memory(object, maps)
+}
+
+/// Code that the program has generated, in the mapping that is the object's base and its code.
+fn generated<'a>(object: &Object<'_>, maps: &[Mapping<'_>]) -> Result<Loaded<'a>, Malformed> {
+    let code = memory::read(maps, range_of(&object.code)).ok_or(Malformed::NotElf)?;
+    Ok(Loaded {
+        image: Image::generated(code, Va(object.code.start)),
+        bias: 0,
+        forbidden: Vec::new(),
+        from_memory: true,
+    })
 }
 
 /// The image as it is mapped, all of whose code is mapped as its file says. `None` for any other.

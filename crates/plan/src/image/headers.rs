@@ -55,6 +55,14 @@ impl<'a> Headers<'a> {
             .take(16)
     }
 
+    /// Of bytes that have none, and are all code.
+    pub(super) fn none() -> Self {
+        Self {
+            sections: true,
+            ..Self::default()
+        }
+    }
+
     pub(super) fn of_file_header(
         header: &FileHeader,
         program_headers: &'a [u8],

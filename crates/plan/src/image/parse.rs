@@ -131,11 +131,27 @@ impl<'a> Image<'a> {
         Ok(image)
     }
 
+    /// Code that a program has generated, at `at` in the process: no headers, no names, no bounds of functions.
+    #[must_use]
+    pub fn generated(bytes: &'a [u8], at: Va) -> Self {
+        let segment = Segment {
+            span: Span::new(at, bytes.len() as u64),
+            bytes,
+            writable: false,
+            executable: true,
+        };
+        let mut image = Self::new(alloc::vec![segment], Headers::none(), ET_DYN);
+        image.code.push(segment.span);
+        image.generated = true;
+        image
+    }
+
     fn new(segments: Vec<Segment<'a>>, headers: Headers<'a>, kind: u16) -> Self {
         let stored: u64 = segments.iter().map(|s| s.bytes.len() as u64).sum();
         Self {
             segments,
             code: Vec::new(),
+            generated: false,
             relocatable: kind == ET_DYN,
             headers,
             recent_segment: Cell::new(0),
