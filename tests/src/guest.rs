@@ -32,6 +32,8 @@ pub struct Guest {
     pub name: String,
     source: PathBuf,
     build: Vec<String>,
+    /// A setting of the library's, and its value.
+    setting: Option<(String, String)>,
     /// Runs with the C library that `tests/newer-libc` unpacks.
     newer_libc: bool,
     /// A file of `tests/guests/libraries` that is built beside it, as a shared library: `LIBRARY` is its path.
@@ -68,6 +70,7 @@ impl Guest {
             name: source.file_stem().unwrap_or_default().display().to_string(),
             source,
             build: Vec::new(),
+            setting: None,
             newer_libc: false,
             library: None,
             sites: Vec::new(),
@@ -89,6 +92,10 @@ impl Guest {
             match key {
                 "build" => guest.build = words().collect(),
                 "library" => guest.library = Some(value.to_owned()),
+                "setting" => {
+                    let (name, value) = value.split_once('=').ok_or("setting: NAME=VALUE")?;
+                    guest.setting = Some((name.to_owned(), value.to_owned()));
+                }
                 "libc" if value == "newer" => guest.newer_libc = true,
                 "site" => guest.sites.push(expected(value)?),
                 "patched" => {
@@ -250,6 +257,9 @@ impl Guest {
         let mut command = Command::new(self.binary()?);
         command.args(&self.args).current_dir(&dir);
         library::preload(&mut command, allowed, &log, &report);
+        if let Some((name, value)) = &self.setting {
+            command.env(name, value);
+        }
         let patched = run(&mut command, &dir, self.timeout).map_err(|e| e.to_string())?;
         let [native, patched] = [native, &patched].map(|ran| self.within_limits(ran, allowed));
         let log = || fs::read_to_string(&log).unwrap_or_default();

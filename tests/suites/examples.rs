@@ -325,21 +325,27 @@ fn redirect_shows_one_directory_as_another() {
     assert_eq!(said.out(), "here\nTrue\n", "{}", said.err());
 }
 
-/// Prints how many microseconds each clock says that a second of `clock_nanosleep` takes, all asked by system calls.
+/// Prints how many microseconds each clock says that a second of `clock_nanosleep` takes, all asked by system calls, or
+/// of the C library.
 const CLOCKS: &str = r#"
 #include <stdio.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
+#ifdef ASK_LIBC
+#define ASK(name, ...) name(__VA_ARGS__)
+#else
+#define ASK(name, ...) syscall(SYS_##name, __VA_ARGS__)
+#endif
 static double at(int clock) {
     struct timespec t;
-    syscall(SYS_clock_gettime, clock, &t);
+    ASK(clock_gettime, clock, &t);
     return t.tv_sec * 1e6 + t.tv_nsec / 1e3;
 }
 static double day(void) {
     struct timeval t;
-    syscall(SYS_gettimeofday, &t, 0);
+    ASK(gettimeofday, &t, 0);
     return t.tv_sec * 1e6 + t.tv_usec;
 }
 int main(void) {
@@ -348,7 +354,7 @@ int main(void) {
     nanosleep(&second, 0);
     printf("%.0f %.0f %.0f\n", at(CLOCK_REALTIME) - real, at(CLOCK_MONOTONIC) - monotonic, day() - days);
     struct timespec until;
-    syscall(SYS_clock_gettime, CLOCK_MONOTONIC, &until);
+    ASK(clock_gettime, CLOCK_MONOTONIC, &until);
     until.tv_sec += 1;
     monotonic = at(CLOCK_MONOTONIC);
     if (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, 0)) return 1;
@@ -364,11 +370,29 @@ fn clock_makes_time_run_faster_and_slower() {
     // Built before time is taken.
     library();
     fs::write(dir.join("clocks.c"), CLOCKS).unwrap();
-    let status = Command::new("gcc")
-        .current_dir(&dir)
-        .args(["-o", "clocks", "clocks.c"])
-        .status();
-    assert!(status.unwrap().success());
+    for arguments in [
+        &["-o", "clocks", "clocks.c"][..],
+        &["-DASK_LIBC", "-o", "libc_clocks", "clocks.c"],
+    ] {
+        let mut gcc = Command::new("gcc");
+        let status = gcc.current_dir(&dir).args(arguments).status();
+        assert!(status.unwrap().success());
+    }
+    // What the C library asks of the vDSO enters the kernel, and so the hook, only on demand.
+    for (vdso, least, most) in [("", 0.0, 0.9e6), ("hook", 0.99e6, 30e6)] {
+        let variables = [("CLOCK", "20"), ("LIBHOTPATCH_VDSO", vdso)];
+        let said = run(&hook, &dir, &["./libc_clocks"], &variables);
+        let out = said.out();
+        let first: Vec<f64> = out.lines().next().map_or(Vec::new(), |line| {
+            let times = line.split_whitespace();
+            times.map(|t| t.parse().unwrap()).collect()
+        });
+        assert_eq!(first.len(), 3, "{}", said.err());
+        assert!(
+            first.iter().all(|t| (least..most).contains(t)),
+            "{vdso}: {out}"
+        );
+    }
     for (speed, least, most) in [("20", 0.1, 1.9), ("0.5", 4.0, 9.0)] {
         let begin = std::time::Instant::now();
         let said = run(&hook, &dir, &["./clocks"], &[("CLOCK", speed)]);

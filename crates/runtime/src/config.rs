@@ -89,6 +89,8 @@ pub struct Config<'a> {
     pub keep: Keep<'a>,
     /// `LIBHOTPATCH_HOOK_LOGPATH`: where what hooks say goes, if not to `log`.
     pub hook_log: Option<Target>,
+    /// `LIBHOTPATCH_VDSO=hook`: hooks see calls that never enter the kernel.
+    pub vdso: bool,
     /// `LIBHOTPATCH_HOOK`: paths, in order.
     pub hooks: Vec<&'a [u8]>,
     /// What is wrong with the settings: a line for each.
@@ -107,6 +109,7 @@ impl<'a> Config<'a> {
             strict: false,
             keep: Keep::Usual,
             hook_log: None,
+            vdso: false,
             hooks: Vec::new(),
             complaints: Vec::new(),
         };
@@ -161,6 +164,14 @@ impl<'a> Config<'a> {
                     String::from_utf8_lossy(other)
                 ));
             }
+        }
+        match environment.get("LIBHOTPATCH_VDSO") {
+            None | Some(b"") => {}
+            Some(b"hook") => self.vdso = true,
+            Some(other) => self.complaints.push(format!(
+                "LIBHOTPATCH_VDSO: `{}` is not hook; using nothing",
+                String::from_utf8_lossy(other)
+            )),
         }
         match environment.get("LIBHOTPATCH_STRICT") {
             None | Some(b"" | b"0") => {}
@@ -286,6 +297,9 @@ mod tests {
     fn what_is_not_understood_is_said() {
         let config = read(&["LIBHOTPATCH_STRICT=yes", "LIBHOTPATCH_SKIPS=x"]);
         assert_eq!(config.complaints.len(), 2, "{:?}", config.complaints);
+        assert!(!config.vdso && read(&["LIBHOTPATCH_VDSO=hook"]).vdso);
+        let odd = read(&["LIBHOTPATCH_VDSO=1"]);
+        assert!(!odd.vdso && odd.complaints[0].contains("`1` is not hook"));
         assert!(!config.strict && read(&["LIBHOTPATCH_STRICT=1"]).strict);
     }
 

@@ -48,4 +48,5 @@ pub mod start;
 pub mod store;
 pub mod sys;
 pub mod thread;
+pub mod vdso;
 pub mod view;

@@ -28,6 +28,7 @@ use crate::report::{self, Report, Subject, Times};
 use crate::rescue::{LastWords, rescue};
 use crate::start::ARENA;
 use crate::sys::{self, Errno, Protection};
+use crate::vdso;
 
 /// How many images that have been at a place are compared with what comes there.
 const BEFORE: usize = 8;
@@ -115,6 +116,9 @@ impl Process<'_> {
         report: &mut Report,
     ) -> Result<Done, LastWords> {
         let question = patch::question(self.config.tactics, self.threads, self.hooking.as_ref());
+        let seen = object.base.name == b"[vdso]" && self.config.vdso;
+        let seen = seen && self.hooking.as_ref().is_some_and(Hooking::asks);
+        let question = question.filter(|_| !seen);
         let entry = question.and_then(|q| self.cache.entry(object, q, self.maps));
         if let Some(entry) = &entry {
             let kept = || self.patch_by(entry, object, path, report);
@@ -125,7 +129,18 @@ impl Process<'_> {
         }
         // Opened here, so that it is unmapped whatever happens.
         let file = object.open();
-        let work = || self.patch(object, file.as_ref(), entry.as_ref(), path, report);
+        let work = || {
+            let calls = if seen {
+                self.vdso_as_calls(object)
+            } else {
+                None
+            };
+            let mut patched = self.patch(object, file.as_ref(), entry.as_ref(), path, report);
+            if let Some(calls) = calls {
+                let _ = write!(patched.0.note, "{calls} functions are system calls");
+            }
+            patched
+        };
         // SAFETY: I3: the work owns arena memory alone. Trampolines that it has mapped are not reached from
         // anywhere if it gives up before it writes, and writing does not give up.
         let (done, plan) = unsafe { rescue(0, work) }?;
@@ -133,6 +148,16 @@ impl Process<'_> {
             self.cache.keep(entry, &plan);
         }
         Ok(done)
+    }
+
+    /// Makes the vDSO's functions system calls, which are sites like any other. Answers how many.
+    fn vdso_as_calls(&mut self, object: &Object<'_>) -> Option<usize> {
+        let loaded = object::load(object, None, self.maps).ok()?;
+        let (writes, count) = vdso::as_calls(&loaded);
+        self.writer = core::mem::replace(&mut self.writer, Writer::Nothing).tried();
+        // SAFETY: I5: in order, in code of the image; alone, as hooks are called.
+        let applied = unsafe { memory::apply(&self.writer, self.maps, &writes, self.threads) };
+        applied.is_ok().then_some(count)
     }
 
     /// `None` where nothing fitting has been kept.
