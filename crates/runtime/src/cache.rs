@@ -89,6 +89,13 @@ impl Cache {
     /// bytes). Nothing is made yet.
     #[must_use]
     pub fn open(keep: &Keep<'_>, environment: &Environment<'_>, build: Option<&[u8]>) -> Self {
+        let mut cache = Self::named(keep, environment, build);
+        let there = cache.place.as_ref().map(|place| cache.is_ours(&place.path));
+        cache.is_there = there == Some(true);
+        cache
+    }
+
+    fn named(keep: &Keep<'_>, environment: &Environment<'_>, build: Option<&[u8]>) -> Self {
         let build = build.and_then(|id| {
             let (a, rest) = id.split_first_chunk()?;
             Some([
@@ -96,15 +103,36 @@ impl Cache {
                 u64::from_le_bytes(*rest.first_chunk()?),
             ])
         });
-        let mut cache = Self {
+        Self {
             build,
             user: disk::user(),
             place: place(keep, environment).filter(|_| build.is_some() && !environment.secure),
             ..Self::default()
-        };
-        let there = cache.place.as_ref().map(|place| cache.is_ours(&place.path));
-        cache.is_there = there == Some(true);
-        cache
+        }
+    }
+
+    /// Whether the directory is there, and nobody else can change it.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.is_there
+    }
+
+    /// The same cache later, for a process that has found it `there` before: only whoever owns it could have opened it
+    /// to others since.
+    #[must_use]
+    pub fn again(
+        keep: &Keep<'_>,
+        environment: &Environment<'_>,
+        build: Option<&[u8]>,
+        there: bool,
+    ) -> Self {
+        if !there {
+            return Self::open(keep, environment, build);
+        }
+        Self {
+            is_there: true,
+            ..Self::named(keep, environment, build)
+        }
     }
 
     /// What is known of `object`, for whom the planner is asked `question`. `None` where no plan may be kept.

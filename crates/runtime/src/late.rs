@@ -44,6 +44,8 @@ pub struct Settings {
     build: Option<[u8; 16]>,
     /// See [`Writer::again`].
     mem: bool,
+    /// See [`Cache::again`].
+    there: bool,
 }
 
 /// The variables that [`Config`] and [`Cache`] read, beside those that begin with `LIBHOTPATCH_`.
@@ -57,6 +59,7 @@ impl Settings {
         environment: &Environment<'_>,
         build: Option<&[u8]>,
         writer: &Writer,
+        cache: &Cache,
     ) -> Self {
         let is_setting = |variable: &&&[u8]| {
             variable.starts_with(b"LIBHOTPATCH_")
@@ -72,6 +75,7 @@ impl Settings {
             secure: environment.secure,
             build: build.and_then(|id| id.first_chunk().copied()),
             mem: writer.is_mem(),
+            there: cache.is_there(),
         }
     }
 
@@ -245,7 +249,7 @@ fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -
     let build = settings.build.as_ref().map(|b| &b[..]);
     let mut process = Process {
         config: &config,
-        cache: Cache::open(&config.keep, &environment, build),
+        cache: Cache::again(&config.keep, &environment, build, settings.there),
         space: Space::new(&maps, sys::stack_limit()),
         maps: &maps,
         writer: Writer::again(settings.mem),

@@ -226,7 +226,13 @@ fn run(passed: Passed) -> Verdict {
     process.cache.close();
     // 6. Calls are seen from here on.
     let finished = process.hooking.take().map(|mut hooking| {
-        let settings = Settings::keep(&mut hooking, &environment, build, &process.writer);
+        let settings = Settings::keep(
+            &mut hooking,
+            &environment,
+            build,
+            &process.writer,
+            &process.cache,
+        );
         // SAFETY: I14: start-up.
         let begin = |hooking| unsafe { late::begin(hooking, settings) };
         hooking.finish(&log).map(begin)

@@ -1,9 +1,18 @@
 //! What is run under strace and a hook.
 
 /// The programs: each does other calls, some in threads and children.
-pub const COMMANDS: [(&str, &str); 25] = [
+pub const COMMANDS: [(&str, &str); 27] = [
     ("true", "/bin/true"),
     ("ls", "/bin/ls -l /usr /nonexistent"),
+    // A library with system calls of its own, opened late and more than once; code that the program generates.
+    (
+        "dlopen",
+        "printf 'long f(long n){long r;__asm__ volatile(\"syscall\":\"=a\"(r):\"a\"(n):\"rcx\",\"r11\",\"memory\");return r;}' | /usr/bin/gcc -shared -fPIC -O1 -x c -o f.so - && /usr/bin/python3 -S -c 'import ctypes,_ctypes; [(lambda l: ([l.f(39) for _ in range(3)], l.f(110), _ctypes.dlclose(l._handle)))(ctypes.CDLL(\"./f.so\")) for _ in range(3)]'",
+    ),
+    (
+        "generated",
+        "/usr/bin/python3 -S -c 'import ctypes; c=ctypes.CDLL(None); c.mmap.restype=ctypes.c_void_p; p=c.mmap(0,4096,3,34,-1,0); ctypes.memmove(p,b\"\\xb8\\x6e\\x00\\x00\\x00\\x0f\\x05\\xc3\",8); c.mprotect(ctypes.c_void_p(p),4096,5); f=ctypes.CFUNCTYPE(ctypes.c_long)(p); f(); f()'",
+    ),
     (
         "coreutils",
         "/bin/cp -a /etc/fstab a; /bin/dd if=/dev/zero bs=64k count=3 | /usr/bin/sort --parallel=2 | /usr/bin/tee b | /usr/bin/b2sum; /usr/bin/timeout 0.05 /bin/sleep 9; /usr/bin/seq 9 | /usr/bin/xargs -P3 -n1 /bin/echo",
