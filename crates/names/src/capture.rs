@@ -98,6 +98,11 @@ impl Iterator for Captures {
             self.at += 1;
             let what = match (argument.kind, self.when) {
                 (Kind::In(what) | Kind::InOut(what), When::Entry) => what,
+                // What a call fills is told by its addresses if it fails, and what it was asked for counts.
+                (
+                    Kind::Out(what @ (What::Filled(_) | What::Message | What::Messages(_))),
+                    When::Entry,
+                ) => what,
                 // A failed call has written nothing but lengths.
                 (Kind::Out(what), When::Exit)
                     if !self.failed() || matches!(what, What::Remaining(_)) =>
@@ -162,12 +167,14 @@ impl Captures {
             What::Texts => ((items + 1) * 8, Shape::Texts),
             What::Environment => (1 << 16, Shape::Pointers),
             What::Vectors(index) => (many(index) * 16, Shape::Vectors { budget: u64::MAX }),
-            What::Filled(index) => (
-                many(index) * 16,
-                Shape::Vectors {
-                    budget: self.result,
-                },
-            ),
+            What::Filled(index) => {
+                let budget = if self.when == When::Entry {
+                    0
+                } else {
+                    self.result
+                };
+                (many(index) * 16, Shape::Vectors { budget })
+            }
             What::Message if self.when == When::Entry => (56, Shape::Message { budget: u64::MAX }),
             What::Message => (
                 56,
@@ -184,6 +191,7 @@ impl Captures {
             What::Processors(count) => bytes(self.count(count).min(128)),
             What::Stat => bytes(144),
             What::Statx => bytes(256),
+            What::Capabilities => bytes(24),
             What::Terminal => bytes(36),
             What::Siginfo => bytes(128),
             What::Entries => bytes(usize::try_from(self.result).unwrap_or(0).min(1 << 20)),

@@ -60,6 +60,8 @@ pub enum What {
     Processors(Count),
     /// `struct stat`.
     Stat,
+    /// Two `cap_user_data_t`.
+    Capabilities,
     /// `struct statx`.
     Statx,
     /// A kernel `termios`.
@@ -131,6 +133,12 @@ pub enum Kind {
     Protocol,
     /// Flags of `clone` with the signal in their low byte.
     Clone,
+    /// A set of signals inside of a structure.
+    Mask,
+    /// A key of System V IPC.
+    Key,
+    /// Flags of System V IPC over permission bits.
+    Ipc(&'static Set),
     /// The operation of `FUTEX_WAKE_OP`.
     FutexOp,
     /// A text of so many bytes inside of a structure, ended by a zero.
@@ -165,6 +173,8 @@ impl Kind {
             | Self::Signal
             | Self::Protocol
             | Self::FutexOp
+            | Self::Key
+            | Self::Ipc(_)
             | Self::Flags(_)
             | Self::Enum(_) => 4,
             Self::Chars(size) => *size as usize,

@@ -95,6 +95,10 @@ pub fn signature(number: u64, args: &[u64; 6]) -> Option<Signature> {
             _ => {}
         },
         202 => futex(&mut answer, second),
+        103 if matches!(first, 5..=7 | 9 | 10 | 0 | 1) => answer.only(1),
+        259 if !is_device(third) => answer.only(3),
+        133 if !is_device(second) => answer.only(2),
+        327 | 328 => skip(&mut answer, 4),
         _ => {}
     }
     Some(answer)
@@ -104,13 +108,24 @@ const fn creates(flags: u64) -> bool {
     flags & 0x40 != 0 || flags & 0x41_0000 == 0x41_0000
 }
 
+const fn is_device(mode: u64) -> bool {
+    matches!(mode & 0o170_000, 0o020_000 | 0o060_000)
+}
+
+/// The upper half of an offset is not told where the lower half holds it all.
+fn skip(answer: &mut Signature, index: u8) {
+    answer.set(index, answer.arguments[usize::from(index) + 1].kind);
+    answer.arguments[usize::from(index)].index = index + 1;
+    answer.only(answer.count - 1);
+}
+
 fn fcntl(answer: &mut Signature, command: u64) {
     match command & 0xffff_ffff {
         1 | 3 | 9 | 11 | 0x401 | 0x408 | 0x40a => answer.only(2),
         0 | 0x406 | 0x407 | 8 => answer.set(2, Int),
         2 => answer.set(2, Flags(&set::FD_FLAGS)),
         4 => answer.set(2, Flags(&set::OPEN)),
-        5 | 0x24 => answer.set(2, InOut(Struct(&st::FLOCK))),
+        5 | 0x24 => answer.set(2, Out(Struct(&st::FLOCK_OUT))),
         6 | 7 | 0x25 | 0x26 => answer.set(2, In(Struct(&st::FLOCK))),
         10 => answer.set(2, Signal),
         15 => answer.set(2, In(Struct(&st::OWNER))),
@@ -183,16 +198,22 @@ fn clone(answer: &mut Signature, flags: u64) {
 fn prctl(answer: &mut Signature, option: u64) {
     match option {
         1 => answer.set(1, Signal),
-        2 | 37 => answer.set(1, Out(Number(&Int))),
-        3 | 7 | 21 | 27 | 39 | 30 => answer.only(1),
+        2 => answer.set(1, Out(Number(&Signal))),
+        37 => answer.set(1, Out(Number(&Int))),
+        3 | 7 | 21 | 27 | 30 => answer.only(1),
         4 | 8 | 14 | 28 | 36 | 29 => {
-            answer.set(1, Ulong);
+            answer.set(1, if option == 4 { Enum(&DUMPABLE) } else { Ulong });
             answer.only(2);
         }
         15 => answer.set(1, In(Text)),
         16 => answer.set(1, Out(Bytes(Count::Exactly(16)))),
         22 => answer.set(1, Enum(&set::SECCOMP_MODE)),
-        23 | 24 => answer.set(1, Ulong),
+        23 | 24 => answer.set(1, Enum(&set::CAPABILITY)),
+        39 => {
+            for index in 1..5 {
+                answer.set(index, Ulong);
+            }
+        }
         38 => {
             for index in 1..5 {
                 answer.set(index, Ulong);
@@ -205,6 +226,15 @@ fn prctl(answer: &mut Signature, option: u64) {
         _ => {}
     }
 }
+
+static DUMPABLE: set::Set = set::Set::new(
+    "SUID_DUMP_???",
+    &[
+        (0, "SUID_DUMP_DISABLE"),
+        (1, "SUID_DUMP_USER"),
+        (2, "SUID_DUMP_ROOT"),
+    ],
+);
 
 fn futex(answer: &mut Signature, operation: u64) {
     let timeout = In(Struct(&st::TIMESPEC));

@@ -42,7 +42,7 @@ structs! {
     /// `struct flock` as it is answered.
     FLOCK_OUT 32 9 [f("l_type", 0, Enum16(&flags::LOCK_TYPE)), f("l_whence", 2, Enum16(&flags::WHENCE)), f("l_start", 8, Long), f("l_len", 16, Long), f("l_pid", 24, Int)]
     /// `struct f_owner_ex`.
-    OWNER 8 9 [f("type", 0, Int), f("pid", 4, Int)]
+    OWNER 8 9 [f("type", 0, Enum(&OWNERS)), f("pid", 4, Int)]
     /// `struct winsize`.
     WINSIZE 8 9 [f("ws_row", 0, Ushort), f("ws_col", 2, Ushort), f("ws_xpixel", 4, Ushort), f("ws_ypixel", 6, Ushort)]
     /// `struct utsname`.
@@ -75,6 +75,10 @@ structs! {
     SIGEVENT 64 9 [f("sigev_value", 0, Nested(&SIGVAL)), f("sigev_signo", 8, Signal), f("sigev_notify", 12, Enum(&flags::SIGEV))]
     /// `union sigval`.
     SIGVAL 8 9 [f("sival_int", 0, Int), f("sival_ptr", 0, Pointer)]
+    /// What `rt_sigreturn` finds in the frame of a signal.
+    FRAME 8 9 [f("mask", 0, Mask)]
+    /// `struct sembuf`.
+    SEMBUF 6 9 [f("sem_num", 0, Ushort), f("sem_op", 2, Short), f("sem_flg", 4, Flags16(&flags::SEM_FLAGS))]
     /// `struct timex`.
     TIMEX 208 99 [f("modes", 0, Flags(&flags::ADJTIME)), f("offset", 8, Long), f("freq", 16, Long), f("maxerror", 24, Long), f("esterror", 32, Long), f("status", 40, Flags(&flags::CLOCK_STATUS)), f("constant", 48, Long), f("precision", 56, Long), f("tolerance", 64, Long), f("time", 72, Nested(&TIMEVAL)), f("tick", 88, Long), f("ppsfreq", 96, Long), f("jitter", 104, Long), f("shift", 112, Int), f("stabil", 120, Long), f("jitcnt", 128, Long), f("calcnt", 136, Long), f("errcnt", 144, Long), f("stbcnt", 152, Long), f("tai", 160, Int)]
     /// What `pselect6` gets in place of a set of signals.
@@ -107,4 +111,10 @@ pub static CAP_VERSION: flags::Set = flags::Set::new(
         (0x2007_1026, "_LINUX_CAPABILITY_VERSION_2"),
         (0x2008_0522, "_LINUX_CAPABILITY_VERSION_3"),
     ],
+);
+
+/// To whom the owner of a descriptor belongs.
+pub static OWNERS: flags::Set = flags::Set::new(
+    "F_OWNER_???",
+    &[(0, "F_OWNER_TID"), (1, "F_OWNER_PID"), (2, "F_OWNER_PGRP")],
 );

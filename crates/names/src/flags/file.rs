@@ -23,12 +23,12 @@ pub static OPEN: Set = Set::over(
         (0x1000, "O_DSYNC"),
         (0x4000, "O_DIRECT"),
         (0x8000, "O_LARGEFILE"),
-        (0x10000, "O_DIRECTORY"),
         (0x20000, "O_NOFOLLOW"),
         (0x40000, "O_NOATIME"),
         (0x80000, "O_CLOEXEC"),
         (0x200000, "O_PATH"),
         (0x410000, "O_TMPFILE"),
+        (0x10000, "O_DIRECTORY"),
         (0x2000, "FASYNC"),
     ],
 );
@@ -186,9 +186,9 @@ pub static FLOCK: Set = Set::new(
     &[
         (1, "LOCK_SH"),
         (2, "LOCK_EX"),
+        (4, "LOCK_NB"),
         (8, "LOCK_UN"),
         (0x20, "LOCK_MAND"),
-        (4, "LOCK_NB"),
     ],
 );
 
@@ -384,7 +384,7 @@ pub static FS_MAGIC: Set = Set::new(
         (0x9fa2, "USBDEVICE_SUPER_MAGIC"),
         (0xadf5, "ADFS_SUPER_MAGIC"),
         (0xadff, "AFFS_SUPER_MAGIC"),
-        (0xef53, "EXT4_SUPER_MAGIC"),
+        (0xef53, "EXT2_SUPER_MAGIC"),
         (0xf15f, "ECRYPTFS_SUPER_MAGIC"),
         (0x27e0eb, "CGROUP_SUPER_MAGIC"),
         (0x414a53, "EFS_SUPER_MAGIC"),
@@ -529,31 +529,42 @@ pub static POLL: Set = Set::new(
         (1, "POLLIN"),
         (2, "POLLPRI"),
         (4, "POLLOUT"),
-        (0x40, "POLLRDNORM"),
-        (0x100, "POLLWRNORM"),
-        (0x80, "POLLRDBAND"),
-        (0x200, "POLLWRBAND"),
         (8, "POLLERR"),
         (0x10, "POLLHUP"),
         (0x20, "POLLNVAL"),
+        (0x40, "POLLRDNORM"),
+        (0x80, "POLLRDBAND"),
+        (0x100, "POLLWRNORM"),
+        (0x200, "POLLWRBAND"),
         (0x400, "POLLMSG"),
+        (0x1000, "POLLREMOVE"),
         (0x2000, "POLLRDHUP"),
     ],
 );
 
-/// Flags of `pipe2`.
+/// Flags of `pipe2` and `dup3`.
 pub static PIPE: Set = Set::new(
     "O_???",
     &[
-        (0x80000, "O_CLOEXEC"),
-        (0x800, "O_NONBLOCK"),
-        (0x4000, "O_DIRECT"),
+        (0x40, "O_CREAT"),
         (0x80, "O_EXCL"),
+        (0x100, "O_NOCTTY"),
+        (0x200, "O_TRUNC"),
+        (0x400, "O_APPEND"),
+        (0x800, "O_NONBLOCK"),
+        (0x101000, "O_SYNC"),
+        (0x1000, "O_DSYNC"),
+        (0x4000, "O_DIRECT"),
+        (0x8000, "O_LARGEFILE"),
+        (0x20000, "O_NOFOLLOW"),
+        (0x40000, "O_NOATIME"),
+        (0x80000, "O_CLOEXEC"),
+        (0x200000, "O_PATH"),
+        (0x410000, "O_TMPFILE"),
+        (0x10000, "O_DIRECTORY"),
+        (0x2000, "FASYNC"),
     ],
 );
-
-/// Flags of `dup3`.
-pub static DUP3: Set = Set::new("O_???", &[(0x80000, "O_CLOEXEC")]);
 
 /// Types of files.
 pub static FILE_TYPE: Set = Set::new(
@@ -589,8 +600,8 @@ pub static DIRENT_TYPE: Set = Set::new(
 pub static UFFD: Set = Set::new(
     "UFFD_???",
     &[
-        (0x80000, "O_CLOEXEC"),
-        (0x800, "O_NONBLOCK"),
         (1, "UFFD_USER_MODE_ONLY"),
+        (0x800, "O_NONBLOCK"),
+        (0x80000, "O_CLOEXEC"),
     ],
 );

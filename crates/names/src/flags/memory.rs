@@ -87,7 +87,7 @@ pub static MADVISE: Set = Set::new(
 /// Flags of `msync`.
 pub static MSYNC: Set = Set::new(
     "MS_???",
-    &[(1, "MS_ASYNC"), (2, "MS_INVALIDATE"), (4, "MS_SYNC")],
+    &[(4, "MS_SYNC"), (1, "MS_ASYNC"), (2, "MS_INVALIDATE")],
 );
 
 /// Flags of `mlockall`.
@@ -127,8 +127,9 @@ pub static MEMBARRIER: Set = Set::new(
 );
 
 /// Memory policies.
-pub static MPOL: Set = Set::new(
+pub static MPOL: Set = Set::over(
     "MPOL_???",
+    0xff,
     &[
         (0, "MPOL_DEFAULT"),
         (1, "MPOL_PREFERRED"),
@@ -136,6 +137,11 @@ pub static MPOL: Set = Set::new(
         (3, "MPOL_INTERLEAVE"),
         (4, "MPOL_LOCAL"),
         (5, "MPOL_PREFERRED_MANY"),
+    ],
+    &[
+        (0x2000, "MPOL_F_NUMA_BALANCING"),
+        (0x4000, "MPOL_F_RELATIVE_NODES"),
+        (0x8000, "MPOL_F_STATIC_NODES"),
     ],
 );
 
@@ -180,3 +186,27 @@ pub static IPC_CMD: Set = Set::new(
         (3, "IPC_INFO"),
     ],
 );
+
+/// Flags of `shmget` and its like.
+pub static IPC_FLAGS: Set = Set::new(
+    "IPC_???",
+    &[
+        (0x200, "IPC_CREAT"),
+        (0x400, "IPC_EXCL"),
+        (0x800, "IPC_NOWAIT"),
+    ],
+);
+
+/// Flags of `shmget`.
+pub static SHM_GET: Set = Set::new(
+    "SHM_???",
+    &[
+        (0x200, "IPC_CREAT"),
+        (0x400, "IPC_EXCL"),
+        (0x800, "SHM_HUGETLB"),
+        (0x1000, "SHM_NORESERVE"),
+    ],
+);
+
+/// Flags of `semop`.
+pub static SEM_FLAGS: Set = Set::new("SEM_???", &[(0x1000, "SEM_UNDO"), (0x800, "IPC_NOWAIT")]);

@@ -146,7 +146,7 @@ pub static NETLINK: Set = Set::new(
 
 /// Levels of socket options.
 pub static LEVEL: Set = Set::new(
-    "SOL_???",
+    "SOL_??",
     &[
         (0, "SOL_IP"),
         (1, "SOL_SOCKET"),
@@ -167,15 +167,14 @@ pub static LEVEL: Set = Set::new(
 pub static SO: Set = Set::new(
     "SO_???",
     &[
-        (0, "SO_VM_SOCKETS_BUFFER_SIZE"),
-        (1, "SO_VM_SOCKETS_BUFFER_MIN_SIZE"),
-        (2, "SO_VM_SOCKETS_BUFFER_MAX_SIZE"),
+        (1, "SO_DEBUG"),
+        (2, "SO_REUSEADDR"),
         (3, "SO_TYPE"),
         (4, "SO_ERROR"),
         (5, "SO_DONTROUTE"),
         (6, "SO_BROADCAST"),
-        (7, "SO_VM_SOCKETS_NONBLOCK_TXRX"),
-        (8, "SO_VM_SOCKETS_CONNECT_TIMEOUT_NEW"),
+        (7, "SO_SNDBUF"),
+        (8, "SO_RCVBUF"),
         (9, "SO_KEEPALIVE"),
         (0xa, "SO_OOBINLINE"),
         (0xb, "SO_NO_CHECK"),
@@ -196,12 +195,15 @@ pub static SO: Set = Set::new(
         (0x1a, "SO_ATTACH_FILTER"),
         (0x1b, "SO_DETACH_FILTER"),
         (0x1c, "SO_PEERNAME"),
+        (0x1d, "SO_TIMESTAMP_OLD"),
         (0x1e, "SO_ACCEPTCONN"),
         (0x1f, "SO_PEERSEC"),
         (0x20, "SO_SNDBUFFORCE"),
         (0x21, "SO_RCVBUFFORCE"),
         (0x22, "SO_PASSSEC"),
+        (0x23, "SO_TIMESTAMPNS_OLD"),
         (0x24, "SO_MARK"),
+        (0x25, "SO_TIMESTAMPING_OLD"),
         (0x26, "SO_PROTOCOL"),
         (0x27, "SO_DOMAIN"),
         (0x28, "SO_RXQ_OVFL"),
@@ -432,7 +434,6 @@ pub static MSG: Set = Set::new(
         (2, "MSG_PEEK"),
         (4, "MSG_DONTROUTE"),
         (8, "MSG_CTRUNC"),
-        (0x10, "MSG_PROXY"),
         (0x20, "MSG_TRUNC"),
         (0x40, "MSG_DONTWAIT"),
         (0x80, "MSG_EOR"),

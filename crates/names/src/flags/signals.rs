@@ -7,14 +7,14 @@ pub static SIGACTION: Set = Set::new(
     "SA_???",
     &[
         (0x4000000, "SA_RESTORER"),
-        (1, "SA_NOCLDSTOP"),
-        (2, "SA_NOCLDWAIT"),
-        (4, "SA_SIGINFO"),
         (0x8000000, "SA_ONSTACK"),
         (0x10000000, "SA_RESTART"),
+        (0x20000000, "SA_INTERRUPT"),
         (0x40000000, "SA_NODEFER"),
         (0x80000000, "SA_RESETHAND"),
-        (0x20000000, "SA_INTERRUPT"),
+        (4, "SA_SIGINFO"),
+        (1, "SA_NOCLDSTOP"),
+        (2, "SA_NOCLDWAIT"),
     ],
 );
 

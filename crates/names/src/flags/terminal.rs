@@ -67,12 +67,12 @@ pub static LFLAG: Set = Set::new(
         (0x40, "ECHONL"),
         (0x80, "NOFLSH"),
         (0x100, "TOSTOP"),
+        (0x8000, "IEXTEN"),
         (0x200, "ECHOCTL"),
         (0x400, "ECHOPRT"),
         (0x800, "ECHOKE"),
         (0x1000, "FLUSHO"),
         (0x4000, "PENDIN"),
-        (0x8000, "IEXTEN"),
         (0x10000, "EXTPROC"),
     ],
 );

@@ -26,13 +26,12 @@ pub static TIMER: Set = Set::new("TIMER_???", &[(1, "TIMER_ABSTIME")]);
 /// Flags of `timerfd_create`.
 pub static TIMERFD: Set = Set::new(
     "TFD_???",
-    &[(0x80000, "TFD_CLOEXEC"), (0x800, "TFD_NONBLOCK")],
-);
-
-/// Flags of `timerfd_settime`.
-pub static TIMERFD_SET: Set = Set::new(
-    "TFD_???",
-    &[(1, "TFD_TIMER_ABSTIME"), (2, "TFD_TIMER_CANCEL_ON_SET")],
+    &[
+        (1, "TFD_TIMER_ABSTIME"),
+        (2, "TFD_TIMER_CANCEL_ON_SET"),
+        (0x80000, "TFD_CLOEXEC"),
+        (0x800, "TFD_NONBLOCK"),
+    ],
 );
 
 /// Interval timers.

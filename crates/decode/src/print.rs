@@ -1,0 +1,142 @@
+//! Names, arguments and the split of a call that is told in two lines.
+
+use crate::{Call, Memory, Style, When};
+use hotpatch_names::{Answer, Kind, What, row, signature};
+use std::fmt::Write as _;
+
+/// Which arguments are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Whole,
+    Begin,
+    Rest,
+}
+
+/// One call on its way to text.
+pub(crate) struct Printer<'a> {
+    pub(crate) call: &'a Call,
+    pub(crate) memory: &'a dyn Memory,
+    pub(crate) style: &'a Style,
+    pub(crate) out: &'a mut String,
+    /// Which memory counts, where an argument does not say.
+    pub(crate) at: Option<When>,
+}
+
+impl Printer<'_> {
+    pub(crate) fn bare_name(&mut self) {
+        match row(self.call.number) {
+            Some(row) => self.out.push_str(row.name),
+            None => {
+                let _ = write!(self.out, "syscall_{:#x}", self.call.number);
+            }
+        }
+    }
+
+    pub(crate) fn name(&mut self) {
+        self.bare_name();
+        self.out.push('(');
+    }
+
+    /// The error that the call ended with.
+    pub(crate) fn error(&self) -> Option<u16> {
+        let number = self.call.result?.wrapping_neg();
+        (1..4096).contains(&number).then_some(number as u16)
+    }
+
+    pub(crate) fn arguments(&mut self, part: Part) {
+        let Some(signature) = signature(self.call.number, &self.call.args) else {
+            if part != Part::Rest {
+                let words = self.call.args.map(|word| format!("{word:#x}"));
+                self.out.push_str(&words.join(", "));
+            }
+            return;
+        };
+        let arguments = signature.arguments();
+        let split = arguments
+            .iter()
+            .position(|argument| argument.kind.is_out())
+            .unwrap_or(arguments.len());
+        let split = if self.call.number == 435 { 1 } else { split };
+        if part == Part::Rest && self.call.number == 435 {
+            self.clone_answer();
+        }
+        let comma_at_entry = !matches!(self.call.number, 56 | 435);
+        let range = match part {
+            Part::Whole => 0..arguments.len(),
+            Part::Begin => 0..split,
+            Part::Rest => split..arguments.len(),
+        };
+        for (index, argument) in arguments
+            .iter()
+            .enumerate()
+            .skip(range.start)
+            .take(range.len())
+        {
+            if index > 0 && (index != split || part == Part::Whole || !comma_at_entry) {
+                self.out.push_str(", ");
+            }
+            self.out.push_str(argument.label);
+            let value = self
+                .call
+                .args
+                .get(usize::from(argument.index))
+                .copied()
+                .unwrap_or(0);
+            self.argument(&argument.kind, value);
+        }
+        if part == Part::Begin && comma_at_entry && split > 0 && split < arguments.len() {
+            self.out.push_str(", ");
+        }
+    }
+
+    pub(crate) fn argument(&mut self, kind: &Kind, value: u64) {
+        match kind {
+            Kind::In(what) => self.pointer(When::Entry, what, value),
+            Kind::InOut(What::Length) => self.length(value),
+            Kind::InOut(what) => self.pointer(When::Entry, what, value),
+            Kind::Out(what) => {
+                let told_of_failures =
+                    matches!(what, What::Message | What::Filled(_) | What::Remaining(_));
+                if self.error().is_some() && !told_of_failures || self.call.result.is_none() {
+                    crate::number::address(value, self.out);
+                } else {
+                    self.pointer(When::Exit, what, value);
+                }
+            }
+            _ => self.scalar(kind, value),
+        }
+    }
+
+    /// Reads as much as was kept, up to the length asked for.
+    pub(crate) fn bytes(&self, when: When, address: u64, length: usize) -> Vec<u8> {
+        let mut bytes = vec![0; length];
+        let count = if address == 0 {
+            0
+        } else {
+            self.memory.read(when, address, &mut bytes)
+        };
+        bytes.truncate(count);
+        bytes
+    }
+
+    /// Reads all of it or nothing.
+    pub(crate) fn exact<const N: usize>(&self, when: When, address: u64) -> Option<[u8; N]> {
+        let mut bytes = [0; N];
+        (address != 0 && self.memory.read(when, address, &mut bytes) == N).then_some(bytes)
+    }
+
+    /// The closing bracket, the column and the result.
+    pub(crate) fn close(&mut self) {
+        self.out.push_str(") ");
+        let column = self.out.len() - self.out.rfind('\n').map_or(0, |at| at + 1);
+        for _ in column..self.style.column {
+            self.out.push(' ');
+        }
+        self.out.push_str("= ");
+        let answer = signature(self.call.number, &self.call.args);
+        let answer = answer.map_or(Answer::Number, |signature| {
+            signature.answer(&self.call.args)
+        });
+        self.result(answer);
+    }
+}

@@ -1,0 +1,52 @@
+//! Texts with escapes.
+
+use crate::Escapes;
+use std::fmt::Write as _;
+
+const fn printable(byte: u8) -> bool {
+    matches!(byte, b' '..=b'~')
+}
+
+const fn space(byte: u8) -> bool {
+    matches!(byte, b'\t'..=b'\r')
+}
+
+/// Appends bytes in double quotes.
+pub(crate) fn quote(bytes: &[u8], escapes: Escapes, out: &mut String) {
+    out.push('"');
+    escape(bytes, escapes, out);
+    out.push('"');
+}
+
+fn escape(bytes: &[u8], escapes: Escapes, out: &mut String) {
+    let all_hex = match escapes {
+        Escapes::Octal => false,
+        Escapes::Hex => bytes.iter().any(|byte| !printable(*byte) && !space(*byte)),
+        Escapes::AllHex => true,
+    };
+    for (index, byte) in bytes.iter().copied().enumerate() {
+        if all_hex {
+            let _ = write!(out, "\\x{byte:02x}");
+            continue;
+        }
+        match byte {
+            b'"' | b'\\' => {
+                out.push('\\');
+                out.push(char::from(byte));
+            }
+            b'\t' => out.push_str("\\t"),
+            b'\n' => out.push_str("\\n"),
+            0x0b => out.push_str("\\v"),
+            0x0c => out.push_str("\\f"),
+            b'\r' => out.push_str("\\r"),
+            _ if printable(byte) => out.push(char::from(byte)),
+            // A digit behind it would be read as part of the escape.
+            _ if matches!(bytes.get(index + 1), Some(b'0'..=b'7')) => {
+                let _ = write!(out, "\\{byte:03o}");
+            }
+            _ => {
+                let _ = write!(out, "\\{byte:o}");
+            }
+        }
+    }
+}
