@@ -55,11 +55,13 @@ fn strace(script: &str, directory: &Path) -> Vec<(i32, String)> {
 
 /// What differs from run to run replaced: processes by their ordinal, addresses, times, random bytes.
 fn normal(lines: &[(i32, String)]) -> Vec<String> {
-    let pids: BTreeSet<i32> = lines.iter().map(|(pid, _)| *pid).collect();
+    // In the order in which they were born: numbers begin anew behind the highest.
+    let root = lines.first().map_or(0, |(pid, _)| *pid);
+    let pids: BTreeSet<(bool, i32)> = lines.iter().map(|(pid, _)| (*pid < root, *pid)).collect();
     let ordinals: HashMap<String, usize> = pids
         .iter()
         .enumerate()
-        .map(|(index, pid)| (pid.to_string(), index))
+        .map(|(index, (_, pid))| (pid.to_string(), index))
         .collect();
     let number = Regex::new(r"\b\d{3,}\b").unwrap();
     let rules = [
