@@ -93,6 +93,10 @@ fn normal(lines: &[(i32, String)]) -> Vec<String> {
         (r"\d{4}-\d\d-\d\dT[0-9:.]+\+0000", "DATE"),
         (r#""[0-9a-f]{8,12}-[0-9a-f]{8,12} [^"]*""#, "MAPS"),
         (r"\./sed\w{6}", "./sed"),
+        (r"tmp_obj_\w{6}", "tmp_obj_"),
+        (r"\.git/t\w{6}\b", ".git/t"),
+        // Of /dev/urandom, for git's names.
+        (r#"read\(\d, "[^"]*", 8\)"#, "read(3, RANDOM, 8)"),
         (r"st_size=\d+", "st_size=N"),
         (r"^(getcpu\()\[\d\]", "$1[N]"),
         (r"^((?:msg|sem|shm)\w+\()\d+", "${1}ID"),
