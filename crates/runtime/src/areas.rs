@@ -180,6 +180,10 @@ pub unsafe fn add(area: *mut Area) {
     unsafe { (*area).next = AREAS.load(Ordering::Relaxed) };
     // SeqCst: whoever finds it finds what it says; and either `unhook` finds it, or it is seen here.
     AREAS.store(area, Ordering::SeqCst);
+    if MASKS.load(Ordering::SeqCst) {
+        // SAFETY: as the caller promises.
+        look_at_masks_of(unsafe { &*area });
+    }
     if UNHOOKED.load(Ordering::SeqCst) {
         // SAFETY: as the caller promises.
         clear(unsafe { &*area });
@@ -217,13 +221,42 @@ pub unsafe fn fill(data: u64, quiet: bool, arguments_only: bool, one: bool) {
         if number > NUMBERS as u64 && hooks::wanted(NUMBERS as u32) == 0 {
             break;
         }
-        let wanted = hooks::wanted(number as u32);
+        let mut wanted = hooks::wanted(number as u32);
+        if number == MASK_CALL {
+            wanted &= !INTERNAL; // until `look_at_masks`
+        }
         if wanted != 0 {
             byte(data + data::TABLE + number).store(1, Ordering::Relaxed);
         }
         if quiet && wanted & INTERNAL != 0 {
             byte(data + data::QUIET + number).store(1, Ordering::Relaxed);
         }
+    }
+}
+
+/// The call that programs with signals make most often.
+const MASK_CALL: u64 = linux_raw_sys::general::__NR_rt_sigprocmask as u64;
+/// Whether the runtime looks at it: only alternate stacks make that necessary.
+static MASKS: AtomicBool = AtomicBool::new(false);
+
+/// An alternate stack has been registered: calls that change the mask are looked at from now on.
+pub fn look_at_masks() {
+    if MASKS.load(Ordering::Relaxed) || MASKS.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    all().for_each(look_at_masks_of);
+    if UNHOOKED.load(Ordering::SeqCst) {
+        all().for_each(clear);
+    }
+}
+
+fn look_at_masks_of(area: &'static Area) {
+    if area.data == 0 {
+        return;
+    }
+    byte(area.data + data::TABLE + MASK_CALL).store(1, Ordering::Relaxed);
+    if area.quiet {
+        byte(area.data + data::QUIET + MASK_CALL).store(1, Ordering::Relaxed);
     }
 }
 

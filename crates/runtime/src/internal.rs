@@ -137,7 +137,10 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
             let Frame { rdi, rsi, rsp, .. } = *call.frame;
             match signal::alternate::set(&mut call.block.signal, rdi, rsi, rsp) {
                 None => return Next::Run,
-                Some(Ok(())) => call.frame.rax = 0,
+                Some(Ok(())) => {
+                    areas::look_at_masks();
+                    call.frame.rax = 0;
+                }
                 Some(Err(Errno(number))) => call.frame.rax = u64::from(number).wrapping_neg(),
             }
             Next::Answered
