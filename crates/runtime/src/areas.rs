@@ -159,6 +159,15 @@ pub fn all() -> impl Iterator<Item = &'static Area> {
     })
 }
 
+/// How many images are gone, and how many bytes are mapped for them still.
+#[must_use]
+pub fn retired() -> (u32, u64) {
+    let gone = all().filter(|area| !area.is_live());
+    gone.fold((0, 0), |(count, bytes), area| {
+        (count + 1, bytes + (area.mapped.end - area.mapped.start))
+    })
+}
+
 /// The area whose trampolines begin at `start`.
 #[must_use]
 pub fn at(start: u64) -> Option<&'static Area> {

@@ -237,6 +237,13 @@ impl Hooking {
         unsafe { core::slice::from_raw_parts(kept, text.len()) }
     }
 
+    /// In the child of a fork, where another thread may have been about to add an image: what has been published counts.
+    pub fn recover(&mut self) {
+        let last = areas::all().next().map(core::ptr::from_ref);
+        self.store
+            .recover(hooks::sites(), last.map(|area| area.addr()));
+    }
+
     /// What is mapped for it, once start-up is over.
     #[must_use]
     pub fn parts(&self) -> [Range; 2] {

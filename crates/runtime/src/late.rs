@@ -31,7 +31,7 @@ use crate::pages::{Range, Space};
 use crate::patch::Threads;
 use crate::process::Process;
 use crate::report::Report;
-use crate::rescue::rescue;
+use crate::rescue::{self, rescue};
 use crate::start::{ARENA, STACK};
 use crate::sys::{self, Direction};
 
@@ -166,6 +166,11 @@ pub unsafe fn forked() {
     unsafe { journal::finish() };
     // SAFETY: the work that used it is not in this process. Its memory is lost to the child.
     unsafe { ARENA.forget() };
+    rescue::forget();
+    // SAFETY: as above: nobody else looks at it.
+    if let Some(later) = unsafe { &mut *LATER.0.get() } {
+        later.hooking.recover();
+    }
     LOCK.store(FREE, Ordering::Relaxed);
 }
 
@@ -269,7 +274,20 @@ fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -
         process.threads = threads;
     }
     process.cache.close();
+    say_retired(&log);
     process.hooking
+}
+
+/// Says how much is kept for images that are gone, when that has become more.
+fn say_retired(log: &Sink) {
+    static SAID: AtomicU32 = AtomicU32::new(0);
+    let (count, bytes) = areas::retired();
+    // Relaxed: the lock's holder alone.
+    if count > SAID.swap(count, Ordering::Relaxed) && log.is_open() {
+        log.say(format_args!(
+            "{count} images are gone; {bytes} bytes of trampolines stay, as threads may sleep in them"
+        ));
+    }
 }
 
 /// What has become executable in `range`, and has not been patched.

@@ -17,7 +17,7 @@ use hotpatch_abi::Frame;
 use linux_raw_sys::general as k;
 
 use crate::areas;
-use crate::internal::{Next, execute};
+use crate::internal::{Next, execute, is_filtered};
 use crate::late::{self, Lock};
 use crate::ours;
 use crate::pages::{PAGE, Range};
@@ -179,6 +179,10 @@ fn remap(frame: &mut Frame, from: Range, to: Option<Range>) -> Next {
     let moves = areas::touching(from).next().is_some();
     if replaces.is_none() && !moves {
         return Next::Run;
+    }
+    if moves && is_filtered() {
+        // Its own bytes cannot be put back, and its jumps lead astray elsewhere.
+        return answer(frame, Errno::NOMEM);
     }
     let len = pages(0, frame.rdx).end;
     let lock = Lock::take();

@@ -83,6 +83,11 @@ fn swap_guard(guard: *mut Guard) -> *mut Guard {
     GUARD.swap(guard, Ordering::Relaxed)
 }
 
+/// In the child of a fork: work that another thread was doing has nobody to come back to.
+pub fn forget() {
+    GUARD.store(ptr::null_mut(), Ordering::Relaxed);
+}
+
 /// Whether it is guarded work that asks.
 #[must_use]
 pub fn is_guarded() -> bool {

@@ -169,7 +169,8 @@ pub fn hook_at(address: u64) -> Option<(usize, &'static Named)> {
 
 /// All hooks.
 pub fn hooks() -> impl Iterator<Item = &'static Named> {
-    state().hooks.iter().filter(|hook| hook.span.start != 0)
+    // They stand at the front.
+    state().hooks.iter().take_while(|hook| hook.span.start != 0)
 }
 
 /// Writes a line to the log, if there is one and the program can bear it. `who` stands before it.

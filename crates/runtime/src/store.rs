@@ -137,6 +137,13 @@ impl Store {
         at.cast()
     }
 
+    /// Takes as used what others know of: so many sites, and from `kept`, where the last that was kept begins.
+    pub fn recover(&mut self, sites: u32, kept: Option<usize>) {
+        self.sites = self.sites.max(sites);
+        let inside = kept.filter(|kept| (self.start..self.end).contains(kept));
+        self.low = inside.map_or(self.low, |kept| kept.min(self.low));
+    }
+
     /// Gives back what will not be used; what stands in it does not change from here on.
     ///
     /// # Safety
