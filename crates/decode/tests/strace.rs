@@ -63,8 +63,9 @@ fn normal(lines: &[(i32, String)]) -> Vec<String> {
         .enumerate()
         .map(|(index, (_, pid))| (pid.to_string(), index))
         .collect();
-    let number = Regex::new(r"\b\d{3,}\b").unwrap();
+    let number = Regex::new(r"\b\d{4,}\b").unwrap();
     let rules = [
+        (r"/tmp/cc[A-Za-z0-9]{6}", "/tmp/cc"),
         (r"0x[0-9a-f]{6,}", "ADDR"),
         (
             r"(tv_u?n?sec|si_utime|si_stime|ru_\w+|uptime|\w+ram|procs|f_\w+free|f_bavail|tms_\w+|stx?_[amcb]time\w*)=-?\d+( /\* [^*]* \*/)?",
@@ -81,7 +82,7 @@ fn normal(lines: &[(i32, String)]) -> Vec<String> {
         (r"^(sched_getaffinity.*) = .*", "$1"),
         (
             r"(/tmp/|/proc/|pid=|\.tmp)[A-Za-z0-9_]*\d[A-Za-z0-9_]*",
-            "$1N",
+            "${1}N",
         ),
         (r"^brk\(NULL\).*", "brk"),
         (r"^(getppid\(\)) = .*", "$1"),
@@ -101,7 +102,6 @@ fn normal(lines: &[(i32, String)]) -> Vec<String> {
         (r"^(getcpu\()\[\d\]", "$1[N]"),
         (r"^((?:msg|sem|shm)\w+\()\d+", "${1}ID"),
         (r"^((?:msg|sem|shm)get\(.*) = .*", "$1"),
-        (r"/tmp/cc[A-Za-z0-9]{6}", "/tmp/cc"),
     ];
     let rules: Vec<(Regex, &str)> = rules
         .iter()
