@@ -5,8 +5,9 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 /// What the library is made of.
-const SOURCES: [&str; 6] = [
+const SOURCES: [&str; 7] = [
     "crates/abi",
+    "crates/inject",
     "crates/link",
     "crates/plan",
     "crates/runtime",

@@ -6,6 +6,7 @@ mod commands;
 mod hook;
 mod program;
 mod report;
+mod start;
 mod style;
 mod supervise;
 

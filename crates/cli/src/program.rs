@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use nix::errno::Errno;
 use nix::unistd::{AccessFlags, access};
 use object::LittleEndian as LE;
-use object::elf::{EM_X86_64, FileHeader64, PT_INTERP};
-use object::read::elf::{FileHeader, ProgramHeader};
+use object::elf::{EM_X86_64, FileHeader64};
+use object::read::elf::FileHeader;
 
 /// A program that cannot be run, in the words of a shell.
 #[derive(Debug, thiserror::Error)]
@@ -99,16 +99,14 @@ pub fn is_plain_script(path: &Path) -> bool {
     !start.starts_with(b"\x7fELF") && !line.contains(&0)
 }
 
-/// Whether a program loads the library that `LD_PRELOAD` names.
+/// Whether the library can be started in a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reach {
-    /// Its dynamic linker will.
-    Preload,
-    /// It has no dynamic linker.
-    Static,
-    /// It runs with more rights than its caller: the dynamic linker ignores the variable.
+    /// It can.
+    Program,
+    /// It runs with more rights than its caller, which whoever looks into it would take away.
     Privileged,
-    /// It is not a program for x86-64 in its 64-bit mode; its dynamic linker would complain.
+    /// It is not a program for x86-64 in its 64-bit mode.
     OtherMachine,
     /// It may be executed but not read.
     Unreadable,
@@ -118,8 +116,7 @@ impl Reach {
     /// Why it ran natively, unless it did not.
     pub fn why_native(self) -> Option<&'static str> {
         Some(match self {
-            Self::Preload => return None,
-            Self::Static => "it is statically linked, which LD_PRELOAD does not reach",
+            Self::Program => return None,
             Self::Privileged => "it runs with rights of its own (setuid, setgid or capabilities)",
             Self::OtherMachine => "it is not a program for 64-bit x86-64",
             Self::Unreadable => "it cannot be read",
@@ -158,7 +155,7 @@ fn interpreter(start: &[u8]) -> Option<PathBuf> {
 fn reach_of_elf(path: &Path, metadata: &Metadata, start: &[u8]) -> Reach {
     if !start.starts_with(b"\x7fELF") {
         // A script without `#!`: a shell runs it.
-        return Reach::Preload;
+        return Reach::Program;
     }
     let Ok(header) = FileHeader64::<LE>::parse(start) else {
         return Reach::OtherMachine;
@@ -172,10 +169,7 @@ fn reach_of_elf(path: &Path, metadata: &Metadata, start: &[u8]) -> Reach {
     if gains_user || gains_group || has_capabilities(path) {
         return Reach::Privileged;
     }
-    match header.program_headers(LE, start) {
-        Ok(headers) if headers.iter().all(|header| header.p_type(LE) != PT_INTERP) => Reach::Static,
-        _ => Reach::Preload,
-    }
+    Reach::Program
 }
 
 /// Whether the file carries capabilities, which make its dynamic linker distrust the environment.
@@ -220,7 +214,7 @@ mod tests {
 
     #[test]
     fn a_shell_is_reached() {
-        assert_eq!(reach(Path::new("/bin/sh")), Reach::Preload);
+        assert_eq!(reach(Path::new("/bin/sh")), Reach::Program);
     }
 
     #[test]

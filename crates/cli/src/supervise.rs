@@ -4,15 +4,16 @@
 //! that the program could inherit as a changed disposition; it is started with the mask we had.
 
 use std::ffi::c_int;
+use std::io::{Read as _, Write as _};
 
 use nix::errno::Errno;
 use nix::libc;
-use nix::spawn::{PosixSpawnAttr, PosixSpawnFileActions, PosixSpawnFlags, posix_spawn};
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, kill, sigprocmask};
 use nix::sys::signalfd::{SfdFlags, SignalFd, siginfo};
-use nix::unistd::Pid;
+use nix::unistd::{ForkResult, Pid};
 
 use crate::commands::run::Exec;
+use crate::start;
 
 /// Handed on when they come from a process; the terminal sends its own to the whole process group.
 const FORWARDED: [Signal; 11] = [
@@ -85,17 +86,27 @@ pub fn run(exec: &Exec) -> Result<Ended, Errno> {
 }
 
 fn spawn(exec: &Exec, mask: &SigSet) -> Result<Pid, Errno> {
-    let mut attributes = PosixSpawnAttr::init()?;
-    attributes.set_flags(PosixSpawnFlags::POSIX_SPAWN_SETSIGMASK)?;
-    attributes.set_sigmask(mask)?;
-    let actions = PosixSpawnFileActions::init()?;
-    posix_spawn(
-        exec.path.as_c_str(),
-        &actions,
-        &attributes,
-        &exec.args,
-        &exec.environment,
-    )
+    let (mut failure, mut said) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
+    // SAFETY: one thread runs, so the child may do what it likes.
+    match unsafe { nix::unistd::fork() }? {
+        ForkResult::Child => {
+            let _ = sigprocmask(SigmaskHow::SIG_SETMASK, Some(mask), None);
+            let errno = start::execute(exec);
+            // The pipe is closed by an exec.
+            let _ = said.write_all(&(errno as i32).to_ne_bytes());
+            // SAFETY: ends the process without what its parent has at its end.
+            unsafe { libc::_exit(127) }
+        }
+        ForkResult::Parent { child } => {
+            drop(said);
+            let mut errno = [0; 4];
+            if failure.read_exact(&mut errno).is_err() {
+                return Ok(child);
+            }
+            let _ = wait(child, 0);
+            Err(Errno::from_raw(i32::from_ne_bytes(errno)))
+        }
+    }
 }
 
 fn hand_on(info: &siginfo, child: Pid) {

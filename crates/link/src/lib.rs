@@ -19,6 +19,9 @@ pub const OBJECT: &str = "libhotpatch.so";
 /// The constructor; the loader finds it by `DT_INIT`.
 pub const CONSTRUCTOR: &str = "hotpatch_start";
 
+/// Where a program begins that the runtime is mapped into at its exec; the injector finds it in the file's header.
+pub const ENTRY: &str = "hotpatch_entry";
+
 const VERSION_SCRIPT: &str = include_str!("libhotpatch.map");
 
 /// What to build, and where.
@@ -222,6 +225,8 @@ fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Er
             "-u",
             CONSTRUCTOR,
         ])
+        // Each byte lies as far from the file's start as from the first in memory: one mapping brings all code.
+        .args(["-e", ENTRY, "-u", ENTRY, "-z", "separate-loadable-segments"])
         // One page of padding less for each segment; nothing is ever mapped on huge pages here.
         .args([
             "-z",

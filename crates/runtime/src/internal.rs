@@ -26,6 +26,7 @@ use linux_raw_sys::prctl::PR_SET_SECCOMP;
 use crate::arch;
 use crate::areas;
 use crate::entry;
+use crate::exec;
 use crate::hooks::{self, Call};
 use crate::late;
 use crate::mapping;
@@ -124,7 +125,7 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         }
         k::__NR_execve | k::__NR_execveat => {
             call.event(event::BEFORE_EXEC);
-            Next::Run
+            exec::before(call)
         }
         k::__NR_rt_sigprocmask => {
             let Frame { rdi, rsi, rsp, .. } = *call.frame;

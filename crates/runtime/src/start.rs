@@ -14,6 +14,7 @@ use crate::cache::Cache;
 use crate::config::{Config, Target};
 use crate::counts::Counts;
 use crate::environment::{Environment, Passed, read_all};
+use crate::exec;
 use crate::hooking::Hooking;
 use crate::late::{self, Settings};
 use crate::load::{self, Loaded as Hook};
@@ -53,7 +54,24 @@ pub unsafe extern "C" fn hotpatch_start(
     argv: *const *const c_char,
     envp: *const *const c_char,
 ) {
-    let passed = Passed { argc, argv, envp };
+    // SAFETY: as the caller promises.
+    unsafe { start(Passed { argc, argv, envp }, None) };
+}
+
+/// What the command, or the process that has become this one, gives to the runtime that it maps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Given {
+    /// Where the library's file is.
+    pub(crate) path: &'static CStr,
+    /// Settings, `NAME=value` each, a zero byte behind each.
+    pub(crate) settings: &'static [u8],
+}
+
+/// Start-up, `given` where it is that of a program at its exec.
+///
+/// # Safety
+/// Called once, before the program runs or by its loader.
+pub(crate) unsafe fn start(passed: Passed, given: Option<Given>) {
     // SAFETY: the layout is not empty; I4.
     let stack = unsafe { ARENA.alloc(STACK) };
     let ended = if stack.is_null() {
@@ -62,7 +80,7 @@ pub unsafe extern "C" fn hotpatch_start(
         Err(words)
     } else {
         // SAFETY: I3, and the stack is ours alone.
-        unsafe { rescue(stack.addr() + STACK.size(), || run(passed)) }
+        unsafe { rescue(stack.addr() + STACK.size(), || run(passed, given)) }
     };
     // SAFETY: I4: what `run` allocated is gone with it.
     unsafe { ARENA.destroy() };
@@ -115,7 +133,7 @@ fn last_line(passed: &Passed, words: &str) {
 }
 
 /// The whole of start-up.
-fn run(passed: Passed) -> Verdict {
+fn run(passed: Passed, given: Option<Given>) -> Verdict {
     let begin = sys::now();
     // 1. What is mapped. First of all, so that nothing of ours is among it but the arena.
     let stderr = sys::is_open(sys::STDERR);
@@ -134,11 +152,18 @@ fn run(passed: Passed) -> Verdict {
             .map(read_all),
         )
     };
-    let environment = match &proc {
+    let mut environment = match &proc {
         // SAFETY: I6: genuine, and the program has not run yet.
         None => unsafe { Environment::from_stack(&passed) },
         Some([cmdline, environ, auxv]) => Environment::from_proc(cmdline, environ, auxv),
     };
+    if let Some(given) = given {
+        // First, as the first of a name counts.
+        let settings = given.settings.split(|&b| b == 0);
+        environment
+            .variables
+            .splice(0..0, settings.filter(|v| !v.is_empty()));
+    }
     let config = Config::read(&environment);
     // 3. The log and the report.
     let (log, mut report) = open(&config, stderr);
@@ -233,6 +258,10 @@ fn run(passed: Passed) -> Verdict {
             &process.writer,
             &process.cache,
         );
+        if let Some(given) = &given {
+            // SAFETY: I14: start-up.
+            unsafe { exec::keep(&mut hooking, given) };
+        }
         // SAFETY: I14: start-up.
         let begin = |hooking| unsafe { late::begin(hooking, settings) };
         hooking.finish(&log).map(begin)

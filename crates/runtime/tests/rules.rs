@@ -4,10 +4,18 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
-/// Each file by its path in `src`; those that are tests alone are left out.
+/// Each file of the runtime by its path in `src`, and each of the injector, which runs in programs too, by its path
+/// behind `inject/`; those that are tests alone are left out.
 fn sources() -> Vec<(String, String)> {
+    let runtime = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = sources_in(&runtime.join("src"), "");
+    found.extend(sources_in(&runtime.join("../inject/src"), "inject/"));
+    found
+}
+
+fn sources_in(root: &Path, before: &str) -> Vec<(String, String)> {
     let mut found = Vec::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let root = root.to_owned();
     let mut directories = vec![root.clone()];
     while let Some(directory) = directories.pop() {
         for entry in fs::read_dir(directory).unwrap() {
@@ -16,7 +24,10 @@ fn sources() -> Vec<(String, String)> {
                 directories.push(path);
             } else if path.file_name().is_some_and(|name| name != "tests.rs") {
                 let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
-                found.push((name.to_owned(), fs::read_to_string(&path).unwrap()));
+                found.push((
+                    format!("{before}{name}"),
+                    fs::read_to_string(&path).unwrap(),
+                ));
             }
         }
     }

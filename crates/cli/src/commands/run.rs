@@ -11,6 +11,7 @@ use crate::args::Run;
 use crate::hook::{self, NotUsed};
 use crate::program::{self, NotRun, Reach};
 use crate::report::Report;
+use crate::start::{self, Injected};
 use crate::{cache, style, supervise};
 
 /// The exit status where hotpatch itself fails, as `env` and `timeout` have it.
@@ -24,6 +25,8 @@ pub struct Exec {
     pub args: Vec<CString>,
     /// `NAME=value` each.
     pub environment: Vec<CString>,
+    /// What is started in it at its exec; where it cannot be, the program runs as it is.
+    pub injected: Option<Injected>,
 }
 
 /// Runs the program; comes back only where it cannot be run, or with `-v`.
@@ -47,22 +50,27 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
         (None, true) => Some(Report::in_new_file(&private)?),
         (_, false) => None,
     };
-    let environment = environment(
-        &args,
-        &private.path.join(cache::file_name()),
-        reach,
-        report.as_ref(),
-        hooks,
-    )?;
+    let library = private.path.join(cache::file_name());
+    let settings = settings(&args, report.as_ref(), hooks)?;
+    let injected = match reach {
+        Reach::Program => Some(Injected {
+            preloaded: preloaded(&library, &settings)?,
+            library: c_string(&library)?,
+            settings: block(settings),
+        }),
+        _ => None,
+    };
+    let variables = std::env::vars_os().map(assignment);
     let exec = Exec {
         path: c_string(&path)?,
         args: c_strings(args.program.clone())?,
-        environment,
+        environment: c_strings(variables)?,
+        injected,
     };
 
     if report.is_none() && hook_log(&args).is_none() {
-        let errno = execute(&exec);
-        return fall_back(exec, &path, errno, |exec| Err(execute(exec)))
+        let errno = start::execute(&exec);
+        return fall_back(exec, &path, errno, |exec| Err(start::execute(exec)))
             .or_else(|errno| Ok(not_run(&NotRun::from_exec(&name, &path, errno))));
     }
     let ended =
@@ -92,35 +100,17 @@ fn fall_back<T>(
     run(&exec)
 }
 
-fn execute(exec: &Exec) -> Errno {
-    let Err(errno) = nix::unistd::execve(&exec.path, &exec.args, &exec.environment);
-    errno
-}
-
 fn not_run(why: &NotRun) -> i32 {
     style::error(&why.to_string());
     why.status
 }
 
-/// The environment of the program: ours, the library before others, and its settings.
-fn environment(
-    args: &Run,
-    library: &Path,
-    reach: Reach,
-    report: Option<&Report>,
-    hooks: OsString,
-) -> anyhow::Result<Vec<CString>> {
-    let mut variables: Vec<(OsString, OsString)> = std::env::vars_os().collect();
-    let mut set = |name: &str, value: OsString| match variables.iter_mut().find(|(n, _)| n == name)
-    {
-        Some((_, old)) => *old = value,
-        None => variables.push((name.into(), value)),
-    };
-    // The dynamic linker of another machine would complain about a library that is not for it.
-    if reach != Reach::OtherMachine {
-        let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
-        set("LD_PRELOAD", preload(library, &before));
-    }
+type Variable = (OsString, OsString);
+
+/// What the command line says, as the library reads it.
+fn settings(args: &Run, report: Option<&Report>, hooks: OsString) -> anyhow::Result<Vec<Variable>> {
+    let mut settings: Vec<Variable> = Vec::new();
+    let mut set = |name: &str, value: OsString| settings.push((name.into(), value));
     if let Some(patterns) = &args.skip {
         set("LIBHOTPATCH_SKIP", patterns.clone());
     }
@@ -146,11 +136,36 @@ fn environment(
     } else if let Some(path) = &args.report {
         set("LIBHOTPATCH_REPORT", absolute(path)?.into());
     }
-    let assignment = |(mut name, value): (OsString, OsString)| {
-        name.push("=");
-        name.push(value);
-        name
-    };
+    Ok(settings)
+}
+
+fn assignment((mut name, value): Variable) -> OsString {
+    name.push("=");
+    name.push(value);
+    name
+}
+
+/// The settings as they are mapped with the library.
+fn block(settings: Vec<Variable>) -> Vec<u8> {
+    let lines = settings.into_iter().map(|setting| {
+        let mut line = assignment(setting).into_vec();
+        line.push(0);
+        line
+    });
+    lines.flatten().collect()
+}
+
+/// The environment where the library has to come by it: ours, the library before others, and its settings.
+fn preloaded(library: &Path, settings: &[Variable]) -> anyhow::Result<Vec<CString>> {
+    let mut variables: Vec<Variable> = std::env::vars_os().collect();
+    let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+    let library = ("LD_PRELOAD".into(), preload(library, &before));
+    for (name, value) in [library].iter().chain(settings) {
+        match variables.iter_mut().find(|(n, _)| n == name) {
+            Some((_, old)) => old.clone_from(value),
+            None => variables.push((name.clone(), value.clone())),
+        }
+    }
     c_strings(variables.into_iter().map(assignment))
 }
 

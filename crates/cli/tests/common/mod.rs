@@ -59,6 +59,7 @@ impl Place {
     }
 
     /// Runs it to its end.
+    #[allow(dead_code, reason = "as above")]
     pub fn output(&self, args: &[&str]) -> Output {
         self.hotpatch()
             .args(args)

@@ -1,0 +1,45 @@
+//! Becomes the program, with the runtime started before its first instruction.
+
+use std::ffi::CString;
+
+use hotpatch_inject::{HEAD, Runtime, begin};
+use nix::errno::Errno;
+
+use crate::cache;
+use crate::commands::run::Exec;
+
+/// What is started in a program at its exec.
+#[derive(Debug)]
+pub struct Injected {
+    /// The library's file.
+    pub library: CString,
+    /// Its settings, `NAME=value` each, a zero byte behind each.
+    pub settings: Vec<u8>,
+    /// The program's environment where nobody may trace it, so that its loader has to bring the library.
+    pub preloaded: Vec<CString>,
+}
+
+/// Becomes the program; comes back only where that fails.
+pub fn execute(exec: &Exec) -> Errno {
+    let Some(injected) = &exec.injected else {
+        return become_it(exec, &exec.environment);
+    };
+    let runtime = Runtime {
+        path: &injected.library,
+        head: cache::LIBRARY.get(..HEAD).unwrap_or(&[]),
+        settings: &injected.settings,
+    };
+    match begin(&runtime) {
+        Ok(helper) => {
+            let errno = become_it(exec, &exec.environment);
+            helper.cancel();
+            errno
+        }
+        Err(_) => become_it(exec, &injected.preloaded),
+    }
+}
+
+fn become_it(exec: &Exec, environment: &[CString]) -> Errno {
+    let Err(errno) = nix::unistd::execve(&exec.path, &exec.args, environment);
+    errno
+}

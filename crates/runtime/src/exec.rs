@@ -1,0 +1,92 @@
+//! What a process becomes: the runtime goes on in the program that it executes.
+//!
+//! Only where the runtime was started at an exec itself; under `LD_PRELOAD` the environment says which programs get it.
+//! After start-up: no heap, no lock, no panic.
+//!
+//! # Safety
+//! I18: the helper's part; I14: what is kept is written by start-up alone.
+
+use core::cell::UnsafeCell;
+use core::ffi::CStr;
+
+use hotpatch_abi::Frame;
+use hotpatch_inject::{HEAD, Kind, Runtime, begin, look_at};
+use linux_raw_sys::general as k;
+
+use crate::hooking::Hooking;
+use crate::hooks::Call;
+use crate::internal::{Next, execute, is_filtered};
+use crate::labels;
+use crate::start::Given;
+
+struct Shared(UnsafeCell<Option<Given>>);
+
+// SAFETY: I14: written by start-up, then only read.
+unsafe impl Sync for Shared {}
+
+static KEPT: Shared = Shared(UnsafeCell::new(None));
+
+/// Keeps what the next program's runtime will be given.
+///
+/// # Safety
+/// I14: start-up.
+pub(crate) unsafe fn keep(hooking: &mut Hooking, given: &Given) {
+    let kept = Given {
+        path: CStr::from_bytes_with_nul(hooking.keep(given.path.to_bytes_with_nul()))
+            .unwrap_or_default(),
+        settings: hooking.keep(given.settings),
+    };
+    // SAFETY: as the caller promises.
+    unsafe { *KEPT.0.get() = Some(kept) };
+}
+
+/// The look at an exec. Signals that come from the helper's beginning on are kept back by it, so that the call can be
+/// made in place: none can find this thread here.
+pub(crate) fn before(call: &mut Call<'_>) -> Next {
+    // SAFETY: I14.
+    let Some(given) = (unsafe { *KEPT.0.get() }).filter(|_| !is_filtered()) else {
+        return Next::Run;
+    };
+    let Frame {
+        rax, rdi, rsi, r8, ..
+    } = *call.frame;
+    let kind = if rax as u32 == k::__NR_execve {
+        look_at(k::AT_FDCWD, rdi as usize, 0)
+    } else {
+        look_at(rdi as i32, rsi as usize, r8 as u32)
+    };
+    // A tracer takes privileges away without a word; the others cannot be helped.
+    if kind != Kind::Program {
+        return Next::Run;
+    }
+    let runtime = Runtime {
+        path: given.path,
+        head: head(),
+        settings: given.settings,
+    };
+    let Ok(helper) = begin(&runtime) else {
+        return Next::Run;
+    };
+    // Where a signal waits already, everything is blocked until it is delivered, and so it would be in the program.
+    // Relaxed: this thread's own.
+    if call
+        .block
+        .signal
+        .state
+        .load(core::sync::atomic::Ordering::Relaxed)
+        != 0
+    {
+        helper.cancel();
+        return Next::Run;
+    }
+    execute(call.frame);
+    helper.cancel();
+    Next::Answered
+}
+
+/// The first bytes of our file.
+fn head() -> &'static [u8] {
+    let start = core::ptr::with_exposed_provenance(labels::own().start as usize);
+    // SAFETY: our own headers, mapped readable.
+    unsafe { core::slice::from_raw_parts(start, HEAD) }
+}
