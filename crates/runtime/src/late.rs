@@ -259,6 +259,7 @@ fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -
         maps: &maps,
         writer: Writer::again(settings.mem),
         threads,
+        late: true,
         hooking: Some(hooking),
     };
     let mut report = Report::new(report, sys::process_id());

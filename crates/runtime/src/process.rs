@@ -42,6 +42,8 @@ pub struct Process<'a> {
     pub(crate) space: Space,
     pub(crate) writer: Writer,
     pub(crate) threads: Threads,
+    /// Files are still being mapped: of their segments only the one with code is sure to be there.
+    pub(crate) late: bool,
     /// Where hooks are called, and the runtime itself looks at calls.
     pub(crate) hooking: Option<Hooking>,
 }
@@ -198,6 +200,11 @@ impl Process<'_> {
                 return (done, None);
             }
         };
+        if self.late && loaded.from_memory && object.base.is_file() {
+            // What its headers point to may not be mapped yet, and something else in its place.
+            let why = format_args!("its file cannot be had");
+            return (Done::default().left_native(why), None);
+        }
         let name = CString::new(path).unwrap_or_default();
         let hooks = self.hooking.as_ref().map(|hooking| (hooking, &*name));
         let fitting = patch::plan(&loaded, self.config.tactics, self.threads, self.maps, hooks);

@@ -213,6 +213,7 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
             Writer::choose()
         },
         threads,
+        late: false,
         hooking: None,
     };
     for hook in &hooks {
