@@ -23,8 +23,6 @@ use crate::thread::Block;
 /// I12: `entered` is what a gate of this thread has built, called by the block of site `id`.
 pub unsafe extern "C" fn dispatch(entered: *mut Entered, id: u32) -> u64 {
     // SAFETY: as the caller promises.
-    unsafe { (*entered).otherwise = Entered::AS_GIVEN };
-    // SAFETY: as the caller promises.
     unsafe { (*entered).id = u64::from(id) };
     // SAFETY: as the caller promises.
     let given = unsafe { (*entered).given };
@@ -76,7 +74,7 @@ unsafe fn settle(
     }
     if answered {
         // SAFETY: as the caller promises.
-        unsafe { (*entered).otherwise = next };
+        unsafe { (*entered).goes_on_at(next) };
         call.after(afters);
         return call.goes_on(next);
     }
@@ -124,7 +122,7 @@ unsafe fn rarely(entered: *mut Entered, id: u32, afters: u32, next: u64) -> u64 
                 (frame.rdi, frame.rsi, frame.rdx) = (rdi, rsi, rdx);
                 (frame.r10, frame.r8, frame.r9) = (r10, r8, r9);
                 // SAFETY: as the caller promises.
-                unsafe { (*entered).otherwise = next };
+                unsafe { (*entered).goes_on_at(next) };
                 call.after(afters);
                 return call.goes_on(next);
             }
@@ -199,7 +197,10 @@ pub unsafe extern "C" fn dispatch_failed(entered: *mut Entered) -> u64 {
         flags,
         ..
     } = unsafe { *entered };
-    if otherwise != Entered::AS_GIVEN {
+    if id & Entered::DONE != 0 {
+        return 0;
+    }
+    if id & Entered::ELSEWHERE != 0 {
         return otherwise;
     }
     // SAFETY: as the caller promises.
@@ -237,8 +238,6 @@ pub unsafe extern "C" fn dispatch_other(entered: *mut Entered, word: u32) -> u64
     // SAFETY: as the caller promises.
     unsafe { (*entered).id = u64::from(id) | Entered::OTHER };
     // SAFETY: as the caller promises.
-    unsafe { (*entered).otherwise = Entered::AS_GIVEN };
-    // SAFETY: as the caller promises.
     let given = unsafe { (*entered).given };
     // SAFETY: as the caller promises.
     let mut call = unsafe { Call::new(entered, id, 0) };
@@ -253,7 +252,7 @@ pub unsafe extern "C" fn dispatch_other(entered: *mut Entered, word: u32) -> u64
     let next = start + u64::from(places.next());
     if answered {
         // SAFETY: as the caller promises.
-        unsafe { (*entered).otherwise = next };
+        unsafe { (*entered).goes_on_at(next) };
         call.after(afters);
         return call.goes_on(next);
     }
@@ -277,7 +276,7 @@ pub unsafe extern "C" fn dispatch_other_after(entered: *mut Entered, word: u32) 
     // SAFETY: as the caller promises.
     unsafe { (*entered).id = u64::from(id) | Entered::OTHER };
     // SAFETY: as the caller promises.
-    unsafe { (*entered).otherwise = next };
+    unsafe { (*entered).goes_on_at(next) };
     // SAFETY: as the caller promises.
     let mut call = unsafe { Call::new(entered, id, 0) };
     let afters = call.block.own.afters as u32 & call.known.chosen;
@@ -302,7 +301,7 @@ pub unsafe extern "C" fn dispatch_after(entered: *mut Entered, id: u32) -> u64 {
     let mut call = unsafe { Call::new(entered, id, number) };
     let afters = wanted(number) & call.known.chosen;
     // SAFETY: as the caller promises.
-    unsafe { (*entered).otherwise = 0 };
+    unsafe { (*entered).id = u64::from(id) | Entered::DONE };
     call.after(afters);
     call.goes_on(0)
 }
@@ -322,7 +321,9 @@ pub unsafe extern "C" fn dispatch_record(entered: *mut Entered, _: u32) -> u64 {
     let mut call = unsafe { Call::new(entered, id, record.given[0] as u32) };
     call.frame.rsp = record.rsp;
     // SAFETY: as the caller promises.
-    unsafe { (*entered).otherwise = record.next };
+    unsafe { (*entered).id = u64::from(id) };
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).goes_on_at(record.next) };
     call.after(record.afters as u32 & !INTERNAL);
     call.goes_on(record.next)
 }
@@ -350,7 +351,9 @@ pub unsafe extern "C" fn dispatch_birth(entered: *mut Entered, _: u32) -> u64 {
         ..*call.frame
     };
     // SAFETY: as the caller promises.
-    unsafe { (*entered).otherwise = birth.next };
+    unsafe { (*entered).id = u64::from(birth.id) };
+    // SAFETY: as the caller promises.
+    unsafe { (*entered).goes_on_at(birth.next) };
     // SAFETY: `born` is what the caller says.
     if let Some(event) = unsafe { internal::born(&call, born, &birth) } {
         call.event(event);

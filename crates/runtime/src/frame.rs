@@ -22,9 +22,10 @@ pub const GIVEN: usize = 7;
 pub struct Entered {
     /// `rax rdi rsi rdx r10 r8 r9` as the program had them.
     pub given: [u64; GIVEN],
-    /// The site.
+    /// The site; above it what becomes of the instruction if a hook fails: nothing more than that it is executed as
+    /// given, [`Entered::DONE`] or [`Entered::ELSEWHERE`].
     pub id: u64,
-    /// What `dispatch` answers if a hook fails: [`Entered::AS_GIVEN`], or where to go on.
+    /// With [`Entered::ELSEWHERE`]: where to go on.
     pub otherwise: u64,
     /// A copy of `ret`, for when a hook enters the program and so this gate again.
     pub back: u64,
@@ -37,15 +38,25 @@ pub struct Entered {
 }
 
 impl Entered {
-    /// In `otherwise`: the call is executed as the program made it.
-    pub const AS_GIVEN: u64 = u64::MAX;
     /// In `id`: the instruction is no system call.
     pub const OTHER: u64 = 1 << 32;
+    /// In `id`: the call has been made, and the block knows how to go on.
+    pub const DONE: u64 = 1 << 33;
+    /// In `id`: the instruction is not executed any more; `otherwise` says where to go on.
+    pub const ELSEWHERE: u64 = 1 << 34;
     /// Bytes between its start and the top of the hook stack.
     pub const LEN: usize = size_of::<Self>();
     /// The program's stack pointer, relative to the top of the hook stack: within the 128 bytes below it, which the
     /// kernel spares when it puts a signal's frame there.
     pub const SAVED_RSP: i8 = saved_rsp();
+}
+
+impl Entered {
+    /// If a hook fails from now on, the thread goes on at `at`.
+    pub fn goes_on_at(&mut self, at: u64) {
+        self.otherwise = at;
+        self.id |= Self::ELSEWHERE;
+    }
 }
 
 const fn saved_rsp() -> i8 {

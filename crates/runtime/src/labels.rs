@@ -106,32 +106,17 @@ macro_rules! quick {
             jumps: false,
         }
     }};
-    ($begin:path, $end:ident) => {{
-        unsafe extern "C" {
-            safe static $end: u8;
-        }
-        Gate {
-            begin: $begin as *const u8,
-            leave: &raw const $end,
-            again: &raw const $end,
-            restored: &raw const $end,
-            odd: &raw const $end,
-            even: &raw const $end,
-            end: &raw const $end,
-            jumps: false,
-        }
-    }};
 }
 
-/// All gates. Those of quick.rs that come behind a call leave by another gate.
+/// All gates.
 #[rustfmt::skip]
 pub static GATES: [Gate; 12] = [
     Gate { jumps: true, ..gate!(other::other_gate, hotpatch_other_leave, hotpatch_other_restored, hotpatch_other_odd, hotpatch_other_even, hotpatch_other_end) },
     Gate { jumps: true, ..gate!(other::other_after, hotpatch_other_after_leave, hotpatch_other_after_restored, hotpatch_other_after_odd, hotpatch_other_after_even, hotpatch_other_after_end) },
     quick!(quick::quick_full, hotpatch_quick_full_leave, hotpatch_quick_full_restored, hotpatch_quick_full_end),
     quick!(quick::quick_arguments, hotpatch_quick_arguments_leave, hotpatch_quick_arguments_restored, hotpatch_quick_arguments_end),
-    quick!(quick::quick_after_full, hotpatch_quick_after_full_end),
-    quick!(quick::quick_after_arguments, hotpatch_quick_after_arguments_end),
+    quick!(quick::quick_after_full, hotpatch_quick_after_full_leave, hotpatch_quick_after_full_restored, hotpatch_quick_after_full_end),
+    quick!(quick::quick_after_arguments, hotpatch_quick_after_arguments_leave, hotpatch_quick_after_arguments_restored, hotpatch_quick_after_arguments_end),
     gate!(entry::gate_full, hotpatch_full_leave, hotpatch_full_restored, hotpatch_full_odd, hotpatch_full_even, hotpatch_full_end),
     gate!(entry::gate_arguments, hotpatch_arguments_leave, hotpatch_arguments_restored, hotpatch_arguments_odd, hotpatch_arguments_even, hotpatch_arguments_end),
     gate!(entry::after_full, hotpatch_after_full_leave, hotpatch_after_full_restored, hotpatch_after_full_odd, hotpatch_after_full_even, hotpatch_after_full_end),

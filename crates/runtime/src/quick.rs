@@ -81,11 +81,12 @@ const fn in_context(field: usize) -> usize {
     Entered::LEN + offset_of!(Block, context) + field
 }
 
-// Ids are turned into addresses by multiplication.
-const _: () = assert!(size_of::<Known>() == 72 && offset_of!(Known, site) == 0);
+// Ids are turned into addresses by a multiplication of 32 bits.
+const _: () = assert!(size_of::<Known>() < 128 && offset_of!(Known, site) == 0);
 const _: () = assert!(verdict::RUN == 0 && verdict::RUN_AND_RETURN == 1 && verdict::ANSWER == 2);
 
-/// As `gate!` in entry.rs, whose picture holds here too. While the hook runs `rbx` = the site and `r12` = the flags: a hook keeps both.
+/// As `gate!` in entry.rs, whose picture holds here too. While the hook runs `rbx` = the
+/// flags and `r12` = the site: a hook keeps both.
 macro_rules! quick_gate {
     ($name:ident, $labels:literal, $other:literal, $($full:literal)?) => {
         #[doc = concat!("The gate for one hook, beside `", $other, "`.")]
@@ -140,36 +141,35 @@ macro_rules! quick_gate {
                 "mov edx, eax",
                 "lea r10, [rip + {quick}]",
                 "test r8d, {odd}",
+                // There only rcx still stands for itself, and rbx is the program's.
                 concat!("jnz ", $other, "_saved"),
                 "cmp edx, {numbers}",
                 "jae 3f",
                 "cmp byte ptr [r10 + rdx + {slow}], 0",
                 concat!("jne ", $other, "_saved"),
                 "3:",
-                // What there is to do if the hook fails.
+                "imul r12d, ecx, {known}",
+                "mov rbx, r8",
+                "add r12, [r10 + {sites}]",
+                // What there is to do if the hook fails: the upper half says, as given.
                 "mov [rsp + {id}], rcx",
-                "mov qword ptr [rsp + {otherwise}], -1",
-                "lea rbx, [rcx + rcx*8]",
-                "shl rbx, 3",
-                "add rbx, [r10 + {sites}]",
-                "mov rcx, [rbx]",
-                "mov r12, r8",
-                "mov [rsp + {rflags}], r12",
-                "mov [rsp + {r11}], r12",
+                "mov rcx, [r12]",
+                "mov [rsp + {rflags}], rbx",
+                "mov [rsp + {r11}], rbx",
                 "mov [rsp + {back}], r9",
                 "mov [rsp + {rip}], rcx",
                 "add rcx, 2",
                 "mov [rsp + {rcx}], rcx",
-                "mov [rsp + {context_site}], rbx",
+                "mov [rsp + {context_site}], r12",
                 "mov [rsp + {context_number}], edx",
                 "lea rdi, [rsp + {context}]",
                 "lea rsi, [rsp + {frame}]",
                 "call [r10 + {before}]",
                 // eax = the verdict.
-                "mov rcx, [rbx]",
-                "cmp rcx, [rsp + {rip}]",
+                "mov rcx, [r12]",
+                "cmp rbx, [rsp + {rflags}]",
                 "jne 6f",
-                "cmp r12, [rsp + {rflags}]",
+                "cmp rcx, [rsp + {rip}]",
                 "jne 6f",
                 "cmp eax, 2",
                 "jae 5f",
@@ -205,13 +205,11 @@ macro_rules! quick_gate {
                 concat!($labels, "_leave:"),
                 "cmp dword ptr [rsp + {waits}], 0",
                 "jne hotpatch_full_leave",
-                // The overflow flag is bit 11; the others are where `sahf` takes them from.
-                "mov r11d, r12d",
-                "shr r11d, 8",
-                "mov eax, r12d",
-                "and r11d, 8",
-                "mov ah, al",
-                "add r11b, 0x78",
+                // Twice bit 31 overflows where bit 30 is clear: the overflow flag is bit 11, the direction flag below
+                // it is no odd one. The others are where `sahf` takes them from.
+                "imul r11d, ebx, 1 << 20",
+                "mov ah, bl",
+                "add r11d, r11d",
                 "sahf",
                 "mov rax, [rsp + {rax}]",
                 "mov r11, [rsp + {r11}]",
@@ -231,7 +229,7 @@ macro_rules! quick_gate {
                 "ret",
                 // To be called after: where the site alone says the number.
                 "4:",
-                "cmp ecx, [rbx + {number}]",
+                "cmp ecx, [r12 + {number}]",
                 "jne 6f",
                 "mov rcx, [rsp + {back}]",
                 "add rcx, {to_call}",
@@ -290,10 +288,10 @@ macro_rules! quick_gate {
                 ret = const offset_of!(Entered, ret),
                 back = const offset_of!(Entered, back),
                 id = const offset_of!(Entered, id),
-                otherwise = const offset_of!(Entered, otherwise),
                 context = const in_context(0),
                 context_site = const in_context(offset_of!(Context, site)),
                 context_number = const in_context(offset_of!(Context, number)),
+                known = const size_of::<Known>(),
                 number = const offset_of!(Known, number),
                 waits = const Entered::LEN + SLOTS + offset_of!(Slots, state),
                 odd = const ODD_FLAGS,
@@ -319,7 +317,7 @@ quick_gate!(
 
 /// The same behind a call whose site and number say that the hook wants to see its result.
 macro_rules! quick_after {
-    ($name:ident, $labels:literal, $other:literal, $gate:literal) => {
+    ($name:ident, $labels:literal, $other:literal, $($full:literal)?) => {
         #[doc = concat!("The gate behind a call for one hook, beside `", $other, "`.")]
         ///
         /// # Safety
@@ -356,30 +354,63 @@ macro_rules! quick_after {
                 "mov rax, [r10 + {after}]",
                 "test r8d, {odd}",
                 concat!("jnz ", $other, "_saved"),
-                "lea rbx, [rcx + rcx*8]",
-                "shl rbx, 3",
-                "add rbx, [r10 + {sites}]",
-                "mov edx, [rbx + {number}]",
-                "mov rdi, [rbx]",
-                "add rdi, 2",
-                "mov [rsp + {rflags}], r8",
-                "mov [rsp + {r11}], r8",
-                "mov qword ptr [rsp + {otherwise}], 0",
-                "mov [rsp + {rip}], rdi",
-                "mov [rsp + {rcx}], rdi",
-                "mov [rsp + {context_site}], rbx",
+                "imul r12d, ecx, {known}",
+                "mov rbx, r8",
+                "add r12, [r10 + {sites}]",
+                "mov edx, [r12 + {number}]",
+                "mov rcx, [r12]",
+                "mov dword ptr [rsp + {id} + 4], {done}",
+                "add rcx, 2",
+                "mov [rsp + {rflags}], rbx",
+                "mov [rsp + {r11}], rbx",
+                "mov [rsp + {rip}], rcx",
+                "mov [rsp + {rcx}], rcx",
+                "mov [rsp + {context_site}], r12",
                 "mov [rsp + {context_number}], edx",
                 "lea rdi, [rsp + {context}]",
                 "lea rsi, [rsp + {frame}]",
                 "call rax",
-                "xor ecx, ecx",
-                "mov rdx, [rbx]",
-                "add rdx, 2",
-                "mov rbx, [rsp + {rbx}]",
-                "cmp rdx, [rsp + {rip}]",
-                concat!("je ", $gate, "_leave"),
+                "mov rdx, [r12]",
                 "mov rcx, [rsp + {rip}]",
-                concat!("jmp ", $gate, "_leave"),
+                "add rdx, 2",
+                "cmp rcx, rdx",
+                "jne 2f",
+                "xor ecx, ecx",
+                // As in the gate before the call.
+                "2:",
+                concat!(".globl ", $labels, "_leave"),
+                concat!(".hidden ", $labels, "_leave"),
+                concat!($labels, "_leave:"),
+                "cmp dword ptr [rsp + {waits}], 0",
+                "jne hotpatch_full_leave",
+                "cmp rbx, [rsp + {rflags}]",
+                "jne hotpatch_full_leave",
+                "imul r11d, ebx, 1 << 20",
+                "mov ah, bl",
+                "add r11d, r11d",
+                "sahf",
+                "mov rax, [rsp + {rax}]",
+                "mov rdi, [rsp + {rdi}]",
+                "mov rsi, [rsp + {rsi}]",
+                "mov rdx, [rsp + {rdx}]",
+                "mov r10, [rsp + {r10}]",
+                "mov r8, [rsp + {r8}]",
+                "mov r9, [rsp + {r9}]",
+                "mov r11, [rsp + {r11}]",
+                "mov rbx, [rsp + {rbx}]",
+                "mov r12, [rsp + {r12}]",
+                $(
+                concat!("/* ", $full, " */"),
+                "mov rbp, [rsp + {rbp}]",
+                "mov r13, [rsp + {r13}]",
+                "mov r14, [rsp + {r14}]",
+                "mov r15, [rsp + {r15}]",
+                )?
+                "lea rsp, [rsp + {ret}]",
+                concat!(".globl ", $labels, "_restored"),
+                concat!(".hidden ", $labels, "_restored"),
+                concat!($labels, "_restored:"),
+                "ret",
                 concat!(".globl ", $labels, "_end"),
                 concat!(".hidden ", $labels, "_end"),
                 concat!($labels, "_end:"),
@@ -405,11 +436,15 @@ macro_rules! quick_after {
                 r14 = const in_frame(offset_of!(Frame, r14)),
                 r15 = const in_frame(offset_of!(Frame, r15)),
                 flags = const offset_of!(Entered, flags),
-                otherwise = const offset_of!(Entered, otherwise),
+                ret = const offset_of!(Entered, ret),
+                id = const offset_of!(Entered, id),
+                done = const Entered::DONE >> 32,
                 context = const in_context(0),
                 context_site = const in_context(offset_of!(Context, site)),
                 context_number = const in_context(offset_of!(Context, number)),
+                known = const size_of::<Known>(),
                 number = const offset_of!(Known, number),
+                waits = const Entered::LEN + SLOTS + offset_of!(Slots, state),
                 odd = const ODD_FLAGS,
                 quick = sym QUICK,
                 after = const offset_of!(Quick, after),
@@ -423,13 +458,12 @@ quick_after!(
     quick_after_full,
     "hotpatch_quick_after_full",
     "hotpatch_after_full",
-    "hotpatch_full"
+    "all"
 );
 quick_after!(
     quick_after_arguments,
     "hotpatch_quick_after_arguments",
     "hotpatch_after_arguments",
-    "hotpatch_arguments"
 );
 
 // The assembly takes a site to be as long as a `syscall`.
