@@ -17,7 +17,12 @@ pub struct Injected {
     pub settings: Vec<u8>,
     /// The program's environment where nobody may trace it, so that its loader has to bring the library.
     pub preloaded: Vec<CString>,
+    /// Whether to say so.
+    pub verbose: bool,
 }
+
+const NOT_TRACED: &str = "the program cannot be traced, so LD_PRELOAD brings the library: the loader's own calls, static \
+    programs and those with a cleared environment run natively";
 
 /// Becomes the program; comes back only where that fails.
 pub fn execute(exec: &Exec) -> Errno {
@@ -35,7 +40,12 @@ pub fn execute(exec: &Exec) -> Errno {
             helper.cancel();
             errno
         }
-        Err(_) => become_it(exec, &injected.preloaded),
+        Err(_) => {
+            if injected.verbose {
+                crate::style::error(NOT_TRACED);
+            }
+            become_it(exec, &injected.preloaded)
+        }
     }
 }
 

@@ -242,4 +242,6 @@ fn privileged_programs_run_as_they_would() {
         &["/bin/sh", "-c", &format!("{}; exit $?", path(&program))],
         1,
     );
+    let log = log(&place);
+    assert!(log.contains(": exec: a program with privileges"), "{log}");
 }

@@ -17,6 +17,7 @@ use crate::hooking::Hooking;
 use crate::hooks::Call;
 use crate::internal::{Next, execute, is_filtered};
 use crate::labels;
+use crate::services;
 use crate::start::Given;
 
 struct Shared(UnsafeCell<Option<Given>>);
@@ -56,7 +57,15 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
         look_at(rdi as i32, rsi as usize, r8 as u32)
     };
     // A tracer takes privileges away without a word; the others cannot be helped.
-    if kind != Kind::Program {
+    let native: &[u8] = match kind {
+        Kind::Program => b"",
+        Kind::Privileged => b"a program with privileges of its own runs natively",
+        Kind::OtherMachine => b"a program that is not for 64-bit x86-64 runs natively",
+        // Most of these are not there: shells try each directory.
+        Kind::Unreadable => return Next::Run,
+    };
+    if !native.is_empty() {
+        services::say(b"exec", native);
         return Next::Run;
     }
     let runtime = Runtime {
@@ -65,6 +74,10 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
         settings: given.settings,
     };
     let Ok(helper) = begin(&runtime) else {
+        services::say(
+            b"exec",
+            b"cannot be followed: the new program runs natively",
+        );
         return Next::Run;
     };
     // Where a signal waits already, everything is blocked until it is delivered, and so it would be in the program.

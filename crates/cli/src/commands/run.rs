@@ -57,6 +57,7 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
             preloaded: preloaded(&library, &settings)?,
             library: c_string(&library)?,
             settings: block(settings),
+            verbose: args.verbose,
         }),
         _ => None,
     };
