@@ -63,7 +63,7 @@ fn normal(lines: &[(i32, String)]) -> Vec<String> {
         .enumerate()
         .map(|(index, (_, pid))| (pid.to_string(), index))
         .collect();
-    let number = Regex::new(r"\b\d{4,}\b").unwrap();
+    let number = Regex::new(r"\b\d{3,}\b").unwrap();
     let rules = [
         (r"/tmp/cc[A-Za-z0-9]{6}", "/tmp/cc"),
         (r"0x[0-9a-f]{6,}", "ADDR"),
