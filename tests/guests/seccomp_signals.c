@@ -11,8 +11,10 @@
 #include <ucontext.h>
 
 static volatile long ticks, wrong, depth, nested;
+static int expected = SIGALRM;
+static volatile long *done; /* shared with the parent: handlers that are over and left, and whether they can begin */
 static void tick(int number, siginfo_t *info, void *context) {
-	if (number != SIGALRM || info->si_signo != SIGALRM || context == NULL) wrong++;
+	if (number != expected || info->si_signo != expected || context == NULL) wrong++;
 	if (raw3(SYS_read, -1, 0, 0) != -EBADF) wrong++;
 	if (depth++) nested++;
 	for (int i = 0; i < 10; i++) raw3(SYS_write, -1, 0, 0);
@@ -36,12 +38,28 @@ static void filter(void) {
 	if (prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program)) _exit(20);
 }
 
+/* Two queued signals on their way at the most, so that handlers interrupt each other, and no more than that. */
+static void send(pid_t pid) {
+	long sent = 0;
+	while (sent < 400) {
+		siginfo_t over = {0};
+		if (waitid(P_PID, pid, &over, WEXITED | WNOHANG | WNOWAIT) || over.si_pid) return;
+		if (!__atomic_load_n(done + 1, __ATOMIC_SEQ_CST) || sent - __atomic_load_n(done, __ATOMIC_SEQ_CST) >= 2) continue;
+		union sigval value = {0};
+		sigqueue(pid, SIGRTMIN, value);
+		sent++;
+	}
+}
+
 int main(void) {
-	for (int way = 0; way < 4; way++) {
+	done = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	for (int way = 0; way < 8; way++) {
+		done[0] = done[1] = 0;
 		pid_t pid = fork();
 		if (pid) {
 			char name[] = "way 0";
 			name[4] += way;
+			if (way & 4) send(pid);
 			wait_for(name, pid);
 			continue;
 		}
@@ -51,9 +69,14 @@ int main(void) {
 			sigaltstack(&alternate, NULL);
 			action.sa_flags |= SA_ONSTACK;
 		}
-		sigaction(SIGALRM, &action, NULL);
+		if (way & 4) {
+			action.sa_flags |= SA_NODEFER;
+			expected = SIGRTMIN;
+		}
+		sigaction(expected, &action, NULL);
 		struct itimerval fast = {{0, 300}, {0, 300}};
-		setitimer(ITIMER_REAL, &fast, NULL);
+		if (expected == SIGALRM) setitimer(ITIMER_REAL, &fast, NULL);
+		__atomic_store_n(done + 1, 1, __ATOMIC_SEQ_CST);
 		if (way & 1) filter();
 		else prctl(PR_SET_SECCOMP, SECCOMP_MODE_STRICT);
 		/* Vector registers hold something too. */
@@ -62,6 +85,7 @@ int main(void) {
 			if (raw3(SYS_read, -1, i, 0) != -EBADF) wrong++;
 			if (raw3(SYS_write, -1, i, 0) != -EBADF) wrong++;
 			x += 0.5, y += 0.5;
+			__atomic_store_n(done, ticks, __ATOMIC_SEQ_CST);
 			if (x != y) wrong++;
 		}
 		raw3(SYS_exit, wrong ? 9 : 3, 0, 0);

@@ -337,6 +337,8 @@ fn raise_again(frame: &mut SignalFrame, entry: usize, block: &mut Block) {
             return;
         }
     }
+    // With SA_NODEFER it is not blocked here, and would arrive at once, and again.
+    sys::block(everything(frame));
     let info = &mut frame.info;
     block.signal.again(info);
     // The kernel has reset the disposition, but its flags, mask and restorer are still there.

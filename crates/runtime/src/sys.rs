@@ -342,6 +342,11 @@ pub fn is_writable(at: u64) -> bool {
     .is_ok()
 }
 
+/// Blocks the signals of `set` too.
+pub fn block(set: u64) {
+    mask(k::SIG_BLOCK, set, &mut 0);
+}
+
 /// Blocks every signal of this thread, for good.
 pub fn block_all_signals() {
     mask(k::SIG_BLOCK, u64::MAX, &mut 0);

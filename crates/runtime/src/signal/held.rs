@@ -20,8 +20,8 @@ use crate::arch;
 
 /// How many can wait: more come at once only if as many different ones arrive between two instructions.
 const MOST: usize = 3;
-/// Of the kernel's `ss_flags`.
-const DISABLE: u64 = 2;
+/// The kernel's `stack_t` while there is no alternate stack: `SS_DISABLE`.
+const DISARMED: [u64; 3] = [0, 2, 0];
 /// Where the kernel describes the saved vector registers, in their first 512 bytes (`struct _fpx_sw_bytes`).
 const DESCRIBED: u64 = 464;
 const FIRST_MAGIC: u32 = 0x4650_5853;
@@ -125,6 +125,7 @@ impl Queue {
         top: u64,
     ) -> *const SignalFrame {
         let len = core::mem::take(&mut self.len) as usize;
+        let mut disarmed = false;
         for held in self.held.iter().take(len) {
             let moves = held.alternate != 0 && !is_alternate(registers.rsp);
             let stack = if moves {
@@ -137,6 +138,10 @@ impl Queue {
             let mut frame = held.frame;
             (frame.context.registers, frame.context.mask) = (registers, mask);
             frame.context.vectors = vectors;
+            if disarmed {
+                frame.context.stack = DISARMED; // it interrupts a handler there
+            }
+            disarmed |= moves;
             // SAFETY: I17: below what the program uses of its stack, as the kernel would.
             unsafe { put(at, &frame, vectors, &held.vectors) };
             let number = frame.info.signal;
@@ -154,9 +159,9 @@ impl Queue {
             self.launch = frame;
             let context = &mut self.launch.context;
             (context.registers, context.mask) = (registers, mask);
-            if moves {
-                // The kernel disarms it for the handler.
-                context.stack = [0, DISABLE, 0];
+            if disarmed {
+                // The kernel disarms it for the handler. Armed, the next signal's frame would lie over this one's.
+                context.stack = DISARMED;
             }
         }
         &raw const self.launch
