@@ -2,6 +2,27 @@
 
 use super::Set;
 
+/// What can be set beside the access mode.
+const FILE_FLAGS: &[(u64, &str)] = &[
+    (0x40, "O_CREAT"),
+    (0x80, "O_EXCL"),
+    (0x100, "O_NOCTTY"),
+    (0x200, "O_TRUNC"),
+    (0x400, "O_APPEND"),
+    (0x800, "O_NONBLOCK"),
+    (0x101000, "O_SYNC"),
+    (0x1000, "O_DSYNC"),
+    (0x4000, "O_DIRECT"),
+    (0x8000, "O_LARGEFILE"),
+    (0x20000, "O_NOFOLLOW"),
+    (0x40000, "O_NOATIME"),
+    (0x80000, "O_CLOEXEC"),
+    (0x200000, "O_PATH"),
+    (0x410000, "O_TMPFILE"),
+    (0x10000, "O_DIRECTORY"),
+    (0x2000, "FASYNC"),
+];
+
 /// How a file is opened.
 pub static OPEN: Set = Set::over(
     "O_???",
@@ -12,25 +33,7 @@ pub static OPEN: Set = Set::over(
         (2, "O_RDWR"),
         (3, "O_ACCMODE"),
     ],
-    &[
-        (0x40, "O_CREAT"),
-        (0x80, "O_EXCL"),
-        (0x100, "O_NOCTTY"),
-        (0x200, "O_TRUNC"),
-        (0x400, "O_APPEND"),
-        (0x800, "O_NONBLOCK"),
-        (0x101000, "O_SYNC"),
-        (0x1000, "O_DSYNC"),
-        (0x4000, "O_DIRECT"),
-        (0x8000, "O_LARGEFILE"),
-        (0x20000, "O_NOFOLLOW"),
-        (0x40000, "O_NOATIME"),
-        (0x80000, "O_CLOEXEC"),
-        (0x200000, "O_PATH"),
-        (0x410000, "O_TMPFILE"),
-        (0x10000, "O_DIRECTORY"),
-        (0x2000, "FASYNC"),
-    ],
+    FILE_FLAGS,
 );
 
 /// What `access` asks for.
@@ -543,28 +546,7 @@ pub static POLL: Set = Set::new(
 );
 
 /// Flags of `pipe2` and `dup3`.
-pub static PIPE: Set = Set::new(
-    "O_???",
-    &[
-        (0x40, "O_CREAT"),
-        (0x80, "O_EXCL"),
-        (0x100, "O_NOCTTY"),
-        (0x200, "O_TRUNC"),
-        (0x400, "O_APPEND"),
-        (0x800, "O_NONBLOCK"),
-        (0x101000, "O_SYNC"),
-        (0x1000, "O_DSYNC"),
-        (0x4000, "O_DIRECT"),
-        (0x8000, "O_LARGEFILE"),
-        (0x20000, "O_NOFOLLOW"),
-        (0x40000, "O_NOATIME"),
-        (0x80000, "O_CLOEXEC"),
-        (0x200000, "O_PATH"),
-        (0x410000, "O_TMPFILE"),
-        (0x10000, "O_DIRECTORY"),
-        (0x2000, "FASYNC"),
-    ],
-);
+pub static PIPE: Set = Set::new("O_???", FILE_FLAGS);
 
 /// Types of files.
 pub static FILE_TYPE: Set = Set::new(
