@@ -199,7 +199,12 @@ impl Bytes<'_> {
         let row = form.map.row(prefix).ok_or(NoForm::Invalid)?;
         let pattern = PATTERNS[usize::from(VALID[row][usize::from(form.opcode)])];
         let bit = form.reg() + if form.is_register() { 8 } else { 0 };
-        if pattern >> bit & 1 == 0 || locked && !may_lock(&form) {
+        let rms = match form.map {
+            Map::One if form.is_register() => valid_rms(form.opcode, form.reg()),
+            _ => 0xff,
+        };
+        let rm_is_valid = rms >> (form.rm() & 7) & 1 != 0;
+        if pattern >> bit & 1 == 0 || locked && !may_lock(&form) || !rm_is_valid {
             return Err(NoForm::Invalid);
         }
         self.skip(immediate_len(&form))?;
@@ -289,6 +294,19 @@ impl Bytes<'_> {
             form.disp_at = Some(self.at as u8);
         }
         self.skip(disp)
+    }
+}
+
+/// The `rm` fields that are valid where ModRM names a register behind a one-byte opcode and the table says that some
+/// are, as a set: what takes no operand is told apart by all of ModRM (x87, `xabort`, `xbegin`).
+pub(super) const fn valid_rms(opcode: u8, reg: u8) -> u8 {
+    match (opcode, reg) {
+        (0xc6 | 0xc7, 7) | (0xd9, 2) | (0xdf, 4) => 0b0000_0001,
+        (0xd9, 4) => 0b0011_0011,
+        (0xd9, 5) => 0b0111_1111,
+        (0xda, 5) | (0xde, 3) => 0b0000_0010,
+        (0xdb, 4) => 0b0001_1111,
+        _ => 0xff,
     }
 }
 

@@ -244,3 +244,22 @@ fn agrees_with_the_oracle_over_random_bytes() {
         "{extra} taken that the oracle does not, of {valid}"
     );
 }
+
+/// Operands of one byte alone: every ModRM that means a register, behind every prefix.
+#[test]
+fn agrees_with_the_oracle_on_registers() {
+    for lead in [&[][..], &[0x66], &[0xf3], &[0xf2], &[0x48]] {
+        // C4 and C5 are prefixes there, and 40 to 4F, whose next byte is an opcode.
+        for opcode in (0..=255_u8).filter(|o| !matches!(o, 0x40..=0x4f | 0xc4 | 0xc5)) {
+            for modrm in 0xc0..=255_u8 {
+                let tail = [opcode, modrm, 0x21, 0, 0, 0, 0, 0, 0, 0, 0];
+                let bytes = [lead, &tail].concat();
+                assert_eq!(
+                    decode(&bytes, Va(0x1000)).is_some(),
+                    is_valid(&bytes),
+                    "{bytes:02x?}"
+                );
+            }
+        }
+    }
+}

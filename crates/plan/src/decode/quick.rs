@@ -3,7 +3,7 @@
 //! The table is made from the rules of [`Form`]: it holds what these say of an opcode wherever that depends on
 //! little else, and sends all the rest to them. What is not in it is not invalid.
 
-use super::form::{Form, Map, has_modrm, immediate_len};
+use super::form::{Form, Map, has_modrm, immediate_len, valid_rms};
 use super::tables::{PATTERNS, VALID};
 use crate::addr::Va;
 use crate::code::{Insn, Kind};
@@ -106,10 +106,17 @@ const fn entry(row: usize, opcode: u8) -> u32 {
             0
         };
     }
+    let mut reg = 0;
+    while row == 0 && reg < 8 {
+        if valid_rms(opcode, reg) != 0xff {
+            pattern &= !(0x100 << reg);
+        }
+        reg += 1;
+    }
     match (row, opcode) {
         (0, 0xf6 | 0xf7) => pattern &= !0x0303, // test: the others have no immediate
         (0, 0xff) => pattern &= 0x4343,         // inc, dec and push: the others pass control on
-        (0, 0xc7) => pattern &= 0x0101,         // xbegin
+        (0, 0xc7) => pattern &= 0x0101,         // xbegin passes control on
         _ => {}
     }
     flags | MODRM | length(row, opcode, 2) | pattern << 16
