@@ -1,4 +1,6 @@
-//! Build and maintenance commands of the repository: `cargo xtask build`, `cargo xtask header`.
+//! Build and maintenance commands of the repository: see its usage.
+
+mod corpus;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -7,13 +9,19 @@ use anyhow::{Context, bail, ensure};
 
 const USAGE: &str = "\
 usage: cargo xtask build     leaves libhotpatch.so and hotpatch in target/release, through the gates
-       cargo xtask header    makes include/hotpatch.h from crates/abi";
+       cargo xtask header    makes include/hotpatch.h from crates/abi
+       cargo xtask corpus    plans and checks every ELF file of the packages that xtask/corpus/packages.txt lists,
+                             fetched below target/corpus (8 GB); rewrites docs/corpus.tsv and docs/corpus.md";
 
 fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["build"] => build(),
         ["header"] => header(),
+        ["corpus"] => {
+            target_dir().and_then(|dir| corpus::corpus(&workspace(), &dir.join("corpus")))
+        }
+        ["corpus-file", path] => corpus::corpus_file(Path::new(path)),
         _ => Err(anyhow::anyhow!(USAGE)),
     };
     match done {

@@ -171,7 +171,7 @@ fn sites(patched: &Patched<'_, '_>) -> Vec<Fault> {
     faults
 }
 
-/// Every `syscall` in a known function is a site, and of the other kinds all or none (but for those that are no way
+/// Every `syscall` in a known function, unless there is data ahead of it, is a site, and of the other kinds all or none (but for those that are no way
 /// into the kernel unless somebody means to use them as such).
 fn missing(patched: &Patched<'_, '_>) -> Vec<Fault> {
     let image = patched.image;
@@ -198,8 +198,10 @@ fn missing(patched: &Patched<'_, '_>) -> Vec<Fault> {
             places
                 .map(|i| code.start + i as u64)
                 .filter(|at| sites.binary_search_by_key(at, |s| s.at).is_err())
-                .filter(|&at| image.function_at(at).is_some())
-                .filter(|&at| window::is_boundary(image, at))
+                .filter(|&at| {
+                    let function = image.function_at(at);
+                    function.is_some_and(|f| window::decodes_to(image, f.span.start, at))
+                })
                 .map(|at| Fault::MissingSite { at }),
         );
     }

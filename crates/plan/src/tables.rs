@@ -185,6 +185,9 @@ fn goes_where_a_word_says(
             Kind::Call { .. } | Kind::CallIndirect { .. } | Kind::Syscall
         );
         let joined = joins.binary_search(&next).is_ok();
+        if calls && !joined && insn.kind != Kind::Syscall && is_lost_in_calls(register) {
+            return true; // the call does not return: a function starts behind it, and jumps to where it was told
+        }
         if calls || joined || !insn.falls_through() {
             break;
         }
@@ -192,6 +195,9 @@ fn goes_where_a_word_says(
         if let Some(summands) = &mut summands {
             if is_table(insn) && summands.contains(&form.reg_extended()) {
                 return true; // the other is an entry of it
+            }
+            if is_entry_of(&form, summands) {
+                return true; // wherever the table's address was taken, it has been noted
             }
             summands.retain(|&summand| matches!(source(&form, summand), Source::Other));
             if summands.is_empty() {
@@ -218,6 +224,28 @@ fn goes_where_a_word_says(
         }
     }
     tail_call
+}
+
+/// Whether a call leaves nothing in the register that its caller could know: `rcx`, `rsi`, `rdi`, `r8` to `r11`.
+const fn is_lost_in_calls(register: u8) -> bool {
+    matches!(register, 1 | 6 | 7 | 8..=11)
+}
+
+/// Whether this is `movslq (%base,%index,4),%entry`, where the two summands are `base` and `entry`.
+fn is_entry_of(form: &Form, summands: &[u8]) -> bool {
+    let (Map::One, 0x63, Some(sib), false) = (form.map, form.opcode, form.sib, form.is_register())
+    else {
+        return false;
+    };
+    let base = sib & 7 | (form.rex & 1) << 3;
+    let entry = form.reg_extended();
+    sib >> 6 == 2
+        && form.rex & 8 != 0
+        && form.disp_at.is_none()
+        && base != entry
+        && summands.len() == 2
+        && summands.contains(&base)
+        && summands.contains(&entry)
 }
 
 /// `pop`, `leave` and `add $n,%rsp`.

@@ -86,10 +86,12 @@ fn is_computed(image: &Image<'_>, steps: &[Step], index: usize) -> bool {
     }
     let mut register = jump.op0_register();
     let mut factory = InstructionInfoFactory::new();
+    // To the sum of the distance in `register` and of this, the address that the distance counts from.
+    let mut table = None;
     let before = steps[index.saturating_sub(BACK)..index].iter().rev();
     for step in before.take_while(|s| s.falls && !s.call) {
         let Some(i) = instruction_at(image, step.at) else {
-            return false;
+            return table.is_some();
         };
         if takes_down_frame(&i) {
             return false; // a tail call, wherever its register comes from
@@ -98,21 +100,32 @@ fn is_computed(image: &Image<'_>, steps: &[Step], index: usize) -> bool {
         let writes =
             |access| !matches!(access, OpAccess::None | OpAccess::Read | OpAccess::CondRead);
         let mut written = used.iter().filter(|u| writes(u.access()));
-        if !written.any(|u| u.register().full_register() == register) {
+        let Some(written) = written.find_map(|u| {
+            let full = u.register().full_register();
+            (full == register || Some(full) == table).then_some(full)
+        }) else {
             continue;
+        };
+        if let Some(table) = table {
+            // An entry of the table itself: whoever took its address is another's business.
+            return written != register
+                || i.code() != Code::Movsxd_r64_rm32
+                || (i.memory_base(), i.memory_index_scale()) != (table, 4)
+                || i.memory_displacement64() != 0;
         }
         match i.code() {
             Code::Mov_r64_rm64 | Code::Mov_rm64_r64 if i.op1_kind() == OpKind::Register => {
                 register = i.op1_register();
             }
-            Code::Add_r64_rm64 | Code::Add_rm64_r64 | Code::Sub_r64_rm64 | Code::Sub_rm64_r64 => {
-                return true;
+            Code::Add_r64_rm64 | Code::Add_rm64_r64 if i.op1_kind() == OpKind::Register => {
+                table = Some(i.op1_register());
             }
+            Code::Add_r64_rm64 | Code::Sub_r64_rm64 | Code::Sub_rm64_r64 => return true,
             Code::Lea_r64_m => return i.memory_index() != Register::None,
             _ => return false,
         }
     }
-    false
+    table.is_some()
 }
 
 fn takes_down_frame(i: &Instruction) -> bool {

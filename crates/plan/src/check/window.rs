@@ -138,12 +138,16 @@ pub(super) fn window_at(windows: &[Window], at: Va) -> Option<&Window> {
         .filter(|w| w.steps.first().is_some_and(|s| s.at <= at))
 }
 
-/// Whether `at` is where an instruction starts, decoded from the nearest place that is known.
-pub(super) fn is_boundary(image: &Image<'_>, at: Va) -> bool {
-    Window::around(image, Span::new(at, 1))
-        .steps
-        .binary_search_by_key(&at, |s| s.at)
-        .is_ok()
+/// Whether an instruction starts at `at`, as decoding from `start` has it without meeting data in between.
+pub(super) fn decodes_to(image: &Image<'_>, start: Va, at: Va) -> bool {
+    let mut next = start;
+    while next < at {
+        match Step::read(image, next) {
+            Some(step) => next = step.end(),
+            None => return false,
+        }
+    }
+    next == at
 }
 
 /// The instruction that ends at `end`, decoded from the nearest place that is known.
