@@ -10,10 +10,14 @@ busy='too slow or load too high|itimer resolution|name lookup failure|failed to 
 printf '%s\n' $modules | xargs -P6 -I{} sh -c 'mkdir {}; cd {}; TMPDIR=$PWD timeout 240 /usr/bin/python3 -m test -v -i "*VSOCK*" test_{} > out 2>&1; echo $? > status'
 for module in $modules; do
 	echo "$module: exit $(cat $module/status)"
-	# One line for each test: its name and how it ended, whatever it printed in between. Those that skip themselves
-	# because the machine is slow, busy or without a name may as well be run. (socket: for whatever reason. One of its
-	# tests was skipped in some runs and not in others, it is not known why.)
-	case $module in socket) reason=.*;; *) reason=$busy;; esac
-	grep -oE '^test[A-Za-z0-9_]* \([^)]*\)|\.\.\. .*(ok|FAIL|ERROR|skipped .*|expected failure)$|^(ok|FAIL|ERROR)$' $module/out |
-		sed -E "s/^\.\.\. .*skipped .*($reason).*/ok/"';s/^\.\.\. .*(ok|FAIL|ERROR|skipped|expected failure).*/\1/' | sort | uniq -c
+	# One line for each test: its name, how it ended, and why it was skipped, whatever it printed in between. Those that
+	# skip themselves because the machine is slow, busy or without a name may as well be run.
+	awk -v busy="$busy" '
+		/^test[A-Za-z0-9_]* \(/ { name = $1 " " $2 }
+		match($0, /\.\.\. .*(ok|FAIL|ERROR|skipped .*|expected failure)$|^(ok|FAIL|ERROR)$/) {
+			ended = substr($0, RSTART)
+			if (match(ended, /skipped .*/)) ended = ended ~ busy ? "ok" : substr(ended, RSTART)
+			else { match(ended, /(ok|FAIL|ERROR|expected failure)$/); ended = substr(ended, RSTART) }
+			print name, ended
+		}' $module/out | sort
 done
