@@ -90,6 +90,7 @@ fn judge_hooked(image: &Image<'_>, plan: &Plan, base: Va, bias: u64) -> Vec<Faul
         sites.map(|s| s.at).step_by(nth).collect()
     };
     let (quiet, plain) = (every(3), every(5));
+    let numbers: Vec<_> = every(2).into_iter().zip(0x1_fffd..).collect();
     let hooking = Hooking {
         data: base + 0x20_0000,
         first: 7,
@@ -98,6 +99,7 @@ fn judge_hooked(image: &Image<'_>, plan: &Plan, base: Va, bias: u64) -> Vec<Faul
         minus_fs: (plan.sites.len().is_multiple_of(2)).then_some(0x128),
         quiet: &quiet,
         plain: &plain,
+        numbers: &numbers,
     };
     let style = Style::Hooked(&hooking);
     let emission = plan

@@ -213,6 +213,9 @@ impl Hooking {
                 needs.plain.push(site.at);
                 continue;
             }
+            if let Some(number) = site.number {
+                needs.numbers.push((site.at, number));
+            }
             needs.any = true;
             if self.hooks && chosen == 0 {
                 needs.quiet.push(site.at);
@@ -268,6 +271,7 @@ impl Hooking {
             minus_fs: (!self.hooks).then_some(offset_of!(thread::Block, minus_fs) as u32),
             quiet: &needs.quiet,
             plain: &needs.plain,
+            numbers: &needs.numbers,
         }
     }
 
@@ -529,6 +533,8 @@ pub struct Needs {
     plain: Vec<Va>,
     /// A block that asks for what the runtime itself must see: no hook has chosen them.
     quiet: Vec<Va>,
+    /// A block for one number.
+    numbers: Vec<(Va, u32)>,
     /// Whether any site needs a block.
     any: bool,
 }

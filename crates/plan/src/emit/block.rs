@@ -73,6 +73,9 @@ pub mod ahead {
     pub const LEN: u8 = 57;
 }
 
+/// Bytes of what asks the table, at the start of a block and of what stands ahead of one.
+const FILTER: u8 = 31;
+
 /// What the blocks of one image have in common.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Hooking<'h> {
@@ -91,6 +94,8 @@ pub struct Hooking<'h> {
     pub quiet: &'h [Va],
     /// Sites, in order of address, whose calls nobody ever wants: there the instruction stands for itself.
     pub plain: &'h [Va],
+    /// Sites, in order of address, with the number of the call that each makes, whoever comes to it.
+    pub numbers: &'h [(Va, u32)],
 }
 
 impl Hooking<'_> {
@@ -107,6 +112,13 @@ impl Hooking<'_> {
     fn table(&self, site: Va) -> Va {
         let quiet = self.quiet.binary_search(&site).is_ok();
         self.data + if quiet { data::QUIET } else { data::TABLE }
+    }
+
+    /// The index in the table of the number that is known of `site`.
+    fn number(&self, site: Va) -> Option<u64> {
+        let known = self.numbers.binary_search_by_key(&site, |&(at, _)| at);
+        let (_, number) = self.numbers[known.ok()?];
+        Some(u64::from(number).min(data::OTHERS))
     }
 }
 
@@ -128,39 +140,30 @@ pub struct Block {
 pub fn block(start: Va, site: Va, id: u32, hooking: &Hooking<'_>) -> Result<Vec<u8>, OutOfReach> {
     let mut bytes = Vec::with_capacity(hooking.len().into());
     if let Some(minus_fs) = hooking.minus_fs {
-        bytes.extend_from_slice(&ahead(start, site, minus_fs, hooking)?);
+        bytes.extend_from_slice(&filter(start, site, hooking)?);
+        bytes.extend_from_slice(&ahead(minus_fs));
     }
     let start = start + bytes.len() as u64;
+    bytes.extend_from_slice(&filter(start, site, hooking)?);
     bytes.extend_from_slice(&body(start, site, id, hooking)?);
     Ok(bytes)
 }
 
+/// What follows the filter in a block.
 fn body(
     start: Va,
     site: Va,
     id: u32,
     hooking: &Hooking<'_>,
-) -> Result<[u8; at::LEN as usize], OutOfReach> {
-    let table = hooking.table(site);
+) -> Result<[u8; (at::LEN - FILTER) as usize], OutOfReach> {
     let end = |offset: u8| start + u64::from(offset);
-    let [t0, t1, t2, t3] = rel32(end(26), table)?;
     let [g0, g1, g2, g3] = rel32(end(at::RETURN), hooking.data + data::GATE)?;
     let [a0, a1, a2, a3] = rel32(end(at::AFTER_RETURN), hooking.data + data::AFTER)?;
     let [n0, n1, n2, n3] = rel32(end(at::LEN), site + 2)?;
     let [i0, i1, i2, i3] = id.to_le_bytes();
     let rsp = hooking.saved_rsp.cast_unsigned();
     #[rustfmt::skip]
-    let bytes = [
-        // The upper half of the number must be zero, else it is none of the numbers in the table.
-        0x89, 0xc1,                               //   0: mov %eax,%ecx
-        0x0f, 0xc9,                               //   2: bswap %ecx
-        0x0f, 0xb7, 0xc9,                         //   4: movzwl %cx,%ecx
-        0xe3, 0x07,                               //   7: jrcxz 16
-        0xb9, 0x00, 0x00, 0x01, 0x00,             //   9: mov $OTHERS,%ecx
-        0xeb, 0x03,                               //  14: jmp 19
-        0x0f, 0xb7, 0xc8,                         //  16: movzwl %ax,%ecx
-        0x4c, 0x8d, 0x1d, t0, t1, t2, t3,         //  19: lea table(%rip),%r11
-        0x41, 0x0f, 0xb6, 0x0c, 0x0b,             //  26: movzbl (%r11,%rcx),%ecx
+    let rest = [
         0xe3, at::RUN - at::SWITCH,               //  31: jrcxz RUN
         0x49, 0x89, 0xe3,                         //  33: mov %rsp,%r11
         0x65, 0x48, 0x8b, 0x24, 0x25, 0, 0, 0, 0, //  36: mov %gs:0,%rsp
@@ -181,32 +184,48 @@ fn body(
         // The kernel, or the gate, left another address in rcx.
         0x48, 0x8d, 0x0d, n0, n1, n2, n3,         // 101: lea site+2(%rip),%rcx
     ];
-    Ok(bytes)
+    Ok(rest)
 }
 
-/// What stands ahead of the block of `site`, for `start`; `minus_fs` as in [`Hooking::minus_fs`].
+/// Leaves in `ecx` what the table says of the call.
 ///
 /// # Errors
 /// The data area is not within 2 GB.
-fn ahead(
-    start: Va,
-    site: Va,
-    minus_fs: u32,
-    hooking: &Hooking<'_>,
-) -> Result<[u8; ahead::LEN as usize], OutOfReach> {
-    let [t0, t1, t2, t3] = rel32(start + 26, hooking.table(site))?;
+fn filter(start: Va, site: Va, hooking: &Hooking<'_>) -> Result<[u8; FILTER as usize], OutOfReach> {
+    let table = hooking.table(site);
+    if let Some(number) = hooking.number(site) {
+        let [t0, t1, t2, t3] = rel32(start + u64::from(FILTER), table + number)?;
+        #[rustfmt::skip]
+        let known = [
+            0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, //  0: nopw 0(%rax,%rax)
+            0x66, 0x0f, 0x1f, 0x84, 0, 0, 0, 0, 0, //  9: nopw 0(%rax,%rax)
+            0x66, 0x0f, 0x1f, 0x44, 0, 0,          // 18: nopw 0(%rax,%rax)
+            0x0f, 0xb6, 0x0d, t0, t1, t2, t3,      // 24: movzbl table+number(%rip),%ecx
+        ];
+        return Ok(known);
+    }
+    let [t0, t1, t2, t3] = rel32(start + 26, table)?;
+    #[rustfmt::skip]
+    let any = [
+        // The upper half of the number must be zero, else it is none of the numbers in the table.
+        0x89, 0xc1,                       //  0: mov %eax,%ecx
+        0x0f, 0xc9,                       //  2: bswap %ecx
+        0x0f, 0xb7, 0xc9,                 //  4: movzwl %cx,%ecx
+        0xe3, 0x07,                       //  7: jrcxz 16
+        0xb9, 0x00, 0x00, 0x01, 0x00,     //  9: mov $OTHERS,%ecx
+        0xeb, 0x03,                       // 14: jmp 19
+        0x0f, 0xb7, 0xc8,                 // 16: movzwl %ax,%ecx
+        0x4c, 0x8d, 0x1d, t0, t1, t2, t3, // 19: lea table(%rip),%r11
+        0x41, 0x0f, 0xb6, 0x0c, 0x0b,     // 26: movzbl (%r11,%rcx),%ecx
+    ];
+    Ok(any)
+}
+
+/// What follows the filter ahead of a block; `minus_fs` as in [`Hooking::minus_fs`].
+const fn ahead(minus_fs: u32) -> [u8; (ahead::LEN - FILTER) as usize] {
     let [f0, f1, f2, f3] = minus_fs.to_le_bytes();
     #[rustfmt::skip]
-    let bytes = [
-        0x89, 0xc1,                                   //   0: mov %eax,%ecx
-        0x0f, 0xc9,                                   //   2: bswap %ecx
-        0x0f, 0xb7, 0xc9,                             //   4: movzwl %cx,%ecx
-        0xe3, 0x07,                                   //   7: jrcxz 16
-        0xb9, 0x00, 0x00, 0x01, 0x00,                 //   9: mov $OTHERS,%ecx
-        0xeb, 0x03,                                   //  14: jmp 19
-        0x0f, 0xb7, 0xc8,                             //  16: movzwl %ax,%ecx
-        0x4c, 0x8d, 0x1d, t0, t1, t2, t3,             //  19: lea table(%rip),%r11
-        0x41, 0x0f, 0xb6, 0x0c, 0x0b,                 //  26: movzbl (%r11,%rcx),%ecx
+    let rest = [
         0xe3, ahead::RUN - 33,                        //  31: jrcxz RUN
         0xf3, 0x48, 0x0f, 0xae, 0xc1,                 //  33: rdfsbase %rcx
         0x65, 0x4c, 0x8b, 0x1c, 0x25, f0, f1, f2, f3, //  38: mov %gs:minus_fs,%r11
@@ -215,7 +234,7 @@ fn ahead(
         0x0f, 0x05,                                   //  53: syscall
         0xeb, at::NEXT,                               //  55: jmp LEN + NEXT
     ];
-    Ok(bytes)
+    rest
 }
 
 #[cfg(test)]
@@ -232,6 +251,7 @@ mod tests {
         minus_fs: None,
         quiet: &[Va(0x2000)],
         plain: &[],
+        numbers: &[(Va(0x3000), 0x27)],
     };
 
     /// Each instruction with its offset, as the GNU assembler would write it.
@@ -316,10 +336,15 @@ mod tests {
 
     #[test]
     fn what_stands_ahead_decodes_to_the_intended_assembly() {
-        let code = ahead(START, Va(0x1000), 0x128, &HOOKING).unwrap();
-        let shown = listing(&code);
-        let (block, own) = (block(START, Va(0x1000), 0, &HOOKING).unwrap(), &shown[9..]);
-        assert_eq!(shown[..9], listing(&block)[..9], "the table is asked alike");
+        let hooking = Hooking {
+            minus_fs: Some(0x128),
+            ..HOOKING
+        };
+        let code = block(START, Va(0x1000), 0, &hooking).unwrap();
+        let (ahead, block) = code.split_at(ahead::LEN.into());
+        let shown = listing(ahead);
+        assert_eq!(shown[..7], listing(block)[..7], "the table is asked alike");
+        let own = &shown[9..];
         let expected = [
             (31, "jrcxz 0x0000000000100035"),
             (33, "rdfsbase %rcx"),
@@ -341,6 +366,28 @@ mod tests {
         assert!(
             lea.starts_with(&format!("lea {:#x}", 0x12_0000 + data::QUIET)),
             "{lea}"
+        );
+    }
+
+    #[test]
+    fn where_the_number_is_known_its_byte_is_read() {
+        let code = block(START, Va(0x3000), 0, &HOOKING).unwrap();
+        let shown = listing(&code);
+        assert_eq!(shown[3], (24, "movzbl 0x120067,%ecx".to_owned()));
+        assert_eq!(
+            shown[4..],
+            listing(
+                &block(
+                    START,
+                    Va(0x3000),
+                    0,
+                    &Hooking {
+                        numbers: &[],
+                        ..HOOKING
+                    }
+                )
+                .unwrap()
+            )[9..]
         );
     }
 }

@@ -102,6 +102,7 @@ mod tests {
             minus_fs: None,
             quiet: &[],
             plain: &[],
+            numbers: &[],
         };
         for instruction in [
             &[0x0f, 0x31][..],
