@@ -32,6 +32,10 @@ extern "C" {
 // `flags`: `rbx`, `rbp` and `r12` to `r15` are neither read nor changed, which saves their way.
 #define HOTPATCH_ARGUMENTS_ONLY 1
 
+// `flags`: the frame is never written to, but for `rax` where the hook answers, which saves the comparison with
+// what it was. What a hook with this flag writes there nevertheless has no meaning.
+#define HOTPATCH_READS_ONLY 4
+
 // `flags`, hosted: nothing that lives in a thread's own storage of libc is used (`errno`, locale, `malloc`'s
 // caches), so that the thread pointer need not change.
 #define HOTPATCH_NO_THREAD_STATE 2

@@ -152,6 +152,7 @@ fn hooks(library: &Path) -> Result<()> {
     const GETPID: u32 = 39;
     const FULL: &str = "0";
     const ARGUMENTS: &str = "HOTPATCH_ARGUMENTS_ONLY";
+    const READS: &str = "HOTPATCH_READS_ONLY";
     println!("The same with a hook in C, freestanding\n");
     println!(
         "{:<28} {:>9} {:>11} {:>7}",
@@ -159,8 +160,15 @@ fn hooks(library: &Path) -> Result<()> {
     );
     let rows = [
         ("another call hooked", GETPID, "HOTPATCH_RUN", FULL),
+        ("run, reads only", GETPPID, "HOTPATCH_RUN", READS),
         ("run, arguments only", GETPPID, "HOTPATCH_RUN", ARGUMENTS),
         ("run, full frame", GETPPID, "HOTPATCH_RUN", FULL),
+        (
+            "before and after, reads only",
+            GETPPID,
+            "HOTPATCH_RUN_AND_RETURN",
+            READS,
+        ),
         (
             "before and after, arguments",
             GETPPID,
@@ -173,6 +181,7 @@ fn hooks(library: &Path) -> Result<()> {
             "HOTPATCH_RUN_AND_RETURN",
             FULL,
         ),
+        ("answered, reads only", GETPPID, "HOTPATCH_ANSWER", READS),
         (
             "answered, arguments only",
             GETPPID,

@@ -1,6 +1,6 @@
 // build: gcc -O1 -pthread
 // Handlers on an alternate stack make calls while other signals arrive that use it too: what lies on it stays.
-// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments
+// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads
 // hook: record
 // hook: slow
 // patched: libc.so.6 400

@@ -1,6 +1,6 @@
 // build: gcc -O1
 // What a program has set for its signals is what it reads, what its children get, and what an exec leaves of it.
-// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // patched: libc.so.6 400
 #include "guest.h"
 #include <spawn.h>

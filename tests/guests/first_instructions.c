@@ -1,7 +1,7 @@
 // build: gcc -O1 -pthread
 // A signal arrives in the first instructions of a new thread or process, one after the other: its handler makes calls,
 // and the child then does all it would have done.
-// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // hook: run record
 // timeout: 60
 // patched: libc.so.6 400

@@ -1,6 +1,6 @@
 // build: gcc -O1 -pthread -rdynamic
 // A handler that interrupts a blocking call sees the call's own address and the true stack, whatever a hook does.
-// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // hook: after_arguments run
 // site: site_read = direct,stone,live-stone,before,clobber
 // patched: libc.so.6 400

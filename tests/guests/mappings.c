@@ -1,6 +1,6 @@
 // build: gcc -O1 -pthread
 // No mapping is ever writable and executable, those of files are as they are natively, and the stack is not executable.
-// limit: run.so run_arguments.so after.so after_arguments.so record.so
+// limit: run.so run_arguments.so after.so after_arguments.so run_reads.so after_reads.so record.so
 // patched: libc.so.6 400
 #include "guest.h"
 static volatile int stop;

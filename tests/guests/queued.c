@@ -1,7 +1,7 @@
 // build: gcc -O2 -pthread
 // Queued signals arrive in order with their values, each once, while their thread is mostly in calls and in hooks;
 // SA_RESETHAND and SA_NODEFER mean what they say there.
-// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // hook: slow
 // hook: after_arguments run
 // patched: libc.so.6 400

@@ -1,6 +1,7 @@
 // build: gcc -O1
 // hook: answer
 // hook: answer_arguments
+// hook: answer_reads
 // hook: change
 // hook: renumber
 // hook: change answer

@@ -1,6 +1,6 @@
 // build: gcc -O2 -pthread
 // Every other way to get a signal: sigwait, sigtimedwait, signalfd, sigsuspend, ppoll, pending ones.
-// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // hook: after_arguments run
 // patched: libc.so.6 400
 #include "guest.h"

@@ -1,10 +1,11 @@
 // build: gcc -O1
 // A tracer sends a signal before every single instruction of a call's way, however it is patched and whoever is asked:
 // the handler sees the program's own state, runs once, and nothing is different afterwards.
-// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // hook: change
 // hook: answer
 // hook: answer_arguments
+// hook: answer_reads
 // hook: renumber
 // hook: run record
 // hook: after_arguments run_arguments

@@ -1,7 +1,7 @@
 // build: gcc -O1
 // The vDSO's functions as system calls, which hooks see: results and errors are the same.
 // setting: LIBHOTPATCH_VDSO=hook
-// only: hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// only: hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // patched: [vdso] 9
 #include "guest.h"
 #include <elf.h>

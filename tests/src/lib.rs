@@ -108,11 +108,13 @@ pub enum Allowed {
 
 /// The hooks that every program must bear: they are called for each call, change every register they may, and the
 /// program notices nothing.
-pub const BEARABLE: [&str; 5] = [
+pub const BEARABLE: [&str; 7] = [
     "hook-run",
     "hook-run_arguments",
     "hook-after",
     "hook-after_arguments",
+    "hook-run_reads",
+    "hook-after_reads",
     "hook-record",
 ];
 

@@ -9,6 +9,7 @@ use cbindgen::{Builder, Config, DocumentationStyle, Language, Style};
 const NAMES: &[(&str, &str)] = &[
     ("ABI", "HOTPATCH_ABI"),
     ("ARGUMENTS_ONLY", "HOTPATCH_ARGUMENTS_ONLY"),
+    ("READS_ONLY", "HOTPATCH_READS_ONLY"),
     ("NO_THREAD_STATE", "HOTPATCH_NO_THREAD_STATE"),
     ("kind::SYSCALL", "HOTPATCH_KIND_SYSCALL"),
     ("kind::INT80", "HOTPATCH_KIND_INT80"),

@@ -158,6 +158,10 @@ pub struct SyscallSet {
 /// [`Hook::flags`]: `rbx`, `rbp` and `r12` to `r15` are neither read nor changed, which saves their way.
 pub const ARGUMENTS_ONLY: u32 = 1;
 
+/// [`Hook::flags`]: the frame is never written to, but for `rax` where the hook answers, which saves the comparison with
+/// what it was. What a hook with this flag writes there nevertheless has no meaning.
+pub const READS_ONLY: u32 = 4;
+
 /// [`Hook::flags`], hosted: nothing that lives in a thread's own storage of libc is used (`errno`, locale, `malloc`'s
 /// caches), so that the thread pointer need not change.
 pub const NO_THREAD_STATE: u32 = 2;

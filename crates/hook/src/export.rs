@@ -27,11 +27,13 @@ unsafe impl Sync for Exported {}
 /// Describes a hook to the runtime.
 #[must_use]
 pub const fn exported<E: Entry>(name: &'static CStr) -> Exported {
-    let flags = if <E::Hook as Hook>::ARGUMENTS_ONLY {
-        abi::ARGUMENTS_ONLY
-    } else {
-        0
-    };
+    let mut flags = 0;
+    if <E::Hook as Hook>::ARGUMENTS_ONLY {
+        flags |= abi::ARGUMENTS_ONLY;
+    }
+    if <E::Hook as Hook>::READS_ONLY {
+        flags |= abi::READS_ONLY;
+    }
     let name: *const c_char = name.as_ptr();
     Exported(abi::Hook {
         abi: ABI,

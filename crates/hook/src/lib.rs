@@ -103,6 +103,10 @@ pub trait Hook: Sync + 'static {
     /// [`Frame::rbx`] and what follows it are neither read nor changed, which makes calls a little cheaper.
     const ARGUMENTS_ONLY: bool = false;
 
+    /// The registers are read and never changed, but by [`Verdict::Answer`], which makes calls cheaper. What is changed
+    /// nevertheless has no meaning.
+    const READS_ONLY: bool = false;
+
     /// Called once, before the program runs and before all others: the place to read settings.
     ///
     /// # Errors

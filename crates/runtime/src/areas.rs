@@ -8,6 +8,7 @@
 use core::ptr;
 use core::sync::atomic::{AtomicBool, AtomicPtr, AtomicU8, AtomicU64, Ordering};
 
+use hotpatch_abi::{ARGUMENTS_ONLY, READS_ONLY};
 use hotpatch_plan::emit::{Places, data};
 
 use crate::entry;
@@ -209,13 +210,16 @@ fn word(at: u64) -> &'static AtomicU64 {
     unsafe { AtomicU64::from_ptr(ptr::with_exposed_provenance_mut(at as usize)) }
 }
 
-/// Fills the data area at `data`, which is zeros; with the second table if there are `quiet` sites.
+/// Fills the data area at `data`, which is zeros; with the second table if there are `quiet` sites. `flags`: those of
+/// [`Hook`](hotpatch_abi::Hook) that all hooks have; `one`: that there is one alone.
 ///
 /// # Safety
 /// I14: nobody else knows it, and [`len`] bytes are mapped there.
-pub unsafe fn fill(data: u64, quiet: bool, arguments_only: bool, one: bool) {
+pub unsafe fn fill(data: u64, quiet: bool, flags: u32, one: bool) {
     type Gate = unsafe extern "C" fn();
+    let arguments_only = flags & ARGUMENTS_ONLY != 0;
     let (gate, after): (Gate, Gate) = match (one, arguments_only) {
+        (true, _) if flags & READS_ONLY != 0 => (quick::quick_reads, quick::quick_after_reads),
         (false, false) => (entry::gate_full, entry::after_full),
         (false, true) => (entry::gate_arguments, entry::after_arguments),
         (true, false) => (quick::quick_full, quick::quick_after_full),

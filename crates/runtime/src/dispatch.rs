@@ -189,6 +189,10 @@ fn place(block: &mut Block, record: &Record) -> bool {
 /// As [`dispatch`].
 pub unsafe extern "C" fn dispatch_failed(entered: *mut Entered) -> u64 {
     // SAFETY: as the caller promises.
+    let entered = unsafe { &mut *entered };
+    if entered.id & Entered::READ != 0 {
+        entered.given = entered.given_by_frame();
+    }
     let Entered {
         given,
         id,
@@ -196,17 +200,15 @@ pub unsafe extern "C" fn dispatch_failed(entered: *mut Entered) -> u64 {
         back,
         flags,
         ..
-    } = unsafe { *entered };
+    } = *entered;
     if id & Entered::DONE != 0 {
         return 0;
     }
     if id & Entered::ELSEWHERE != 0 {
         return otherwise;
     }
-    // SAFETY: as the caller promises.
-    let frame = unsafe { &mut (*entered).frame };
     let [rax, rdi, rsi, rdx, r10, r8, r9] = given;
-    *frame = Frame {
+    entered.frame = Frame {
         rax,
         rdi,
         rsi,
@@ -215,7 +217,7 @@ pub unsafe extern "C" fn dispatch_failed(entered: *mut Entered) -> u64 {
         r8,
         r9,
         rflags: flags,
-        ..*frame
+        ..entered.frame
     };
     if id & Entered::OTHER != 0 {
         // SAFETY: as the caller promises: `dispatch_other` has got this id.

@@ -44,6 +44,8 @@ impl Entered {
     pub const DONE: u64 = 1 << 33;
     /// In `id`: the instruction is not executed any more; `otherwise` says where to go on.
     pub const ELSEWHERE: u64 = 1 << 34;
+    /// In `id`: `given` is not filled, as a hook with [`READS_ONLY`](hotpatch_abi::READS_ONLY) leaves the frame alone.
+    pub const READ: u64 = 1 << 35;
     /// Bytes between its start and the top of the hook stack.
     pub const LEN: usize = size_of::<Self>();
     /// The program's stack pointer, relative to the top of the hook stack: within the 128 bytes below it, which the
@@ -52,6 +54,14 @@ impl Entered {
 }
 
 impl Entered {
+    /// The registers of the call as the program had them, where only the frame has them.
+    pub const fn given_by_frame(&self) -> [u64; GIVEN] {
+        let frame = &self.frame;
+        [
+            frame.rax, frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
+        ]
+    }
+
     /// If a hook fails from now on, the thread goes on at `at`.
     pub fn goes_on_at(&mut self, at: u64) {
         self.otherwise = at;

@@ -8,7 +8,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 use core::mem::offset_of;
 
-use hotpatch_abi::{ARGUMENTS_ONLY, Hook, SelectFn, Site};
+use hotpatch_abi::{Hook, SelectFn, Site};
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::emit;
 use hotpatch_plan::plan::{Candidate, Emission, Kinds, Outcome, SiteKind, Tactics};
@@ -63,7 +63,7 @@ impl core::fmt::Display for Impossible {
 #[derive(Clone, Copy, Debug)]
 pub struct Hooking {
     store: Store,
-    arguments_only: bool,
+    flags: u32,
     /// The hook, if it is the only one.
     only: Option<Hook>,
     /// Whether there are hooks; if not, the runtime alone looks at calls.
@@ -115,7 +115,9 @@ impl Hooking {
         }
         Ok(Self {
             store,
-            arguments_only: hooks.iter().all(|h| h.flags & ARGUMENTS_ONLY != 0),
+            flags: hooks
+                .iter()
+                .fold(u32::MAX, |flags, hook| flags & hook.flags),
             only: <[Hook; 1]>::try_from(&hooks[..]).ok().map(|[hook]| hook),
             kinds: Kinds::of_bits(hooks.iter().fold(1, |all, hook| all | bits(hook))),
             hooks: !hooks.is_empty(),
@@ -307,7 +309,7 @@ impl Hooking {
         let quiet = !of.needs.quiet.is_empty();
         if of.needs.any {
             // SAFETY: as the caller promises.
-            unsafe { areas::fill(of.data, quiet, self.arguments_only, self.only.is_some()) };
+            unsafe { areas::fill(of.data, quiet, self.flags, self.only.is_some()) };
         }
         let file = match emission.blocks[..] {
             [] => core::ptr::null(),

@@ -110,11 +110,13 @@ macro_rules! quick {
 
 /// All gates.
 #[rustfmt::skip]
-pub static GATES: [Gate; 12] = [
+pub static GATES: [Gate; 14] = [
     Gate { jumps: true, ..gate!(other::other_gate, hotpatch_other_leave, hotpatch_other_restored, hotpatch_other_odd, hotpatch_other_even, hotpatch_other_end) },
     Gate { jumps: true, ..gate!(other::other_after, hotpatch_other_after_leave, hotpatch_other_after_restored, hotpatch_other_after_odd, hotpatch_other_after_even, hotpatch_other_after_end) },
     quick!(quick::quick_full, hotpatch_quick_full_leave, hotpatch_quick_full_restored, hotpatch_quick_full_end),
     quick!(quick::quick_arguments, hotpatch_quick_arguments_leave, hotpatch_quick_arguments_restored, hotpatch_quick_arguments_end),
+    quick!(quick::quick_reads, hotpatch_quick_reads_leave, hotpatch_quick_reads_restored, hotpatch_quick_reads_end),
+    quick!(quick::quick_after_reads, hotpatch_quick_after_reads_leave, hotpatch_quick_after_reads_restored, hotpatch_quick_after_reads_end),
     quick!(quick::quick_after_full, hotpatch_quick_after_full_leave, hotpatch_quick_after_full_restored, hotpatch_quick_after_full_end),
     quick!(quick::quick_after_arguments, hotpatch_quick_after_arguments_leave, hotpatch_quick_after_arguments_restored, hotpatch_quick_after_arguments_end),
     gate!(entry::gate_full, hotpatch_full_leave, hotpatch_full_restored, hotpatch_full_odd, hotpatch_full_even, hotpatch_full_end),

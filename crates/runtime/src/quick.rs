@@ -87,8 +87,14 @@ const _: () = assert!(verdict::RUN == 0 && verdict::RUN_AND_RETURN == 1 && verdi
 
 /// As `gate!` in entry.rs, whose picture holds here too. While the hook runs `rbx` = the
 /// flags and `r12` = the site: a hook keeps both.
+///
+/// Which parts it has: `full`, registers that a hook with the full frame may change are put back from there; `changes`,
+/// the call's own registers are compared and given back; `reads`, for hooks with [`READS_ONLY`], those as given are
+/// copied where another gate has them before one goes on there.
+///
+/// [`READS_ONLY`]: hotpatch_abi::READS_ONLY
 macro_rules! quick_gate {
-    ($name:ident, $labels:literal, $other:literal, $($full:literal)?) => {
+    ($name:ident, $labels:literal, $other:literal, [$($full:literal)?], [$($changes:literal)?], [$($reads:literal)?]) => {
         #[doc = concat!("The gate for one hook, beside `", $other, "`.")]
         ///
         /// # Safety
@@ -119,6 +125,8 @@ macro_rules! quick_gate {
                 "mov [rsp + {r8}], r8",
                 "mov [rsp + {r9}], r9",
                 "mov [rsp + {rsp}], r11",
+                $(
+                concat!("/* ", $changes, " */"),
                 "mov [rsp + {given_rax}], rax",
                 "mov [rsp + {given_rdi}], rdi",
                 "mov [rsp + {given_rsi}], rsi",
@@ -126,6 +134,7 @@ macro_rules! quick_gate {
                 "mov [rsp + {given_r10}], r10",
                 "mov [rsp + {given_r8}], r8",
                 "mov [rsp + {given_r9}], r9",
+                )?
                 "mov [rsp + {rbx}], rbx",
                 "mov [rsp + {rbp}], rbp",
                 "mov [rsp + {r12}], r12",
@@ -141,18 +150,25 @@ macro_rules! quick_gate {
                 "mov edx, eax",
                 "lea r10, [rip + {quick}]",
                 "test r8d, {odd}",
-                // There only rcx still stands for itself, and rbx is the program's.
-                concat!("jnz ", $other, "_saved"),
+                "jnz 7f",
                 "cmp edx, {numbers}",
                 "jae 3f",
                 "cmp byte ptr [r10 + rdx + {slow}], 0",
-                concat!("jne ", $other, "_saved"),
+                "jne 7f",
                 "3:",
                 "imul r12d, ecx, {known}",
                 "mov rbx, r8",
                 "add r12, [r10 + {sites}]",
                 // What there is to do if the hook fails: the upper half says, as given.
-                "mov [rsp + {id}], rcx",
+                "mov [rsp + {id}], ecx",
+                $(
+                concat!("/* ", $changes, " */"),
+                "mov dword ptr [rsp + {id} + 4], 0",
+                )?
+                $(
+                concat!("/* ", $reads, " */"),
+                "mov dword ptr [rsp + {id} + 4], {read_only}",
+                )?
                 "mov rcx, [r12]",
                 "mov [rsp + {rflags}], rbx",
                 "mov [rsp + {r11}], rbx",
@@ -166,13 +182,28 @@ macro_rules! quick_gate {
                 "lea rsi, [rsp + {frame}]",
                 "call [r10 + {before}]",
                 // eax = the verdict.
+                $(
+                concat!("/* ", $changes, " */"),
                 "mov rcx, [r12]",
                 "cmp rbx, [rsp + {rflags}]",
                 "jne 6f",
                 "cmp rcx, [rsp + {rip}]",
                 "jne 6f",
+                )?
                 "cmp eax, 2",
                 "jae 5f",
+                $(
+                concat!("/* ", $reads, " */"),
+                "mov ecx, [rsp + {rax}]",
+                "mov rdi, [rsp + {rdi}]",
+                "mov rsi, [rsp + {rsi}]",
+                "mov rdx, [rsp + {rdx}]",
+                "mov r10, [rsp + {r10}]",
+                "mov r8, [rsp + {r8}]",
+                "mov r9, [rsp + {r9}]",
+                )?
+                $(
+                concat!("/* ", $changes, " */"),
                 "mov ecx, [rsp + {given_rax}]",
                 "mov rdi, [rsp + {given_rdi}]",
                 "mov rsi, [rsp + {given_rsi}]",
@@ -194,6 +225,7 @@ macro_rules! quick_gate {
                 "jne 6f",
                 "cmp ecx, [rsp + {rax}]",
                 "jne 6f",
+                )?
                 "test eax, eax",
                 "jnz 4f",
                 "xor ecx, ecx",
@@ -247,11 +279,43 @@ macro_rules! quick_gate {
                 "add rcx, {to_next}",
                 "jmp 3b",
                 "6:",
+                $(
+                concat!("/* ", $reads, " */"),
+                "lea r9, [rip + 9f]",
+                "jmp 8f",
+                "9:",
+                )?
                 "mov rdi, rsp",
                 "mov esi, eax",
                 "call {rest}",
                 "mov rcx, rax",
                 "jmp hotpatch_full_leave",
+                // There only rcx still stands for itself, and rbx is the program's.
+                "7:",
+                $(
+                concat!("/* ", $reads, " */"),
+                concat!("lea r9, [rip + ", $other, "_saved]"),
+                "8:",
+                "mov rdx, [rsp + {rax}]",
+                "mov rdi, [rsp + {rdi}]",
+                "mov rsi, [rsp + {rsi}]",
+                "mov [rsp + {given_rax}], rdx",
+                "mov [rsp + {given_rdi}], rdi",
+                "mov [rsp + {given_rsi}], rsi",
+                "mov rdx, [rsp + {rdx}]",
+                "mov rdi, [rsp + {r10}]",
+                "mov rsi, [rsp + {r8}]",
+                "mov r8, [rsp + {r9}]",
+                "mov [rsp + {given_rdx}], rdx",
+                "mov [rsp + {given_r10}], rdi",
+                "mov [rsp + {given_r8}], rsi",
+                "mov [rsp + {given_r9}], r8",
+                "jmp r9",
+                )?
+                $(
+                concat!("/* ", $changes, " */"),
+                concat!("jmp ", $other, "_saved"),
+                )?
                 concat!(".globl ", $labels, "_end"),
                 concat!(".hidden ", $labels, "_end"),
                 concat!($labels, "_end:"),
@@ -288,6 +352,12 @@ macro_rules! quick_gate {
                 ret = const offset_of!(Entered, ret),
                 back = const offset_of!(Entered, back),
                 id = const offset_of!(Entered, id),
+                $(
+                read_only = const {
+                    let _ = $reads;
+                    Entered::READ >> 32
+                },
+                )?
                 context = const in_context(0),
                 context_site = const in_context(offset_of!(Context, site)),
                 context_number = const in_context(offset_of!(Context, number)),
@@ -308,16 +378,34 @@ macro_rules! quick_gate {
     };
 }
 
-quick_gate!(quick_full, "hotpatch_quick_full", "hotpatch_full", "all");
+quick_gate!(
+    quick_full,
+    "hotpatch_quick_full",
+    "hotpatch_full",
+    ["full"],
+    ["changes"],
+    []
+);
 quick_gate!(
     quick_arguments,
     "hotpatch_quick_arguments",
     "hotpatch_arguments",
+    [],
+    ["changes"],
+    []
+);
+quick_gate!(
+    quick_reads,
+    "hotpatch_quick_reads",
+    "hotpatch_full",
+    [],
+    [],
+    ["reads"]
 );
 
 /// The same behind a call whose site and number say that the hook wants to see its result.
 macro_rules! quick_after {
-    ($name:ident, $labels:literal, $other:literal, $($full:literal)?) => {
+    ($name:ident, $labels:literal, $other:literal, [$($full:literal)?], [$($changes:literal)?]) => {
         #[doc = concat!("The gate behind a call for one hook, beside `", $other, "`.")]
         ///
         /// # Safety
@@ -370,21 +458,25 @@ macro_rules! quick_after {
                 "lea rdi, [rsp + {context}]",
                 "lea rsi, [rsp + {frame}]",
                 "call rax",
-                "mov rdx, [r12]",
-                "mov rcx, [rsp + {rip}]",
-                "add rdx, 2",
-                "cmp rcx, rdx",
-                "jne 2f",
                 "xor ecx, ecx",
+                $(
+                concat!("/* ", $changes, " */"),
+                "mov rdx, [r12]",
+                "add rdx, 2",
+                "cmp rdx, [rsp + {rip}]",
+                "cmovne rcx, [rsp + {rip}]",
+                )?
                 // As in the gate before the call.
-                "2:",
                 concat!(".globl ", $labels, "_leave"),
                 concat!(".hidden ", $labels, "_leave"),
                 concat!($labels, "_leave:"),
                 "cmp dword ptr [rsp + {waits}], 0",
                 "jne hotpatch_full_leave",
+                $(
+                concat!("/* ", $changes, " */"),
                 "cmp rbx, [rsp + {rflags}]",
                 "jne hotpatch_full_leave",
+                )?
                 "imul r11d, ebx, 1 << 20",
                 "mov ah, bl",
                 "add r11d, r11d",
@@ -458,12 +550,22 @@ quick_after!(
     quick_after_full,
     "hotpatch_quick_after_full",
     "hotpatch_after_full",
-    "all"
+    ["full"],
+    ["changes"]
 );
 quick_after!(
     quick_after_arguments,
     "hotpatch_quick_after_arguments",
     "hotpatch_after_arguments",
+    [],
+    ["changes"]
+);
+quick_after!(
+    quick_after_reads,
+    "hotpatch_quick_after_reads",
+    "hotpatch_after_full",
+    [],
+    []
 );
 
 // The assembly takes a site to be as long as a `syscall`.

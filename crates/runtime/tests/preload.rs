@@ -407,9 +407,16 @@ const FAILING: &str = r#"
 #[test]
 fn a_hook_that_fails_is_called_no_more_and_the_program_goes_on() {
     let script = "for i in 1 2 3; do /bin/echo $i | cat; done; (exit 3); echo $?; exit 7";
-    for (n, (flags, in_before)) in [("0", "1"), ("0", "0"), ("1", "1"), ("1", "0")]
-        .into_iter()
-        .enumerate()
+    for (n, (flags, in_before)) in [
+        ("0", "1"),
+        ("0", "0"),
+        ("HOTPATCH_ARGUMENTS_ONLY", "1"),
+        ("HOTPATCH_ARGUMENTS_ONLY", "0"),
+        ("HOTPATCH_READS_ONLY", "1"),
+        ("HOTPATCH_READS_ONLY", "0"),
+    ]
+    .into_iter()
+    .enumerate()
     {
         let code = FAILING
             .replace("FLAGS", flags)

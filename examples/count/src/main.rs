@@ -23,6 +23,7 @@ struct Count {
 
 impl Hook for Count {
     const ARGUMENTS_ONLY: bool = true;
+    const READS_ONLY: bool = true;
 
     fn start(&self) -> Result<(), hotpatch_hook::Errno> {
         self.process.store(process()?, Relaxed);
