@@ -5,12 +5,16 @@ use std::path::{Path, PathBuf};
 use std::{env, fs, process};
 
 /// What the library is made of.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 11] = [
     "crates/abi",
+    "crates/events",
+    "crates/hook",
     "crates/inject",
     "crates/link",
+    "crates/names",
     "crates/plan",
     "crates/runtime",
+    "crates/trace",
     "Cargo.toml",
     "Cargo.lock",
 ];
@@ -39,10 +43,17 @@ fn main() {
     fs::copy(object, &library).unwrap_or_else(|error| fail(&error.to_string()));
     let bytes = fs::read(&library).unwrap_or_else(|error| fail(&error.to_string()));
     println!("cargo::rustc-env=HOTPATCH_LIBRARY={}", library.display());
-    println!(
-        "cargo::rustc-env=HOTPATCH_LIBRARY_HASH={:016x}",
-        fnv(&bytes)
-    );
+    let hook = out.join(hotpatch_link::TRACE);
+    let object =
+        hotpatch_link::build_trace(&options).unwrap_or_else(|error| fail(&error.to_string()));
+    fs::copy(object, &hook).unwrap_or_else(|error| fail(&error.to_string()));
+    println!("cargo::rustc-env=HOTPATCH_TRACE={}", hook.display());
+    let both = [
+        bytes,
+        fs::read(&hook).unwrap_or_else(|error| fail(&error.to_string())),
+    ]
+    .concat();
+    println!("cargo::rustc-env=HOTPATCH_LIBRARY_HASH={:016x}", fnv(&both));
 }
 
 /// A directory of its own, for this cargo holds the lock of the usual one; beside the usual profiles,

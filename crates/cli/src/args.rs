@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
+use hotpatch_decode::expression::Expression;
 use hotpatch_plan::plan::{Kinds, SiteKind, Tactic, Tactics};
 
 const STYLES: Styles = Styles::styled()
@@ -17,6 +18,7 @@ const EXAMPLES: &str = "\
 Examples:
   hotpatch run -v -- ls -l           run ls, then show what was patched
   hotpatch run --log calls.log make  the same for a whole build, into a file
+  hotpatch trace ls -l               each call, as strace prints it
   hotpatch run --hook count.so ls    your own code in place of each call
   hotpatch new-hook count            a hook to start from, in Rust or (--c) in C
   hotpatch inspect /bin/bash         what would be patched, without running it
@@ -46,6 +48,16 @@ Examples:
 
 Exit status: 1 if a file could not be planned or a plan did not pass its check.";
 
+const TRACE_EXAMPLES: &str = "\
+Examples:
+  hotpatch trace ls -l
+  hotpatch trace -f -o make.trace make
+  hotpatch trace -e trace=%file -s 200 git status
+  hotpatch trace -e status=failed python3 -c pass
+
+Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
+signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
+
 const NEW_HOOK_EXAMPLES: &str = "\
 Examples:
   hotpatch new-hook count
@@ -72,6 +84,8 @@ pub struct Args {
 pub enum Command {
     /// Run a program with its system calls patched
     Run(Run),
+    /// Run a program and print each system call, as strace does
+    Trace(Trace),
     /// Plan files without running anything, and show what would become of each system call
     Inspect(Inspect),
     /// Write a project to start a hook from
@@ -110,6 +124,45 @@ pub struct Run {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
+}
+
+/// Run a program and print each system call, as strace does.
+#[derive(clap::Args, Debug)]
+#[command(after_help = TRACE_EXAMPLES)]
+pub struct Trace {
+    /// Tell of all threads and processes that the program starts, not of its first thread alone
+    #[arg(short)]
+    pub follow: bool,
+    /// Write to this file rather than to standard error
+    #[arg(short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which calls are told: `trace=open,close`, `trace=%file`, `trace=!read`, `trace=/^get`, `status=failed`
+    #[arg(short, value_name = "EXPRESSION", value_parser = expression)]
+    pub expressions: Vec<Expression>,
+    /// Print so many bytes of a text at most
+    #[arg(short, value_name = "BYTES", default_value_t = 32)]
+    pub size: usize,
+    /// Print structures and arrays whole
+    #[arg(short)]
+    pub verbose: bool,
+    /// Print texts with unprintable bytes in hexadecimal; twice: all texts
+    #[arg(short = 'x', action = clap::ArgAction::Count)]
+    pub hexadecimal: u8,
+    /// Put results into this column
+    #[arg(short = 'a', value_name = "COLUMN", default_value_t = 40)]
+    pub column: usize,
+    /// Never let the program wait for what is printed: calls that find no room are counted
+    #[arg(long)]
+    pub drop: bool,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_names = ["PROGRAM", "ARGS"])]
+    pub program: Vec<OsString>,
+}
+
+fn expression(text: &str) -> Result<Expression, hotpatch_decode::expression::Error> {
+    let read = hotpatch_decode::expression::expression(text)?;
+    Ok(read)
 }
 
 /// Write a project to start a hook from.

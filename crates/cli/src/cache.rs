@@ -18,7 +18,9 @@ use nix::unistd::{UnlinkatFlags, geteuid, unlinkat};
 
 /// The library, as linked when this command was built.
 pub static LIBRARY: &[u8] = include_bytes!(env!("HOTPATCH_LIBRARY"));
-/// A hash of [`LIBRARY`], so that commands of several versions do not overwrite each other's.
+/// The hook of `hotpatch trace`.
+static TRACE: &[u8] = include_bytes!(env!("HOTPATCH_TRACE"));
+/// A hash of both, so that commands of several versions do not overwrite each other's.
 const HASH: &str = env!("HOTPATCH_LIBRARY_HASH");
 
 /// Why a place cannot hold the library.
@@ -71,7 +73,11 @@ pub fn library() -> anyhow::Result<PathBuf> {
 pub fn prepare() -> anyhow::Result<Private> {
     let mut refused = String::new();
     for place in places() {
-        match open(&place).and_then(|private| provide(&private).map(|()| private)) {
+        let provided = open(&place).and_then(|private| {
+            provide(&private, &file_name(), LIBRARY)?;
+            Ok(private)
+        });
+        match provided {
             Ok(private) => return Ok(private),
             Err(why) => refused.push_str(&format!("\n  {}: {why}", place.path().display())),
         }
@@ -228,21 +234,27 @@ fn enter(
     })
 }
 
-/// Sees to it that the library is in `private`, complete.
-fn provide(private: &Private) -> Result<(), Unusable> {
-    let name = file_name();
-    if is_ours(private, &name).unwrap_or(false) {
+/// The hook of `hotpatch trace`, in `private`: its path.
+pub fn trace_hook(private: &Private) -> anyhow::Result<PathBuf> {
+    let name = format!("hotpatch-trace-{HASH}.so");
+    provide(private, &name, TRACE)?;
+    Ok(private.path.join(name))
+}
+
+/// Sees to it that `name` is in `private`, complete.
+fn provide(private: &Private, name: &str, content: &[u8]) -> Result<(), Unusable> {
+    if is_ours(private, name, content).unwrap_or(false) {
         return Ok(());
     }
     let temporary = format!(".{name}.{}", std::process::id());
-    let written = write(private, &temporary).and_then(|()| {
+    let written = write(private, &temporary, content).and_then(|()| {
         // A rename is seen whole or not at all, by however many commands start at once. What was
         // there may be mapped by running programs: it is replaced, never written over.
         Ok(renameat(
             &private.dir,
             temporary.as_str(),
             &private.dir,
-            name.as_str(),
+            name,
         )?)
     });
     if written.is_err() {
@@ -251,7 +263,7 @@ fn provide(private: &Private) -> Result<(), Unusable> {
     written
 }
 
-fn write(private: &Private, name: &str) -> Result<(), Unusable> {
+fn write(private: &Private, name: &str, content: &[u8]) -> Result<(), Unusable> {
     // Left by a process of the same number that was killed while it wrote.
     let _ = unlinkat(&private.dir, name, UnlinkatFlags::NoRemoveDir);
     let flags =
@@ -262,25 +274,25 @@ fn write(private: &Private, name: &str) -> Result<(), Unusable> {
         flags,
         Mode::S_IRUSR | Mode::S_IWUSR,
     )?);
-    file.write_all(LIBRARY)?;
+    file.write_all(content)?;
     // Programs that give up their user's rights still load it.
     fchmod(file.as_fd(), Mode::S_IRUSR | Mode::S_IRGRP | Mode::S_IROTH)?;
     Ok(())
 }
 
-/// Whether the file of that name is ours, and byte for byte the library.
-fn is_ours(private: &Private, name: &str) -> Result<bool, Unusable> {
+/// Whether the file of that name is ours, and byte for byte `content`.
+fn is_ours(private: &Private, name: &str, content: &[u8]) -> Result<bool, Unusable> {
     let flags = OFlag::O_RDONLY | OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC;
     let mut file = File::from(openat(&private.dir, name, flags, Mode::empty())?);
     let stat = fstat(&file)?;
     let regular = stat.st_mode & SFlag::S_IFMT.bits() == SFlag::S_IFREG.bits();
     let unshared = stat.st_mode & 0o022 == 0 && stat.st_uid == geteuid().as_raw();
-    if !regular || !unshared || u64::try_from(stat.st_size).ok() != Some(LIBRARY.len() as u64) {
+    if !regular || !unshared || u64::try_from(stat.st_size).ok() != Some(content.len() as u64) {
         return Ok(false);
     }
-    let mut content = Vec::with_capacity(LIBRARY.len());
-    file.read_to_end(&mut content)?;
-    Ok(content == LIBRARY)
+    let mut found = Vec::with_capacity(content.len());
+    file.read_to_end(&mut found)?;
+    Ok(found == content)
 }
 
 impl Private {

@@ -3,12 +3,14 @@
 mod args;
 mod cache;
 mod commands;
+mod events;
 mod hook;
 mod program;
 mod report;
 mod start;
 mod style;
 mod supervise;
+mod trace;
 
 use std::ffi::OsString;
 
@@ -28,6 +30,7 @@ pub fn run(words: Vec<OsString>) -> i32 {
     };
     let (result, failed) = match args.command {
         Command::Run(args) => (commands::run::run(args), commands::run::FAILED),
+        Command::Trace(args) => (commands::trace::run(&args), commands::run::FAILED),
         Command::Inspect(args) => (commands::inspect::run(&args), 1),
         Command::NewHook(args) => (commands::new_hook::run(&args), 1),
         Command::Lib => (commands::lib::run(), 1),

@@ -41,11 +41,11 @@ pub enum Ended {
     Unknown,
 }
 
-/// Runs a program to its end.
+/// Runs a program to its end. `started` is told which process it is; until then there is one thread.
 ///
 /// # Errors
 /// What the kernel answered to the exec.
-pub fn run(exec: &Exec) -> Result<Ended, Errno> {
+pub fn run(exec: &Exec, started: impl FnOnce(Pid)) -> Result<Ended, Errno> {
     let mut watched: SigSet = FORWARDED.into_iter().collect();
     watched.add(Signal::SIGCHLD);
     let mut blocked = watched;
@@ -53,11 +53,12 @@ pub fn run(exec: &Exec) -> Result<Ended, Errno> {
     blocked.add(Signal::SIGPIPE);
     let mut before = SigSet::empty();
     sigprocmask(SigmaskHow::SIG_BLOCK, Some(&blocked), Some(&mut before))?;
-    let started = spawn(exec, &before);
-    if started.is_err() {
+    let spawned = spawn(exec, &before);
+    if spawned.is_err() {
         sigprocmask(SigmaskHow::SIG_SETMASK, Some(&before), None)?;
     }
-    let child = started?;
+    let child = spawned?;
+    started(child);
     // Where our caller ignores SIGCHLD, the program inherits that and we must not. This discards a
     // SIGCHLD that is pending, so look before waiting for one.
     reset(libc::SIGCHLD);

@@ -11,6 +11,7 @@ Usage: hotpatch <COMMAND>
 
 Commands:
   run       Run a program with its system calls patched
+  trace     Run a program and print each system call, as strace does
   inspect   Plan files without running anything, and show what would become of each system call
   new-hook  Write a project to start a hook from
   lib       Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
@@ -22,6 +23,7 @@ Options:
 Examples:
   hotpatch run -v -- ls -l           run ls, then show what was patched
   hotpatch run --log calls.log make  the same for a whole build, into a file
+  hotpatch trace ls -l               each call, as strace prints it
   hotpatch run --hook count.so ls    your own code in place of each call
   hotpatch new-hook count            a hook to start from, in Rust or (--c) in C
   hotpatch inspect /bin/bash         what would be patched, without running it
@@ -39,7 +41,7 @@ fn help_is_this() {
 
 #[test]
 fn each_command_has_examples() {
-    for command in ["run", "inspect", "new-hook"] {
+    for command in ["run", "trace", "inspect", "new-hook"] {
         let output = Place::new().output(&[command, "--help"]);
         let shown = text(&output.stdout);
         assert!(

@@ -70,7 +70,9 @@ pub use hotpatch_abi::Frame;
 pub use plain::Plain;
 #[doc(hidden)]
 pub use runtime::log_line;
-pub use runtime::{environment, fail, read, read_bytes, read_string, syscall, write, write_bytes};
+pub use runtime::{
+    environment, fail, read, read_bytes, read_string, read_to_zero, syscall, write, write_bytes,
+};
 pub use set::SyscallSet;
 pub use setting::Setting;
 pub use site::{Kind, Kinds, Site};

@@ -113,6 +113,19 @@ pub fn read_string(address: u64, buffer: &mut [u8]) -> Result<&[u8], Errno> {
     }
 }
 
+/// The same up to and including the first zero byte: how many bytes could be read, at least one. Without a zero byte
+/// among them `buffer` is full, or the memory ends there.
+///
+/// # Errors
+/// `EFAULT` where none can be read.
+pub fn read_to_zero(address: u64, buffer: &mut [u8]) -> Result<usize, Errno> {
+    let copy = services()
+        .and_then(|s| s.read_string)
+        .ok_or(Errno::ENOSYS)?;
+    // SAFETY: writes to `buffer` alone; a wrong address is an error.
+    count(unsafe { copy(buffer.as_mut_ptr(), address, buffer.len()) })
+}
+
 /// Copies bytes into the program's memory: how many could be written, at least one.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! Builds the runtime for `x86_64-unknown-none` and links it to `libhotpatch.so`.
+//! Builds the runtime for `x86_64-unknown-none` and links it to `libhotpatch.so`, and the hook of `hotpatch trace`.
 //!
 //! Needs the Rust toolchain alone: its own `rust-lld` is the linker, so nobody needs a C compiler.
 //! The command's `build.rs` and `cargo xtask build` call [`build`].
@@ -15,6 +15,12 @@ pub const TARGET: &str = "x86_64-unknown-none";
 
 /// The file name of the object.
 pub const OBJECT: &str = "libhotpatch.so";
+
+/// The file name of the hook that `hotpatch trace` uses.
+pub const TRACE: &str = "hotpatch-trace.so";
+
+/// What a hook exports.
+const HOOK: &str = "hotpatch_hook";
 
 /// The constructor; the loader finds it by `DT_INIT`.
 pub const CONSTRUCTOR: &str = "hotpatch_start";
@@ -101,8 +107,25 @@ impl std::error::Error for Error {}
 pub fn build(options: &Options) -> Result<PathBuf, Error> {
     let sysroot = sysroot()?;
     ensure_target(&sysroot)?;
-    let archive = compile(options)?;
+    let archive = compile(options, "hotpatch-runtime")?;
     link(&sysroot, &archive, &options.target_dir)
+}
+
+/// Builds the hook of `hotpatch trace`; answers where it is.
+///
+/// # Errors
+/// What stood in the way: see [`Error`].
+pub fn build_trace(options: &Options) -> Result<PathBuf, Error> {
+    let sysroot = sysroot()?;
+    ensure_target(&sysroot)?;
+    let archive = compile(options, "hotpatch-trace")?;
+    let mut lld = linker(&sysroot)?;
+    lld.args(["-flavor", "gnu", "-shared", "-nostdlib", "--gc-sections"])
+        .args(["-z", "defs", "-z", "now", "-z", "text", "-z", "noexecstack"])
+        .args(["-z", "max-page-size=4096", "--hash-style=gnu"])
+        .args(["--strip-all", "-O2", "--pack-dyn-relocs=none"])
+        .args(["-u", HOOK, "--export-dynamic-symbol", HOOK]);
+    finish(lld, &archive, &options.target_dir, TRACE)
 }
 
 /// Where the compiler keeps its libraries and its linker.
@@ -144,14 +167,14 @@ fn ensure_target(sysroot: &Path) -> Result<(), Error> {
     }
 }
 
-fn compile(options: &Options) -> Result<PathBuf, Error> {
+fn compile(options: &Options, package: &str) -> Result<PathBuf, Error> {
     let mut cargo = tool("CARGO", "cargo");
     cargo
         .current_dir(&options.workspace)
         .args(["rustc", "--quiet", "--lib", "--crate-type", "staticlib"])
         .args([
             "--package",
-            "hotpatch-runtime",
+            package,
             "--profile",
             "runtime",
             "--target",
@@ -160,12 +183,12 @@ fn compile(options: &Options) -> Result<PathBuf, Error> {
         .arg("--target-dir")
         .arg(&options.target_dir)
         .env("CARGO_ENCODED_RUSTFLAGS", rust_flags(&options.workspace));
-    run("build the runtime", &mut cargo)?;
+    run("build for the library's target", &mut cargo)?;
     Ok(options
         .target_dir
         .join(TARGET)
         .join("runtime")
-        .join("libhotpatch_runtime.a"))
+        .join(format!("lib{}.a", package.replace('-', "_"))))
 }
 
 /// Paths of the building machine would make the object differ from one machine to the next.
@@ -184,20 +207,22 @@ fn rust_flags(workspace: &Path) -> OsString {
     flags
 }
 
-fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Error> {
+/// The toolchain's own linker.
+fn linker(sysroot: &Path) -> Result<Command, Error> {
     let linker = sysroot.join("lib/rustlib").join(HOST).join("bin/rust-lld");
-    if !linker.is_file() {
-        return Err(Error::NoLinker { path: linker });
+    match linker.is_file() {
+        true => Ok(clean(linker.into_os_string())),
+        false => Err(Error::NoLinker { path: linker }),
     }
+}
+
+fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Error> {
+    let mut lld = linker(sysroot)?;
     let script = target_dir.join("libhotpatch.map");
     fs::write(&script, VERSION_SCRIPT).map_err(|source| Error::File {
         path: script.clone(),
         source,
     })?;
-    // Another build may be reading the object that is there.
-    let object = target_dir.join(OBJECT);
-    let fresh = target_dir.join(format!("{OBJECT}.{}", std::process::id()));
-    let mut lld = clean(linker.into_os_string());
     lld.args(["-flavor", "gnu", "-shared", "-nostdlib", "--gc-sections"])
         // A name that is not defined here would be looked for in the program's own libraries.
         .args(["-z", "defs"])
@@ -241,11 +266,22 @@ fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Er
             "--pack-dyn-relocs=none",
         ])
         .arg("--version-script")
-        .arg(&script)
-        .arg("-o")
-        .arg(&fresh)
-        .arg(archive);
-    run("link the runtime", &mut lld)?;
+        .arg(&script);
+    finish(lld, archive, target_dir, OBJECT)
+}
+
+/// Links `archive` to `name`.
+fn finish(
+    mut lld: Command,
+    archive: &Path,
+    target_dir: &Path,
+    name: &str,
+) -> Result<PathBuf, Error> {
+    // Another build may be reading the object that is there.
+    let object = target_dir.join(name);
+    let fresh = target_dir.join(format!("{name}.{}", std::process::id()));
+    lld.arg("-o").arg(&fresh).arg(archive);
+    run("link for the library's target", &mut lld)?;
     fs::rename(&fresh, &object).map_err(|source| Error::File {
         path: object.clone(),
         source,

@@ -4,3 +4,4 @@ pub mod inspect;
 pub mod lib;
 pub mod new_hook;
 pub mod run;
+pub mod trace;

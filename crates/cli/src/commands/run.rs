@@ -50,32 +50,21 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
         (None, true) => Some(Report::in_new_file(&private)?),
         (_, false) => None,
     };
-    let library = private.path.join(cache::file_name());
     let settings = settings(&args, report.as_ref(), hooks)?;
+    let library = private.path.join(cache::file_name());
     let injected = match reach {
-        Reach::Program => Some(Injected {
-            preloaded: preloaded(&library, &settings)?,
-            library: c_string(&library)?,
-            settings: block(settings),
-            verbose: args.verbose,
-        }),
+        Reach::Program => Some(injected(&library, settings, args.verbose)?),
         _ => None,
     };
-    let variables = std::env::vars_os().map(assignment);
-    let exec = Exec {
-        path: c_string(&path)?,
-        args: c_strings(args.program.clone())?,
-        environment: c_strings(variables)?,
-        injected,
-    };
+    let exec = exec(&path, &args.program, injected)?;
 
     if report.is_none() && hook_log(&args).is_none() {
         let errno = start::execute(&exec);
         return fall_back(exec, &path, errno, |exec| Err(start::execute(exec)))
             .or_else(|errno| Ok(not_run(&NotRun::from_exec(&name, &path, errno))));
     }
-    let ended =
-        supervise::run(&exec).or_else(|errno| fall_back(exec, &path, errno, supervise::run));
+    let ended = supervise::run(&exec, |_| {})
+        .or_else(|errno| fall_back(exec, &path, errno, |exec| supervise::run(exec, |_| {})));
     let ended = match ended {
         Ok(ended) => ended,
         Err(errno) => return Ok(not_run(&NotRun::from_exec(&name, &path, errno))),
@@ -86,8 +75,33 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
     Ok(ended.follow())
 }
 
+/// The library, to be started at the exec with `settings`.
+pub fn injected(
+    library: &Path,
+    settings: Vec<Variable>,
+    verbose: bool,
+) -> anyhow::Result<Injected> {
+    Ok(Injected {
+        preloaded: preloaded(library, &settings)?,
+        library: c_string(library)?,
+        settings: block(settings),
+        verbose,
+    })
+}
+
+/// The exec of `program`, which is the file at `path`.
+pub fn exec(path: &Path, program: &[OsString], injected: Option<Injected>) -> anyhow::Result<Exec> {
+    let variables = std::env::vars_os().map(assignment);
+    Ok(Exec {
+        path: c_string(path)?,
+        args: c_strings(program.to_vec())?,
+        environment: c_strings(variables)?,
+        injected,
+    })
+}
+
 /// A script without `#!` is run by the shell, as `execvp(3)` does; anything else stays refused.
-fn fall_back<T>(
+pub fn fall_back<T>(
     mut exec: Exec,
     path: &Path,
     errno: Errno,
@@ -101,12 +115,14 @@ fn fall_back<T>(
     run(&exec)
 }
 
-fn not_run(why: &NotRun) -> i32 {
+/// Says why the program does not run: the exit status.
+pub fn not_run(why: &NotRun) -> i32 {
     style::error(&why.to_string());
     why.status
 }
 
-type Variable = (OsString, OsString);
+/// A name and its value.
+pub type Variable = (OsString, OsString);
 
 /// What the command line says, as the library reads it.
 fn settings(args: &Run, report: Option<&Report>, hooks: OsString) -> anyhow::Result<Vec<Variable>> {

@@ -1,0 +1,302 @@
+//! `hotpatch trace`: a program, and each of its system calls as a line.
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use anyhow::Context;
+use hotpatch_decode::expression::Expression;
+use hotpatch_decode::{Call, Escapes, Style, exited, killed};
+use nix::unistd::Pid;
+
+use crate::args::Trace;
+use crate::commands::run::{Exec, exec, fall_back, injected, not_run};
+use crate::events::{Event, Events, Wishes};
+use crate::program::{self, NotRun, Reach};
+use crate::supervise::{self, Ended};
+use crate::trace::{Choice, Printer};
+use crate::{cache, style};
+
+/// Elements of an array that are kept.
+const ITEMS: u32 = 32;
+/// How long nobody looks at empty rings, at least and at most.
+const NAP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(2));
+/// How often it is asked whether threads are there still.
+const LOOK: Duration = Duration::from_millis(50);
+
+/// Runs the program: its exit status.
+pub fn run(args: &Trace) -> anyhow::Result<i32> {
+    let name = args.program[0].clone();
+    let path = match program::find(&name) {
+        Ok(path) => path,
+        Err(why) => return Ok(not_run(&why)),
+    };
+    let reach = program::reach(&path);
+    let private = cache::prepare()?;
+    let choice = choice(args)?;
+    let out: Box<dyn Write + Send> = match &args.output {
+        Some(path) => Box::new(BufWriter::with_capacity(
+            1 << 16,
+            File::create(path).with_context(|| path.display().to_string())?,
+        )),
+        None => Box::new(BufWriter::with_capacity(1 << 16, io::stderr())),
+    };
+    let events = Arc::new(
+        Events::new(Wishes {
+            text: u32::try_from(args.size).unwrap_or(u32::MAX).min(1 << 14),
+            items: ITEMS,
+            drop: args.drop,
+        })
+        .context("no memory to share with the program")?,
+    );
+    let injected = match reach {
+        Reach::Program => {
+            let settings = settings(&cache::trace_hook(&private)?, &events);
+            let library = private.path.join(cache::file_name());
+            Some(injected(&library, settings, true)?)
+        }
+        _ => {
+            if let Some(why) = reach.why_native() {
+                style::error(&format!("{}: {why}: not traced", path.display()));
+            }
+            None
+        }
+    };
+    let exec = exec(&path, &args.program, injected)?;
+    let first = first_exec(&exec);
+    let traced = Traced {
+        events,
+        first,
+        choice: Mutex::new(Some((choice, out))),
+        ended: AtomicBool::new(false),
+        reader: Mutex::new(None),
+    };
+    let traced = Arc::new(traced);
+    let run = |exec: &Exec| supervise::run(exec, |child| traced.start(child));
+    let ended = match run(&exec).or_else(|errno| fall_back(exec, &path, errno, run)) {
+        Ok(ended) => ended,
+        Err(errno) => return Ok(not_run(&NotRun::from_exec(&name, &path, errno))),
+    };
+    traced.finish(ended)?;
+    Ok(ended.follow())
+}
+
+/// The settings of the library in the program.
+fn settings(hook: &Path, events: &Events) -> Vec<(OsString, OsString)> {
+    let ours = format!("/proc/{}/fd/2", std::process::id());
+    let mut settings: Vec<(OsString, OsString)> = vec![
+        ("LIBHOTPATCH_HOOK".into(), hook.into()),
+        ("LIBHOTPATCH_EVENTS".into(), events.path().into()),
+    ];
+    if std::env::var_os("LIBHOTPATCH_LOGPATH").is_none() {
+        settings.push(("LIBHOTPATCH_LOGPATH".into(), "/dev/null".into()));
+        settings.push(("LIBHOTPATCH_HOOK_LOGPATH".into(), ours.into()));
+    }
+    settings
+}
+
+fn choice(args: &Trace) -> anyhow::Result<Choice> {
+    let mut choice = Choice {
+        calls: None,
+        status: Vec::new(),
+        style: Style {
+            text: args.size,
+            verbose: args.verbose,
+            escapes: match args.hexadecimal {
+                0 => Escapes::Octal,
+                1 => Escapes::Hex,
+                _ => Escapes::AllHex,
+            },
+            column: args.column,
+        },
+        follow: args.follow,
+        named: args.follow && args.output.is_some(),
+    };
+    for expression in &args.expressions {
+        match expression {
+            Expression::Trace(calls) => choice.calls = Some(*calls),
+            Expression::Status(status) => choice.status.extend(status),
+            other => anyhow::bail!("-e {}: not supported yet", what(other)),
+        }
+    }
+    Ok(choice)
+}
+
+fn what(expression: &Expression) -> &'static str {
+    match expression {
+        Expression::Trace(_) => "trace",
+        Expression::Status(_) => "status",
+        Expression::Descriptors(..) => "fd",
+        Expression::Signals(_) => "signal",
+        Expression::Whole(_) => "abbrev",
+        Expression::Raw(_) => "raw",
+        Expression::Inject(_) => "inject",
+    }
+}
+
+/// The exec that begins the program, and the memory that it names.
+type First = (Call, Vec<(u64, Vec<u8>)>);
+
+fn first_exec(exec: &Exec) -> First {
+    let mut kept = Vec::new();
+    // Addresses of our own: what the program has copies of.
+    let mut text = |text: &std::ffi::CStr| {
+        let at = text.as_ptr().addr() as u64;
+        kept.push((at, text.to_bytes_with_nul().to_vec()));
+        at
+    };
+    let path = text(&exec.path);
+    let words: Vec<u64> = exec.args.iter().map(|word| text(word)).collect();
+    let mut list = |words: Vec<u64>| {
+        let bytes: Vec<u8> = words
+            .iter()
+            .chain([&0])
+            .flat_map(|w| w.to_le_bytes())
+            .collect();
+        let at = bytes.as_ptr().addr() as u64;
+        kept.push((at, bytes));
+        at
+    };
+    let args = list(words);
+    let environment = list(vec![1; exec.environment.len()]);
+    let call = Call {
+        number: 59,
+        args: [path, args, environment, 0, 0, 0],
+        result: Some(0),
+    };
+    (call, kept)
+}
+
+type Out = Box<dyn Write + Send>;
+
+/// A traced program, from both its parent's and its reader's side.
+struct Traced {
+    events: Arc<Events>,
+    first: First,
+    /// Taken when the program starts.
+    choice: Mutex<Option<(Choice, Out)>>,
+    /// The first process has ended.
+    ended: AtomicBool,
+    reader: Mutex<Option<JoinHandle<io::Result<Printer<Out>>>>>,
+}
+
+impl Traced {
+    /// Begins to read: the program is the process `child`.
+    fn start(self: &Arc<Self>, child: Pid) {
+        let Some((choice, out)) = self.choice.lock().ok().and_then(|mut c| c.take()) else {
+            return;
+        };
+        let root = child.as_raw().cast_unsigned();
+        let printer = Printer::new(out, choice, root);
+        let this = Arc::clone(self);
+        let reader = std::thread::spawn(move || this.read(printer));
+        if let Ok(mut place) = self.reader.lock() {
+            *place = Some(reader);
+        }
+    }
+
+    /// Waits for what is left to be printed.
+    fn finish(&self, ended: Ended) -> anyhow::Result<()> {
+        // Release: pairs with the reader's Acquire.
+        self.ended.store(true, Ordering::Release);
+        let reader = self.reader.lock().ok().and_then(|mut place| place.take());
+        let Some(reader) = reader else {
+            return Ok(());
+        };
+        let printer = reader
+            .join()
+            .map_err(|_| anyhow::anyhow!("the reader failed"))?;
+        let mut printer = match printer {
+            Ok(printer) => printer,
+            // Nobody reads on: the program has run to its end all the same.
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(error).context("what was traced cannot be written"),
+        };
+        let mut text = String::new();
+        match ended {
+            Ended::Exit(status) => exited(status, &mut text),
+            Ended::Signal(signal) => killed(signal.cast_unsigned(), false, &mut text),
+            Ended::Unknown => {}
+        }
+        if !text.is_empty() {
+            printer.end(&text)?;
+        }
+        printer.flush()?;
+        let (dropped, threads) = self.events.lost();
+        if dropped > 0 {
+            style::error(&format!("{dropped} events found no room and are missing"));
+        }
+        if threads > 0 {
+            style::error(&format!("{threads} threads found no room and are missing"));
+        }
+        Ok(())
+    }
+
+    fn read(&self, mut printer: Printer<Out>) -> io::Result<Printer<Out>> {
+        let (call, kept) = self.first.clone();
+        printer.begins(call, kept)?;
+        let mut held: Vec<Event> = Vec::new();
+        let mut before = 0;
+        let mut nap = NAP.0;
+        let mut looked = Instant::now();
+        loop {
+            let ended = self.ended.load(Ordering::Acquire);
+            let now = ticks();
+            let any = self.events.take(&mut held);
+            // By time; a thread's own stay as they are. One that was noted before the last round is in it.
+            held.sort_by_key(|event| event.record.time);
+            let known = held.partition_point(|event| event.record.time < before);
+            for event in held.drain(..known) {
+                printer.event(event)?;
+            }
+            before = now;
+            if any {
+                nap = NAP.0;
+                continue;
+            }
+            printer.flush()?;
+            if looked.elapsed() > LOOK || ended {
+                looked = Instant::now();
+                let (alive, dead): (Vec<_>, Vec<_>) = self
+                    .events
+                    .writers()
+                    .into_iter()
+                    .partition(crate::events::Writer::lives);
+                for writer in &dead {
+                    self.events.abandon(writer);
+                }
+                // Once more for what they have left.
+                if ended
+                    && dead.is_empty()
+                    && held.is_empty()
+                    && (alive.is_empty() || !printer.follows())
+                {
+                    return Ok(printer);
+                }
+                for writer in dead {
+                    self.events.take(&mut held);
+                    held.sort_by_key(|event| event.record.time);
+                    for event in held.drain(..) {
+                        printer.event(event)?;
+                    }
+                    printer.gone(writer.pid, writer.tid)?;
+                }
+            }
+            if !held.is_empty() {
+                continue;
+            }
+            std::thread::sleep(nap);
+            nap = (nap * 2).min(NAP.1);
+        }
+    }
+}
+
+fn ticks() -> u64 {
+    // SAFETY: every processor has the instruction.
+    unsafe { core::arch::x86_64::_rdtsc() }
+}

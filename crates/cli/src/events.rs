@@ -1,0 +1,242 @@
+//! The rings that a traced program tells its calls into, as the one who reads them.
+//!
+//! # Safety
+//! The file is ours, never shortened, and mapped as long as this lives. Every field that others write is an atomic; the
+//! bytes between `tail` and `head` of a ring are left alone by its writer.
+
+use std::os::fd::{AsRawFd, OwnedFd};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use hotpatch_events::{
+    COUNT, Chunk, DATA, FILE, Header, MOST, RING_LEN, RINGS, Record, Ring, kind, state,
+};
+use memmap2::{MmapOptions, MmapRaw};
+use nix::libc;
+use nix::sys::memfd::{MFdFlags, memfd_create};
+
+/// What is kept, and what happens where there is no room.
+#[derive(Clone, Copy, Debug)]
+pub struct Wishes {
+    /// Bytes of a text or a buffer.
+    pub text: u32,
+    /// Elements of an array.
+    pub items: u32,
+    /// Whether calls that find no room are dropped rather than waited with.
+    pub drop: bool,
+}
+
+/// One event.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// What happened.
+    pub record: Record,
+    /// What was kept of the program's memory: address and bytes.
+    pub kept: Vec<(u64, Vec<u8>)>,
+}
+
+/// The file of rings.
+#[derive(Debug)]
+pub struct Events {
+    file: OwnedFd,
+    map: MmapRaw,
+}
+
+impl Events {
+    /// A new file without a name, which this process reads.
+    pub fn new(wishes: Wishes) -> std::io::Result<Self> {
+        let file = memfd_create(c"hotpatch-events", MFdFlags::MFD_CLOEXEC)?;
+        nix::unistd::ftruncate(&file, FILE as i64)?;
+        let map = MmapOptions::new().len(FILE).map_raw(file.as_raw_fd())?;
+        let header = Header {
+            magic: Header::MAGIC,
+            reader: std::process::id(),
+            text: wishes.text,
+            items: wishes.items,
+            drop: u32::from(wishes.drop),
+            next: 0,
+            lost: 0,
+        };
+        // SAFETY: mapped, aligned, and nobody else's yet.
+        unsafe { map.as_mut_ptr().cast::<Header>().write(header) };
+        Ok(Self { file, map })
+    }
+
+    /// How a traced process finds it.
+    pub fn path(&self) -> String {
+        format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    }
+
+    fn ring(&self, index: usize) -> *const Ring {
+        let offset = RINGS + index * size_of::<Ring>();
+        self.map.as_ptr().wrapping_add(offset).cast()
+    }
+
+    fn word(&self, field: *const u32) -> &AtomicU32 {
+        // SAFETY: in the mapping, aligned, and never accessed otherwise.
+        unsafe { AtomicU32::from_ptr(field.cast_mut()) }
+    }
+
+    fn long(&self, field: *const u64) -> &AtomicU64 {
+        // SAFETY: as above.
+        unsafe { AtomicU64::from_ptr(field.cast_mut()) }
+    }
+
+    /// Takes all that is in the rings, in order for each; whether there was anything.
+    pub fn take(&self, into: &mut Vec<Event>) -> bool {
+        let before = into.len();
+        for index in 0..COUNT {
+            self.take_from(index, into);
+        }
+        into.len() > before
+    }
+
+    fn take_from(&self, index: usize, into: &mut Vec<Event>) {
+        let ring = self.ring(index);
+        let field = |offset| ring.cast::<u8>().wrapping_add(offset);
+        let state = self.word(field(std::mem::offset_of!(Ring, state)).cast());
+        // Acquire: pairs with the writer's Release: the last head is seen with it.
+        let is = state.load(Ordering::Acquire);
+        if is == state::FREE {
+            return;
+        }
+        let head = self.long(field(std::mem::offset_of!(Ring, head)).cast());
+        let tail = self.long(field(std::mem::offset_of!(Ring, tail)).cast());
+        // Acquire: pairs with the writer's Release: records up to it are complete.
+        let end = head.load(Ordering::Acquire);
+        let mut at = tail.load(Ordering::Relaxed);
+        while at < end {
+            let place = at as usize % RING_LEN;
+            let start = DATA + index * RING_LEN + place;
+            let room = (RING_LEN - place).min((end - at) as usize);
+            let first = self.map.as_ptr().wrapping_add(start);
+            // SAFETY: within the mapping; the writer leaves it alone until `tail` has passed it.
+            let bytes = unsafe { std::slice::from_raw_parts(first, room) };
+            let Some((event, len)) = read(bytes) else {
+                // Nobody but the program itself can have written that.
+                at = end;
+                break;
+            };
+            into.extend(event);
+            at += len as u64;
+        }
+        // SeqCst: the writer sets `waits`, then looks at `tail`.
+        tail.store(at, Ordering::SeqCst);
+        let waits = self.word(field(std::mem::offset_of!(Ring, waits)).cast());
+        if waits.swap(0, Ordering::SeqCst) != 0 {
+            let low = field(std::mem::offset_of!(Ring, tail));
+            // SAFETY: wakes whoever sleeps on a word of ours.
+            unsafe { libc::syscall(libc::SYS_futex, low, libc::FUTEX_WAKE, i32::MAX, 0, 0, 0) };
+        }
+        if is == state::DONE {
+            // Release: pairs with the Acquire of whoever takes it next.
+            state.store(state::FREE, Ordering::Release);
+        }
+    }
+
+    /// Threads that write, each with its process.
+    pub fn writers(&self) -> Vec<Writer> {
+        let taken = (0..COUNT).filter_map(|index| {
+            let ring = self.ring(index);
+            let field = |offset| {
+                let field = ring.cast::<u8>().wrapping_add(offset).cast();
+                self.word(field).load(Ordering::Acquire)
+            };
+            let taken = field(std::mem::offset_of!(Ring, state)) == state::TAKEN;
+            taken.then(|| Writer {
+                index,
+                pid: field(std::mem::offset_of!(Ring, pid)),
+                tid: field(std::mem::offset_of!(Ring, tid)),
+            })
+        });
+        taken.collect()
+    }
+
+    /// Nobody writes to this ring any more.
+    pub fn abandon(&self, writer: &Writer) {
+        let state = self
+            .ring(writer.index)
+            .cast::<u8>()
+            .wrapping_add(std::mem::offset_of!(Ring, state));
+        self.word(state.cast())
+            .store(state::DONE, Ordering::Release);
+    }
+
+    /// Records that found no room, and threads that found no ring.
+    pub fn lost(&self) -> (u64, u32) {
+        let dropped = (0..COUNT).map(|index| {
+            let field = self
+                .ring(index)
+                .cast::<u8>()
+                .wrapping_add(std::mem::offset_of!(Ring, dropped));
+            self.long(field.cast()).load(Ordering::Relaxed)
+        });
+        let threads = self
+            .map
+            .as_ptr()
+            .wrapping_add(std::mem::offset_of!(Header, lost));
+        (
+            dropped.sum(),
+            self.word(threads.cast()).load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// A thread that has a ring.
+#[derive(Clone, Copy, Debug)]
+pub struct Writer {
+    index: usize,
+    /// Its process.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+}
+
+impl Writer {
+    /// Whether it is there still.
+    pub fn lives(&self) -> bool {
+        let stat = std::fs::read(format!("/proc/{}/task/{}/stat", self.pid, self.tid));
+        let Ok(stat) = stat else { return false };
+        let name_ends = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+        !matches!(stat.get(name_ends + 2), Some(b'Z' | b'X') | None)
+    }
+}
+
+/// The record at the start of `bytes`, if it is one to be told, and its length.
+fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
+    let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let long = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
+    let (len, what) = (word(0)? as usize, word(4)?);
+    if len == 0 || len % 8 != 0 || len > bytes.len() {
+        return None;
+    }
+    if what == kind::SKIP {
+        return Some((None, len));
+    }
+    if len < size_of::<Record>() || len > MOST {
+        return None;
+    }
+    let mut args = [0; 6];
+    for (n, arg) in args.iter_mut().enumerate() {
+        *arg = long(48 + 8 * n)?;
+    }
+    let record = Record {
+        len: len as u32,
+        kind: what,
+        pid: word(8)?,
+        tid: word(12)?,
+        time: long(16)?,
+        site: long(24)?,
+        number: long(32)?,
+        result: long(40)?,
+        args,
+    };
+    let mut kept = Vec::new();
+    let mut at = size_of::<Record>();
+    while at < len {
+        let (address, count) = (long(at)?, long(at + 8)? as usize);
+        at += size_of::<Chunk>();
+        kept.push((address, bytes.get(at..at.checked_add(count)?)?.to_vec()));
+        at += count.next_multiple_of(8);
+    }
+    Some((Some(Event { record, kept }), len))
+}

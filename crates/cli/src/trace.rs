@@ -1,0 +1,317 @@
+//! Events as lines, in the order and form of strace.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use hotpatch_decode::expression::{CallSet, Status};
+use hotpatch_decode::{Call, Memory, Style, When, begin, exited, line, resume};
+use hotpatch_events::{Record, kind};
+
+use crate::events::Event;
+
+/// Calls of one thread that are kept while they have not come back.
+const DEEPEST: usize = 16;
+
+const EXIT: u64 = 60;
+const EXIT_GROUP: u64 = 231;
+const EXECVE: u64 = 59;
+const EXECVEAT: u64 = 322;
+
+/// What is told, and how.
+#[derive(Debug)]
+pub struct Choice {
+    /// Calls.
+    pub calls: Option<CallSet>,
+    /// How they ended; empty: however.
+    pub status: Vec<Status>,
+    /// How lines look.
+    pub style: Style,
+    /// All threads and processes, not the first thread alone.
+    pub follow: bool,
+    /// The thread is named ahead of each line, not only where there are several.
+    pub named: bool,
+}
+
+/// What was kept of one call.
+#[derive(Debug, Default)]
+struct Kept(Vec<(When, u64, Vec<u8>)>);
+
+impl Memory for Kept {
+    fn read(&self, when: When, address: u64, into: &mut [u8]) -> usize {
+        let mut most = 0;
+        for (kept_when, base, bytes) in &self.0 {
+            let Some(offset) = address.checked_sub(*base).filter(|_| *kept_when == when) else {
+                continue;
+            };
+            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
+            let Some(rest) = bytes.get(offset..) else {
+                continue;
+            };
+            let count = rest.len().min(into.len());
+            if count > most {
+                into[..count].copy_from_slice(&rest[..count]);
+                most = count;
+            }
+        }
+        most
+    }
+}
+
+/// A call that has not come back.
+#[derive(Debug)]
+struct Pending {
+    pid: u32,
+    call: Call,
+    kept: Kept,
+    /// Its first part has been printed as unfinished.
+    begun: bool,
+}
+
+/// Prints events.
+#[derive(Debug)]
+pub struct Printer<W: Write> {
+    out: W,
+    choice: Choice,
+    /// The program's first thread.
+    root: u32,
+    /// By thread; a call of a signal's handler lies on the one that the signal has come to the end of.
+    pending: HashMap<u32, Vec<Pending>>,
+    /// Whose call stands last, without a line of its own yet.
+    open: Option<u32>,
+    /// Threads that have been seen and not ended, by process.
+    threads: HashMap<u32, u32>,
+    /// How processes said that they would end.
+    leaving: HashMap<u32, i32>,
+}
+
+impl<W: Write> Printer<W> {
+    /// For the program whose first thread is `root`.
+    pub fn new(out: W, choice: Choice, root: u32) -> Self {
+        Self {
+            out,
+            choice,
+            root,
+            pending: HashMap::new(),
+            open: None,
+            threads: HashMap::from([(root, root)]),
+            leaving: HashMap::new(),
+        }
+    }
+
+    /// The exec that begins the program, of which nobody in the program could tell.
+    pub fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        let kept = kept
+            .into_iter()
+            .map(|(at, bytes)| (When::Entry, at, bytes))
+            .collect();
+        let pending = Pending {
+            pid: self.root,
+            call,
+            kept: Kept(kept),
+            begun: false,
+        };
+        self.ends(self.root, pending, Some(0))
+    }
+
+    /// The next event.
+    pub fn event(&mut self, event: Event) -> io::Result<()> {
+        let record = event.record;
+        if !self.choice.follow && record.tid != self.root {
+            return Ok(());
+        }
+        match record.kind {
+            kind::ENTRY => self.entry(record, event.kept),
+            kind::EXIT => self.exit(record, event.kept),
+            kind::PROGRAM => self.program(record),
+            kind::THREAD => {
+                self.threads.insert(record.tid, record.pid);
+                Ok(())
+            }
+            kind::END => self.gone(record.pid, record.tid),
+            _ => Ok(()),
+        }
+    }
+
+    fn entry(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        self.threads.insert(record.tid, record.pid);
+        let status = record.args[0] as i32;
+        match record.number {
+            EXIT_GROUP => {
+                self.leaving.insert(record.pid, status & 0xff);
+            }
+            EXIT if record.pid == record.tid || !self.leaving.contains_key(&record.pid) => {
+                self.leaving.insert(record.tid, status & 0xff);
+            }
+            _ => {}
+        }
+        if !self.tells(record.number) {
+            return Ok(());
+        }
+        self.interrupt()?;
+        let kept = kept.into_iter().map(|(at, bytes)| (When::Entry, at, bytes));
+        let pending = Pending {
+            pid: record.pid,
+            call: Call {
+                number: record.number,
+                args: record.args,
+                result: None,
+            },
+            kept: Kept(kept.collect()),
+            begun: false,
+        };
+        let calls = self.pending.entry(record.tid).or_default();
+        // Those that a handler has jumped out of stay for ever.
+        if calls.len() == DEEPEST {
+            calls.remove(0);
+        }
+        calls.push(pending);
+        self.open = Some(record.tid);
+        Ok(())
+    }
+
+    fn exit(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        let Some(calls) = self.pending.get_mut(&record.tid) else {
+            return Ok(());
+        };
+        let this = calls.iter().rposition(|p| p.call.number == record.number);
+        let Some(mut pending) = this.map(|at| calls.swap_remove(at)) else {
+            return Ok(());
+        };
+        calls.truncate(this.unwrap_or(0));
+        let kept = kept.into_iter().map(|(at, bytes)| (When::Exit, at, bytes));
+        pending.kept.0.extend(kept);
+        self.ends(record.tid, pending, Some(record.result))
+    }
+
+    /// A process has a new program: its exec has come to an end.
+    fn program(&mut self, record: Record) -> io::Result<()> {
+        self.threads.retain(|_, pid| *pid != record.pid);
+        self.threads.insert(record.tid, record.pid);
+        let execs = |calls: &Vec<Pending>| {
+            calls
+                .last()
+                .is_some_and(|p| p.pid == record.pid && matches!(p.call.number, EXECVE | EXECVEAT))
+        };
+        let who = self.pending.iter().find(|(_, calls)| execs(calls));
+        let Some(tid) = who.map(|(tid, _)| *tid) else {
+            return Ok(());
+        };
+        match self.pending.remove(&tid).and_then(|mut calls| calls.pop()) {
+            Some(pending) => self.ends(tid, pending, Some(0)),
+            None => Ok(()),
+        }
+    }
+
+    /// Prints a call that has ended, or never will.
+    fn ends(&mut self, tid: u32, mut pending: Pending, result: Option<u64>) -> io::Result<()> {
+        pending.call.result = result;
+        if !self.tells(pending.call.number) || !self.has_status(result) {
+            self.open = self.open.filter(|open| *open != tid);
+            return Ok(());
+        }
+        if self.open != Some(tid) {
+            self.interrupt()?;
+        }
+        self.open = None;
+        let mut text = self.prefix(tid);
+        let print = if pending.begun { resume } else { line };
+        print(&pending.call, &pending.kept, &self.choice.style, &mut text);
+        self.put(text)
+    }
+
+    /// A thread is not there any more.
+    pub fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
+        if let Some(pending) = self.pending.remove(&tid).and_then(|mut calls| calls.pop()) {
+            self.ends(tid, pending, None)?;
+        }
+        // The thread that ends a process is the first to tell.
+        let Some(status) = self
+            .leaving
+            .get(&pid)
+            .or_else(|| self.leaving.get(&tid))
+            .copied()
+        else {
+            self.threads.remove(&tid);
+            return Ok(());
+        };
+        if self.threads.contains_key(&tid) && tid != self.root {
+            self.interrupt()?;
+            let mut text = self.prefix(tid);
+            exited(status, &mut text);
+            self.put(text)?;
+        }
+        self.threads.remove(&tid);
+        Ok(())
+    }
+
+    /// The program's first process has ended: `text` says how.
+    pub fn end(&mut self, text: &str) -> io::Result<()> {
+        let last = self
+            .pending
+            .remove(&self.root)
+            .and_then(|mut calls| calls.pop());
+        if let Some(pending) = last {
+            self.ends(self.root, pending, None)?;
+        }
+        self.interrupt()?;
+        let text = self.prefix(self.root) + text;
+        self.threads.remove(&self.root);
+        self.put(text)
+    }
+
+    /// Whether all threads and processes are told of.
+    pub fn follows(&self) -> bool {
+        self.choice.follow
+    }
+
+    /// All that has been printed reaches its reader.
+    pub fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    /// Another line comes behind a call that has not come back.
+    fn interrupt(&mut self) -> io::Result<()> {
+        let Some(tid) = self.open.take() else {
+            return Ok(());
+        };
+        // Whether it will be told is known only when it ends.
+        if !self.choice.status.is_empty() {
+            return Ok(());
+        }
+        let mut text = self.prefix(tid);
+        let calls = self.pending.get_mut(&tid);
+        if let Some(pending) = calls.and_then(|calls| calls.last_mut()) {
+            begin(&pending.call, &pending.kept, &self.choice.style, &mut text);
+            pending.begun = true;
+        }
+        self.put(text)
+    }
+
+    fn prefix(&self, tid: u32) -> String {
+        if self.choice.named {
+            format!("{tid:<5} ")
+        } else if self.choice.follow && self.threads.len() > 1 {
+            format!("[pid {tid:>5}] ")
+        } else {
+            String::new()
+        }
+    }
+
+    fn put(&mut self, mut text: String) -> io::Result<()> {
+        text.push('\n');
+        self.out.write_all(text.as_bytes())
+    }
+
+    fn tells(&self, number: u64) -> bool {
+        self.choice.calls.is_none_or(|calls| calls.has(number))
+    }
+
+    fn has_status(&self, result: Option<u64>) -> bool {
+        let is = match result {
+            None => Status::Unfinished,
+            Some(result) if result > u64::MAX - 4096 => Status::Failed,
+            Some(_) => Status::Successful,
+        };
+        self.choice.status.is_empty() || self.choice.status.contains(&is)
+    }
+}

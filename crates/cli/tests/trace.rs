@@ -1,0 +1,334 @@
+//! `hotpatch trace` beside strace, and what becomes of programs and readers that end in other ways.
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Place, text};
+use regex_lite::Regex;
+
+/// What each thread did, line by line, the first one first. What was interrupted is joined again.
+fn by_thread(trace: &str) -> Vec<Vec<String>> {
+    let mut order: Vec<u32> = Vec::new();
+    let mut threads: BTreeMap<u32, Vec<String>> = BTreeMap::new();
+    // What a thread is in the middle of: a handler's calls come in between.
+    let mut begun: BTreeMap<u32, Vec<(usize, String)>> = BTreeMap::new();
+    for line in trace.lines() {
+        let (tid, line) = line.split_once(' ').expect("a thread's number");
+        let tid: u32 = tid.parse().expect("a number");
+        let line = line.trim_start();
+        if !order.contains(&tid) {
+            order.push(tid);
+        }
+        let lines = threads.entry(tid).or_default();
+        if let Some(first) = line.strip_suffix(" <unfinished ...>") {
+            begun
+                .entry(tid)
+                .or_default()
+                .push((lines.len(), first.to_owned()));
+            lines.push(String::new());
+        } else if let Some((_, rest)) = line
+            .split_once(" resumed>")
+            .filter(|_| line.starts_with("<... "))
+        {
+            let (at, first) = begun.get_mut(&tid).and_then(Vec::pop).expect("begun");
+            lines[at] = first + rest;
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    order.iter().filter_map(|tid| threads.remove(tid)).collect()
+}
+
+/// Lines without what differs from run to run, and without what only a tracer sees.
+fn normal(lines: Vec<String>) -> Vec<String> {
+    let rules = [
+        (r"\s+= ", " = "),
+        (
+            r"^((?:clone3?|vfork|wait4|getpid)\(.*) = [1-9]\d*$",
+            "$1 = PROCESS",
+        ),
+        (r"0x[0-9a-f]{5,}", "ADDRESS"),
+        (r"\b\d{4,}\b", "N"),
+        (r#"getrandom\("(?:[^"\\]|\\.)*""#, "getrandom(RANDOM"),
+        (r"sysinfo\(.*", "sysinfo"),
+        // Of /dev/urandom.
+        (r#"^read\(3, "(?:[^"\\]|\\.)*", 4\)"#, "read(3, RANDOM, 4)"),
+        (r"(tv_u?n?sec|ru_\w+|si_utime|si_stime)=\d+", "$1=N"),
+        (r"^(brk\(.*) = .*", "$1"),
+        (r"^(getppid\(\)|gettid\(\)|set_tid_address\(.*) = .*", "$1"),
+        (r"/\* \d+ vars \*/", "VARIABLES"),
+        (r"/tmp[0-9A-Za-z]{6}\b|\.tmp[0-9A-Za-z]{6}", "DIRECTORY"),
+    ];
+    let rules = rules.map(|(rule, with)| (Regex::new(rule).unwrap(), with));
+    let seen = |line: &String| {
+        !["--- ", "rt_sigreturn(", "restart_syscall("]
+            .iter()
+            .any(|only| line.starts_with(only))
+    };
+    lines
+        .into_iter()
+        .filter(seen)
+        .map(|line| {
+            rules.iter().fold(line, |line, (rule, with)| {
+                rule.replace_all(&line, *with).into_owned()
+            })
+        })
+        .collect()
+}
+
+fn traced(place: &Place, dir: &Path, program: &[&str]) -> (i32, String, Vec<Vec<String>>) {
+    let file = place.dir.path().join("ours.trace");
+    let output = place
+        .hotpatch()
+        .args(["trace", "-f", "-o"])
+        .arg(&file)
+        .args(program)
+        .current_dir(dir)
+        .output()
+        .expect("hotpatch starts");
+    let trace = std::fs::read_to_string(&file).expect("a trace");
+    (
+        output.status.code().expect("an exit status"),
+        text(&output.stdout) + &text(&output.stderr),
+        by_thread(&trace).into_iter().map(normal).collect(),
+    )
+}
+
+fn straced(place: &Place, dir: &Path, program: &[&str]) -> (i32, String, Vec<Vec<String>>) {
+    let file = place.dir.path().join("theirs.trace");
+    let output = Command::new("strace")
+        .args(["-f", "-o"])
+        .arg(&file)
+        .args(program)
+        .current_dir(dir)
+        .env("XDG_CACHE_HOME", place.dir.path())
+        .env("NO_COLOR", "1")
+        .env_remove("LD_PRELOAD")
+        .output()
+        .expect("strace (apt-get install strace)");
+    let trace = std::fs::read_to_string(&file).expect("a trace");
+    (
+        output.status.code().expect("an exit status"),
+        text(&output.stdout) + &text(&output.stderr),
+        by_thread(&trace).into_iter().map(normal).collect(),
+    )
+}
+
+/// Programs that do the same each time; those of one process first.
+const PROGRAMS: [&[&str]; 22] = [
+    &["/bin/true"],
+    &["/bin/ls", "-l", "/usr"],
+    &["/bin/cat", "/etc/passwd", "/nonexistent"],
+    &["/bin/sh", "-c", "exit 3"],
+    &["/usr/bin/head", "-c", "100", "/etc/passwd"],
+    &["/usr/bin/sort", "/etc/passwd"],
+    &["/bin/sed", "s/root/toor/", "/etc/passwd"],
+    &["/usr/bin/cut", "-d:", "-f1", "/etc/passwd"],
+    &["/usr/bin/find", "/etc/apt"],
+    &["/usr/bin/wc", "/etc/passwd"],
+    &["/usr/bin/stat", "/etc/passwd"],
+    &["/bin/cp", "/etc/passwd", "copy"],
+    &["/bin/ln", "-sf", "/etc/passwd", "link"],
+    &["/bin/tar", "cf", "/dev/null", "/etc/apt"],
+    &["/usr/bin/perl", "-e", "print 1 + 1"],
+    &["/usr/bin/python3", "-c", "print(1)"],
+    &["/usr/bin/git", "--version"],
+    &["/usr/bin/sqlite3", ":memory:", "select 1"],
+    &["/bin/busybox", "ls", "/etc/apt"],
+    &["/bin/sh", "-c", "/bin/true; /bin/echo 1; (exit 2)"],
+    &["/bin/sh", "-c", "/bin/cat /etc/passwd | /usr/bin/wc -l"],
+    &[
+        "/bin/busybox",
+        "sh",
+        "-c",
+        "for n in 1 2 3; do /bin/true; done",
+    ],
+];
+
+#[test]
+fn says_what_strace_says() {
+    let place = Place::new();
+    let (mut all, mut different) = (0, Vec::new());
+    for program in PROGRAMS {
+        let fresh = || tempfile::tempdir_in(place.dir.path()).unwrap();
+        let mut ours = traced(&place, fresh().path(), program);
+        let mut theirs = straced(&place, fresh().path(), program);
+        // Which of two children runs first is nobody's choice.
+        ours.2[1..].sort();
+        theirs.2[1..].sort();
+        assert_eq!((ours.0, &ours.1), (theirs.0, &theirs.1), "{program:?}");
+        assert_eq!(ours.2.len(), theirs.2.len(), "{program:?}: threads");
+        for (ours, theirs) in ours.2.iter().zip(&theirs.2) {
+            all += theirs.len();
+            let pairs = ours.iter().zip(theirs).filter(|(a, b)| a != b);
+            different.extend(pairs.map(|(a, b)| format!("{program:?}:\n  {a}\n  {b}")));
+            let more = ours.len().abs_diff(theirs.len());
+            let lines = format!("{program:?}: {} lines, {}", ours.len(), theirs.len());
+            different.extend(std::iter::repeat_n(lines, more));
+        }
+    }
+    assert!(all > 2000, "{all}");
+    assert!(
+        different.is_empty(),
+        "{} of {all} lines differ:\n{}",
+        different.len(),
+        different.join("\n")
+    );
+}
+
+#[test]
+fn what_is_asked_for_is_told() {
+    let place = Place::new();
+    let file = place.dir.path().join("asked.trace");
+    let lines = |args: &[&str]| -> Vec<String> {
+        let output = place
+            .hotpatch()
+            .args(["trace", "-o"])
+            .arg(&file)
+            .args(args)
+            .output()
+            .unwrap();
+        assert!(output.status.code().is_some(), "{}", text(&output.stderr));
+        let trace = std::fs::read_to_string(&file).unwrap();
+        trace.lines().map(str::to_owned).collect()
+    };
+    let opens = lines(&["-e", "trace=openat", "/bin/cat", "/nonexistent"]);
+    let (last, rest) = opens.split_last().unwrap();
+    assert_eq!(last, "+++ exited with 1 +++");
+    assert!(rest.len() >= 3, "{opens:?}");
+    assert!(rest.iter().all(|l| l.starts_with("openat(")), "{opens:?}");
+
+    let failed = lines(&[
+        "-e",
+        "trace=openat",
+        "-e",
+        "status=failed",
+        "/bin/cat",
+        "/nonexistent",
+    ]);
+    let missing =
+        "openat(AT_FDCWD, \"/nonexistent\", O_RDONLY) = -1 ENOENT (No such file or directory)";
+    assert!(failed.contains(&missing.to_owned()), "{failed:?}");
+    assert!(
+        failed
+            .iter()
+            .filter(|l| l.starts_with("openat("))
+            .all(|l| l.contains(" = -1 ")),
+        "{failed:?}"
+    );
+
+    let written = lines(&["-e", "trace=write", "-s", "3", "/bin/echo", "abcdef"]);
+    assert!(
+        written
+            .iter()
+            .any(|l| l.starts_with("write(1, \"abc\"..., 7)")),
+        "{written:?}"
+    );
+
+    // Without -f the children are left out.
+    let script = "/bin/echo 1; /bin/echo 2";
+    let execs = |follow: &[&str]| {
+        let args = [follow, &["-e", "trace=execve", "/bin/sh", "-c", script]].concat();
+        lines(&args)
+            .iter()
+            .filter(|l| l.contains("execve("))
+            .count()
+    };
+    assert_eq!((execs(&[]), execs(&["-f"])), (1, 3));
+
+    let wrong = place.output(&["trace", "-e", "trace=opne", "/bin/true"]);
+    assert_eq!(wrong.status.code(), Some(2));
+    assert!(
+        text(&wrong.stderr).contains("did you mean open"),
+        "{}",
+        text(&wrong.stderr)
+    );
+}
+
+#[test]
+fn a_killed_program_is_told_to_its_last_call() {
+    let place = Place::new();
+    let file = place.dir.path().join("killed.trace");
+    let output = place
+        .hotpatch()
+        .args(["trace", "-o"])
+        .arg(&file)
+        .args(["/bin/sh", "-c", "/bin/true; kill -9 $$"])
+        .output()
+        .unwrap();
+    assert_eq!(output.status.signal(), Some(9));
+    let trace = std::fs::read_to_string(&file).unwrap();
+    let last: Vec<&str> = trace.lines().rev().take(2).collect();
+    assert_eq!(last[0], "+++ killed by SIGKILL +++");
+    assert!(
+        last[1].starts_with("kill(") && last[1].ends_with("= ?"),
+        "{trace}"
+    );
+}
+
+/// More than any ring holds: the program waits for its reader, and nothing is missing.
+#[test]
+fn every_call_of_a_long_trace_is_there() {
+    let place = Place::new();
+    let file = place.dir.path().join("long.trace");
+    let output = place
+        .hotpatch()
+        .args(["trace", "-e", "trace=read,write", "-o"])
+        .arg(&file)
+        .args([
+            "/bin/dd",
+            "if=/dev/zero",
+            "of=/dev/null",
+            "bs=1",
+            "count=50000",
+        ])
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let trace = std::fs::read_to_string(&file).unwrap();
+    let count = |line: &str| trace.lines().filter(|l| l.starts_with(line)).count();
+    assert_eq!(count("read(0, \"\\0\", 1)"), 50_000);
+    assert_eq!(count("write(1, \"\\0\", 1)"), 50_000);
+}
+
+#[test]
+fn the_program_runs_on_without_its_reader() {
+    let place = Place::new();
+    let (out, trace) = (
+        place.dir.path().join("out"),
+        place.dir.path().join("reader.trace"),
+    );
+    let script = format!(
+        "for n in $(seq 400); do /bin/echo $n > {0}.part; done; mv {0}.part {0}",
+        out.display()
+    );
+    let mut child = place
+        .hotpatch()
+        .args(["trace", "-f", "-o"])
+        .arg(&trace)
+        .args(["/bin/sh", "-c", &script])
+        .spawn()
+        .unwrap();
+    let begun = out.with_extension("part");
+    let wait_for = |path: &Path| {
+        let start = Instant::now();
+        while !path.exists() {
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "{}",
+                path.display()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    wait_for(&begun);
+    child.kill().unwrap();
+    child.wait().unwrap();
+    wait_for(&out);
+    assert_eq!(std::fs::read_to_string(&out).unwrap(), "400\n");
+}

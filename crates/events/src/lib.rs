@@ -1,0 +1,140 @@
+//! What a traced program tells: the file of rings that it shares with whoever reads, and the records in them.
+//!
+//! ```text
+//! offset 0              Header
+//! RINGS                 Ring, Ring, ...          one for each thread that is traced
+//! DATA                  RING_LEN bytes for each  records, each in one piece
+//! ```
+//!
+//! A ring has one writer, its thread, and one reader. `head` and `tail` count all bytes ever written and read; a record
+//! is complete before `head` passes it. Everything lies in a shared mapping of a file: what was written outlives whoever
+//! wrote it. No logic here.
+#![no_std]
+#![forbid(unsafe_code)]
+
+/// At the start of the file.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Header {
+    /// [`Header::MAGIC`].
+    pub magic: u64,
+    /// The process that reads. Once it is gone nobody waits for it.
+    pub reader: u32,
+    /// Bytes of a text or a buffer that are kept.
+    pub text: u32,
+    /// Elements of an array that are kept.
+    pub items: u32,
+    /// Not 0: a record that finds its ring full is dropped and counted, rather than waited for.
+    pub drop: u32,
+    /// Where the search for a free ring begins.
+    pub next: u32,
+    /// Threads that have found none: their calls are not told.
+    pub lost: u32,
+}
+
+impl Header {
+    /// Changes with anything in this file.
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc1");
+}
+
+/// How far a ring is.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct Ring {
+    /// A value of [`state`].
+    pub state: u32,
+    /// Its process.
+    pub pid: u32,
+    /// Its thread, of which `pid` is the group.
+    pub tid: u32,
+    /// Not 0: the writer sleeps until `tail` changes.
+    pub waits: u32,
+    /// Records that found it full.
+    pub dropped: u64,
+    /// Where what the thread is in the middle of began: a call that has not come back.
+    pub reserved: u64,
+    pad: [u64; 4],
+    /// Bytes written. On a line of its own, as the reader looks at it all the time.
+    pub head: u64,
+    pad_head: [u64; 7],
+    /// Bytes read.
+    pub tail: u64,
+    pad_tail: [u64; 7],
+}
+
+/// Values of [`Ring::state`].
+pub mod state {
+    /// Nobody's.
+    pub const FREE: u32 = 0;
+    /// A thread writes to it.
+    pub const TAKEN: u32 = 1;
+    /// The thread has ended; once all is read the ring is free.
+    pub const DONE: u32 = 2;
+}
+
+/// What a record is about: values of [`Record::kind`].
+pub mod kind {
+    /// Nothing: the rest of the ring is skipped.
+    pub const SKIP: u32 = 0;
+    /// A call begins.
+    pub const ENTRY: u32 = 1;
+    /// It has ended.
+    pub const EXIT: u32 = 2;
+    /// A program begins, in a process that was there before or has just been forked without being told of.
+    pub const PROGRAM: u32 = 3;
+    /// A thread begins, or a forked process.
+    pub const THREAD: u32 = 4;
+    /// A thread ends.
+    pub const END: u32 = 5;
+}
+
+/// One event; what was kept of the program's memory follows as [`Chunk`]s.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// Bytes, with all chunks: a multiple of 8.
+    pub len: u32,
+    /// See [`kind`].
+    pub kind: u32,
+    /// The process.
+    pub pid: u32,
+    /// The thread.
+    pub tid: u32,
+    /// The processor's time stamp counter.
+    pub time: u64,
+    /// Address of the instruction.
+    pub site: u64,
+    /// Number of the call.
+    pub number: u64,
+    /// Its result; 0 at its beginning.
+    pub result: u64,
+    /// Its arguments.
+    pub args: [u64; 6],
+}
+
+/// Bytes of the program's memory; they follow, and fill up to a multiple of 8.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Chunk {
+    /// Where they were.
+    pub address: u64,
+    /// How many.
+    pub len: u64,
+}
+
+/// Where the first [`Ring`] lies.
+pub const RINGS: usize = 4096;
+/// Rings in a file.
+pub const COUNT: usize = 512;
+/// Where the data of the first ring lies.
+pub const DATA: usize = RINGS + COUNT * size_of::<Ring>();
+/// Bytes of data of a ring.
+pub const RING_LEN: usize = 1 << 18;
+/// Bytes of a record at most.
+pub const MOST: usize = 1 << 15;
+/// Bytes of the file.
+pub const FILE: usize = DATA + COUNT * RING_LEN;
+
+const _: () = assert!(size_of::<Header>() == 64 && size_of::<Ring>() == 192);
+const _: () = assert!(size_of::<Record>() == 96 && size_of::<Chunk>() == 16);
+const _: () = assert!(DATA.is_multiple_of(4096) && RING_LEN.is_power_of_two());

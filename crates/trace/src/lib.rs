@@ -1,0 +1,138 @@
+//! The hook of `hotpatch trace`: each call is told into a ring that the command reads.
+//!
+//! Built for the library's own target and carried by the command, as the library is. Telling a call takes no lock and
+//! makes no system call, unless the ring is full.
+
+#![cfg_attr(target_os = "none", no_std)]
+
+mod ring;
+
+use core::arch::x86_64::_rdtsc;
+
+use hotpatch_events::kind;
+use hotpatch_hook::{Context, Errno, Event, Hook, Setting, Verdict, export_hook, nr};
+use hotpatch_names::{Limits, Request, Shape, When, captures};
+
+use ring::{Ring, Writer};
+
+/// Where the rings are: the path of a file that the reader has made.
+static EVENTS: Setting<256> = Setting::new("LIBHOTPATCH_EVENTS");
+
+/// Structures lead to others no further than that.
+const DEPTH: u32 = 4;
+
+struct Trace;
+
+export_hook! {
+    static TRACE: Trace = Trace;
+}
+
+impl Hook for Trace {
+    const READS_ONLY: bool = true;
+
+    fn start(&self) -> Result<(), Errno> {
+        EVENTS.load()?;
+        ring::open(EVENTS.get().ok_or(Errno::ENOENT)?)
+    }
+
+    fn before(&self, context: &mut Context<'_>) -> Verdict {
+        let Some(ring) = ring(context.slot()) else {
+            return Verdict::Run;
+        };
+        tell(&ring, kind::ENTRY, context, 0);
+        Verdict::RunAndReturn
+    }
+
+    fn after(&self, context: &mut Context<'_>) {
+        let Some(ring) = ring(context.slot()) else {
+            return;
+        };
+        let result = context.frame().rax;
+        if matches!(
+            context.number(),
+            nr::CLONE | nr::CLONE3 | nr::FORK | nr::VFORK
+        ) {
+            // The child of a vfork writes to its parent's ring until it execs.
+            ring.belongs_to_caller();
+            if result == 0 {
+                return;
+            }
+        }
+        tell(&ring, kind::EXIT, context, result);
+    }
+
+    fn event(&self, event: Event, slot: &mut u64) {
+        match event {
+            Event::ThreadStart | Event::ForkChild => {
+                *slot = 0;
+                ring(slot);
+            }
+            Event::ThreadEnd | Event::Exit => {
+                if let Some(ring) = Ring::of(*slot) {
+                    if let Some(writer) = ring.write(now()) {
+                        writer.finish(kind::END);
+                    }
+                    ring.done();
+                }
+                *slot = Ring::NONE;
+            }
+            _ => {}
+        }
+    }
+}
+
+/// The ring of the thread that this is the slot of, taken where it has none yet.
+fn ring(slot: &mut u64) -> Option<Ring> {
+    if *slot != 0 {
+        return Ring::of(*slot);
+    }
+    let (ring, first) = Ring::take();
+    *slot = ring.as_ref().map_or(Ring::NONE, Ring::slot);
+    let ring = ring?;
+    let writer = ring.write(now());
+    if let Some(writer) = writer {
+        writer.finish(if first { kind::PROGRAM } else { kind::THREAD });
+    }
+    Some(ring)
+}
+
+fn now() -> u64 {
+    // SAFETY: every processor has the instruction; a program that forbids it (`PR_SET_TSC`) is told of by its signal.
+    unsafe { _rdtsc() }
+}
+
+fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
+    let Some(mut writer) = ring.write(now()) else {
+        return;
+    };
+    let number = u64::from(context.number());
+    let mut args = context.arguments();
+    if context.number() == nr::RT_SIGRETURN {
+        // Where the set of signals stands in the frame that it leaves.
+        args[0] = context.frame().rsp.wrapping_add(296);
+    }
+    writer.call(context.site().address(), number, &args, result);
+    let when = if what == kind::ENTRY {
+        When::Entry
+    } else {
+        When::Exit
+    };
+    let limits = ring::limits();
+    for request in captures(number, &args, when, result, limits) {
+        keep(&mut writer, &request, limits, 0);
+    }
+    writer.finish(what);
+}
+
+/// Keeps what `request` asks for, and what that leads to.
+fn keep(writer: &mut Writer<'_>, request: &Request, limits: Limits, depth: u32) {
+    let to_zero = request.shape == Shape::Text;
+    let Some(bytes) = writer.chunk(request.address, request.length, to_zero) else {
+        return;
+    };
+    if depth < DEPTH {
+        for nested in request.nested(bytes, limits) {
+            keep(writer, &nested, limits, depth + 1);
+        }
+    }
+}

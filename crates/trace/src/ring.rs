@@ -1,0 +1,301 @@
+//! Rings as their writers see them.
+//!
+//! # Safety
+//! The file is mapped once, before the program runs, and never unmapped by us. What lies in it is shared with the
+//! reader: every field is an atomic, and the data of a ring that a thread has taken is written by that thread alone. A
+//! signal cannot come in between: it waits until the hook returns.
+
+use core::ffi::CStr;
+use core::ptr;
+use core::slice;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use hotpatch_events::{
+    COUNT, Chunk, DATA, FILE, Header, MOST, RING_LEN, RINGS, Record, Ring as Shared, kind, state,
+};
+use hotpatch_hook::{Errno, nr, read_bytes, read_to_zero, syscall};
+use hotpatch_names::Limits;
+
+/// Where the file is mapped.
+static BASE: AtomicUsize = AtomicUsize::new(0);
+/// Whether the program's beginning has been told.
+static BEGUN: AtomicBool = AtomicBool::new(false);
+/// Whether there is nobody left to tell.
+static DEAF: AtomicBool = AtomicBool::new(false);
+
+/// How long a full ring is waited for before it is asked whether the reader is there still, in nanoseconds.
+const PATIENCE: u64 = 100_000_000;
+
+const O_RDWR: u64 = 2;
+const O_CLOEXEC: u64 = 0o200_0000;
+const AT_FDCWD: u64 = -100_i64 as u64;
+const PROT_READ_WRITE: u64 = 3;
+const MAP_SHARED: u64 = 1;
+const FUTEX_WAIT: u64 = 0;
+
+/// Maps the file at `path`.
+pub fn open(path: &[u8]) -> Result<(), Errno> {
+    let mut name = [0; 257];
+    name.get_mut(..path.len())
+        .ok_or(Errno::ENAMETOOLONG)?
+        .copy_from_slice(path);
+    let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::EINVAL)?;
+    let name = name.as_ptr().addr() as u64;
+    // SAFETY: opens a file; the descriptor is ours.
+    let fd = unsafe { syscall(nr::OPENAT, [AT_FDCWD, name, O_RDWR | O_CLOEXEC, 0, 0, 0]) }?;
+    let map = [0, FILE as u64, PROT_READ_WRITE, MAP_SHARED, fd, 0];
+    // SAFETY: asks for new memory.
+    let mapped = unsafe { syscall(nr::MMAP, map) };
+    // SAFETY: the descriptor that was just opened.
+    let _ = unsafe { syscall(nr::CLOSE, [fd, 0, 0, 0, 0, 0]) };
+    BASE.store(mapped? as usize, Ordering::Relaxed);
+    if header().magic != Header::MAGIC {
+        BASE.store(0, Ordering::Relaxed);
+        return Err(Errno::EINVAL);
+    }
+    Ok(())
+}
+
+fn at(offset: usize) -> *mut u8 {
+    ptr::with_exposed_provenance_mut(BASE.load(Ordering::Relaxed) + offset)
+}
+
+fn header() -> &'static Header {
+    // SAFETY: mapped; what is read without atomics is written before the file is named to anybody.
+    unsafe { &*at(0).cast() }
+}
+
+fn word(field: *const u32) -> &'static AtomicU32 {
+    // SAFETY: in the mapping, aligned, and never accessed otherwise.
+    unsafe { AtomicU32::from_ptr(field.cast_mut()) }
+}
+
+fn long(field: *const u64) -> &'static AtomicU64 {
+    // SAFETY: as above.
+    unsafe { AtomicU64::from_ptr(field.cast_mut()) }
+}
+
+/// What the reader wants to be kept.
+pub fn limits() -> Limits {
+    let header = header();
+    Limits {
+        text: header.text as usize,
+        items: header.items as usize,
+    }
+}
+
+/// A ring that the calling thread has taken.
+pub struct Ring(usize);
+
+impl Ring {
+    /// In a slot: the thread has no ring and gets none.
+    pub const NONE: u64 = u64::MAX;
+
+    /// What a slot says, which is not 0.
+    pub fn of(slot: u64) -> Option<Self> {
+        (slot != Self::NONE).then(|| Self(slot as usize - 1))
+    }
+
+    /// What a slot says of it.
+    pub fn slot(&self) -> u64 {
+        self.0 as u64 + 1
+    }
+
+    /// Takes a ring for the calling thread; also whether it is the program's first.
+    pub fn take() -> (Option<Self>, bool) {
+        let first = !BEGUN.swap(true, Ordering::Relaxed);
+        let header = header();
+        let begin = word(&raw const header.next).fetch_add(1, Ordering::Relaxed) as usize;
+        let ring = (0..COUNT).map(|n| Self((begin + n) % COUNT)).find(|ring| {
+            // Acquire: pairs with the reader's Release, which has read all of it.
+            let state = word(&raw const ring.shared().state);
+            let free = state.load(Ordering::Relaxed) == state::FREE;
+            free && state
+                .compare_exchange(
+                    state::FREE,
+                    state::TAKEN,
+                    Ordering::Acquire,
+                    Ordering::Relaxed,
+                )
+                .is_ok()
+        });
+        match &ring {
+            Some(ring) => ring.belongs_to_caller(),
+            None => {
+                word(&raw const header.lost).fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        (ring, first)
+    }
+
+    fn shared(&self) -> &'static Shared {
+        // SAFETY: one of `COUNT`; its fields are accessed as atomics alone.
+        unsafe { &*at(RINGS + self.0 * size_of::<Shared>()).cast() }
+    }
+
+    /// Whoever calls this is who the records from now on are about.
+    pub fn belongs_to_caller(&self) {
+        // SAFETY: asks for a number.
+        let ask = |number| unsafe { syscall(number, [0; 6]) }.unwrap_or(0) as u32;
+        let shared = self.shared();
+        word(&raw const shared.tid).store(ask(nr::GETTID), Ordering::Relaxed);
+        word(&raw const shared.pid).store(ask(nr::GETPID), Ordering::Relaxed);
+    }
+
+    /// Nothing more will be written.
+    pub fn done(&self) {
+        // Release: pairs with the reader's Acquire: it has seen the last head.
+        word(&raw const self.shared().state).store(state::DONE, Ordering::Release);
+    }
+
+    /// Room for a record; none where nobody reads, or a full ring is not waited for.
+    pub fn write(&self, time: u64) -> Option<Writer<'_>> {
+        if DEAF.load(Ordering::Relaxed) {
+            return None;
+        }
+        let shared = self.shared();
+        let mut head = long(&raw const shared.head).load(Ordering::Relaxed);
+        let to_end = RING_LEN - head as usize % RING_LEN;
+        let skip = if to_end < MOST { to_end } else { 0 };
+        if !self.has_room(head, skip + MOST) && !self.wait(head, skip + MOST) {
+            long(&raw const shared.dropped).fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        if skip != 0 {
+            let record = Record {
+                len: skip as u32,
+                kind: kind::SKIP,
+                ..Record::default()
+            };
+            // SAFETY: ours to write: the reader has left it. A record's first words fit wherever one may begin.
+            unsafe {
+                self.data(head)
+                    .cast::<[u32; 2]>()
+                    .write([record.len, record.kind])
+            };
+            head += skip as u64;
+        }
+        let record = Record {
+            pid: word(&raw const shared.pid).load(Ordering::Relaxed),
+            tid: word(&raw const shared.tid).load(Ordering::Relaxed),
+            time,
+            ..Record::default()
+        };
+        Some(Writer {
+            ring: self,
+            head,
+            record,
+            len: size_of::<Record>(),
+        })
+    }
+
+    fn has_room(&self, head: u64, need: usize) -> bool {
+        // Acquire: pairs with the reader's Release: what it has read may be overwritten.
+        let tail = long(&raw const self.shared().tail).load(Ordering::Acquire);
+        head - tail + need as u64 <= RING_LEN as u64
+    }
+
+    /// Waits until there is room; not where records are dropped, or once the reader is gone.
+    #[cold]
+    fn wait(&self, head: u64, need: usize) -> bool {
+        let shared = self.shared();
+        if header().drop != 0 {
+            return false;
+        }
+        let waits = word(&raw const shared.waits);
+        loop {
+            // SeqCst: the reader stores `tail`, then looks at `waits`.
+            waits.store(1, Ordering::SeqCst);
+            let low = (&raw const shared.tail).cast::<u32>();
+            let seen = word(low).load(Ordering::SeqCst);
+            if self.has_room(head, need) {
+                waits.store(0, Ordering::Relaxed);
+                return true;
+            }
+            let patience = [0, PATIENCE];
+            let futex = [
+                low.addr() as u64,
+                FUTEX_WAIT,
+                u64::from(seen),
+                patience.as_ptr().addr() as u64,
+                0,
+                0,
+            ];
+            // SAFETY: reads the word and the time.
+            let woken = unsafe { syscall(nr::FUTEX, futex) };
+            if woken == Err(Errno::ETIMEDOUT) {
+                let reader = u64::from(header().reader);
+                // SAFETY: signal 0 is none.
+                let alive = unsafe { syscall(nr::KILL, [reader, 0, 0, 0, 0, 0]) };
+                if alive == Err(Errno::ESRCH) {
+                    DEAF.store(true, Ordering::Relaxed);
+                    return false;
+                }
+            }
+        }
+    }
+
+    /// Where byte `head` of the ring lies.
+    fn data(&self, head: u64) -> *mut u8 {
+        at(DATA + self.0 * RING_LEN + head as usize % RING_LEN)
+    }
+}
+
+/// A record that is being written: nobody sees it before [`finish`](Writer::finish).
+pub struct Writer<'r> {
+    ring: &'r Ring,
+    head: u64,
+    record: Record,
+    len: usize,
+}
+
+impl Writer<'_> {
+    /// What call it is about.
+    pub fn call(&mut self, site: u64, number: u64, args: &[u64; 6], result: u64) {
+        self.record.site = site;
+        self.record.number = number;
+        self.record.args = *args;
+        self.record.result = result;
+    }
+
+    /// Adds up to `len` bytes of the program's memory, as far as they can be read and there is room. The answer lives
+    /// as long as the ring: nobody overwrites it before the record is finished and read.
+    pub fn chunk<'b>(&mut self, address: u64, len: usize, to_zero: bool) -> Option<&'b [u8]> {
+        let room = MOST.checked_sub(self.len + size_of::<Chunk>())?;
+        let len = len.min(room & !7);
+        let start = self.ring.data(self.head).wrapping_add(self.len);
+        let bytes = start.wrapping_add(size_of::<Chunk>());
+        // SAFETY: within the `MOST` bytes that are ours, which do not wrap.
+        let into = unsafe { slice::from_raw_parts_mut(bytes, len) };
+        let done = match to_zero {
+            true => read_to_zero(address, into),
+            false => read_bytes(address, into),
+        }
+        .ok()?;
+        let chunk = Chunk {
+            address,
+            len: done as u64,
+        };
+        // SAFETY: as above; 8-aligned like every part of a record.
+        unsafe { start.cast::<Chunk>().write(chunk) };
+        self.len += size_of::<Chunk>() + done.next_multiple_of(8);
+        // SAFETY: as above, and just written.
+        Some(unsafe { slice::from_raw_parts(bytes, done) })
+    }
+
+    /// Shows it to the reader.
+    pub fn finish(mut self, kind: u32) {
+        self.record.len = self.len as u32;
+        self.record.kind = kind;
+        // SAFETY: as above.
+        unsafe {
+            self.ring
+                .data(self.head)
+                .cast::<Record>()
+                .write(self.record)
+        };
+        // Release: pairs with the reader's Acquire: the record is complete.
+        long(&raw const self.ring.shared().head)
+            .store(self.head + self.len as u64, Ordering::Release);
+    }
+}
