@@ -58,6 +58,14 @@ Examples:
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
 signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
 
+const COUNT_EXAMPLES: &str = "\
+Examples:
+  hotpatch count make
+  hotpatch count -e trace=%file git status
+  hotpatch count --json -o counts.json ls    total is the number of calls
+
+Exit status: as that of `hotpatch trace`.";
+
 const NEW_HOOK_EXAMPLES: &str = "\
 Examples:
   hotpatch new-hook count
@@ -86,6 +94,8 @@ pub enum Command {
     Run(Run),
     /// Run a program and print each system call, as strace does
     Trace(Trace),
+    /// Run a program and count its system calls: how often, how many failed, how long they took
+    Count(Count),
     /// Plan files without running anything, and show what would become of each system call
     Inspect(Inspect),
     /// Write a project to start a hook from
@@ -151,6 +161,12 @@ pub struct Trace {
     /// Put results into this column
     #[arg(short = 'a', value_name = "COLUMN", default_value_t = 40)]
     pub column: usize,
+    /// Count calls, errors and time instead
+    #[arg(short)]
+    pub count: bool,
+    /// With -c: as one line of JSON
+    #[arg(long, requires = "count")]
+    pub json: bool,
     /// Never let the program wait for what is printed: calls that find no room are counted
     #[arg(long)]
     pub drop: bool,
@@ -158,6 +174,44 @@ pub struct Trace {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
+}
+
+/// Run a program and count its system calls.
+#[derive(clap::Args, Debug)]
+#[command(after_help = COUNT_EXAMPLES)]
+pub struct Count {
+    /// Write to this file rather than to standard error
+    #[arg(short, value_name = "FILE")]
+    pub output: Option<PathBuf>,
+    /// Which calls are counted: `trace=open,close`, `trace=%file`, `trace=!read`
+    #[arg(short, value_name = "EXPRESSION", value_parser = expression)]
+    pub expressions: Vec<Expression>,
+    /// As one line of JSON
+    #[arg(long)]
+    pub json: bool,
+    /// The program and its arguments; what it starts is counted too
+    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(value_names = ["PROGRAM", "ARGS"])]
+    pub program: Vec<OsString>,
+}
+
+impl Count {
+    /// The same as a trace that counts.
+    pub fn as_trace(&self) -> Trace {
+        Trace {
+            follow: true,
+            output: self.output.clone(),
+            expressions: self.expressions.clone(),
+            size: 0,
+            verbose: false,
+            hexadecimal: 0,
+            column: 0,
+            count: true,
+            json: self.json,
+            drop: false,
+            program: self.program.clone(),
+        }
+    }
 }
 
 fn expression(text: &str) -> Result<Expression, hotpatch_decode::expression::Error> {

@@ -23,6 +23,8 @@ pub struct Wishes {
     pub items: u32,
     /// Whether calls that find no room are dropped rather than waited with.
     pub drop: bool,
+    /// Whether only how calls ended is told.
+    pub ends: bool,
 }
 
 /// One event.
@@ -55,6 +57,7 @@ impl Events {
             drop: u32::from(wishes.drop),
             next: 0,
             lost: 0,
+            ends: u32::from(wishes.ends),
         };
         // SAFETY: mapped, aligned, and nobody else's yet.
         unsafe { map.as_mut_ptr().cast::<Header>().write(header) };
@@ -217,7 +220,7 @@ fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
     }
     let mut args = [0; 6];
     for (n, arg) in args.iter_mut().enumerate() {
-        *arg = long(48 + 8 * n)?;
+        *arg = long(56 + 8 * n)?;
     }
     let record = Record {
         len: len as u32,
@@ -225,9 +228,10 @@ fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
         pid: word(8)?,
         tid: word(12)?,
         time: long(16)?,
-        site: long(24)?,
-        number: long(32)?,
-        result: long(40)?,
+        began: long(24)?,
+        site: long(32)?,
+        number: long(40)?,
+        result: long(48)?,
         args,
     };
     let mut kept = Vec::new();
@@ -239,4 +243,10 @@ fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
         at += count.next_multiple_of(8);
     }
     Some((Some(Event { record, kept }), len))
+}
+
+/// The counter that records are stamped with.
+pub fn ticks() -> u64 {
+    // SAFETY: every processor has the instruction.
+    unsafe { core::arch::x86_64::_rdtsc() }
 }

@@ -3,6 +3,7 @@
 mod args;
 mod cache;
 mod commands;
+mod count;
 mod events;
 mod hook;
 mod program;
@@ -31,6 +32,10 @@ pub fn run(words: Vec<OsString>) -> i32 {
     let (result, failed) = match args.command {
         Command::Run(args) => (commands::run::run(args), commands::run::FAILED),
         Command::Trace(args) => (commands::trace::run(&args), commands::run::FAILED),
+        Command::Count(args) => (
+            commands::trace::run(&args.as_trace()),
+            commands::run::FAILED,
+        ),
         Command::Inspect(args) => (commands::inspect::run(&args), 1),
         Command::NewHook(args) => (commands::new_hook::run(&args), 1),
         Command::Lib => (commands::lib::run(), 1),

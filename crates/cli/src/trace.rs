@@ -32,6 +32,22 @@ pub struct Choice {
     pub named: bool,
 }
 
+/// Whoever is told of events, in the order of time.
+pub trait Listener {
+    /// The exec that begins the program, of which nobody in the program could tell.
+    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()>;
+    /// The next event.
+    fn event(&mut self, event: Event) -> io::Result<()>;
+    /// A thread is not there any more.
+    fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()>;
+    /// The program's first process has ended: `how`, as a line.
+    fn end(&mut self, how: &str) -> io::Result<()>;
+    /// All that has been said reaches its reader.
+    fn flush(&mut self) -> io::Result<()>;
+    /// Whether all threads and processes are of interest.
+    fn follows(&self) -> bool;
+}
+
 /// What was kept of one call.
 #[derive(Debug, Default)]
 struct Kept(Vec<(When, u64, Vec<u8>)>);
@@ -95,40 +111,6 @@ impl<W: Write> Printer<W> {
             open: None,
             threads: HashMap::from([(root, root)]),
             leaving: HashMap::new(),
-        }
-    }
-
-    /// The exec that begins the program, of which nobody in the program could tell.
-    pub fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-        let kept = kept
-            .into_iter()
-            .map(|(at, bytes)| (When::Entry, at, bytes))
-            .collect();
-        let pending = Pending {
-            pid: self.root,
-            call,
-            kept: Kept(kept),
-            begun: false,
-        };
-        self.ends(self.root, pending, Some(0))
-    }
-
-    /// The next event.
-    pub fn event(&mut self, event: Event) -> io::Result<()> {
-        let record = event.record;
-        if !self.choice.follow && record.tid != self.root {
-            return Ok(());
-        }
-        match record.kind {
-            kind::ENTRY => self.entry(record, event.kept),
-            kind::EXIT => self.exit(record, event.kept),
-            kind::PROGRAM => self.program(record),
-            kind::THREAD => {
-                self.threads.insert(record.tid, record.pid);
-                Ok(())
-            }
-            kind::END => self.gone(record.pid, record.tid),
-            _ => Ok(()),
         }
     }
 
@@ -219,56 +201,6 @@ impl<W: Write> Printer<W> {
         self.put(text)
     }
 
-    /// A thread is not there any more.
-    pub fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
-        if let Some(pending) = self.pending.remove(&tid).and_then(|mut calls| calls.pop()) {
-            self.ends(tid, pending, None)?;
-        }
-        // The thread that ends a process is the first to tell.
-        let Some(status) = self
-            .leaving
-            .get(&pid)
-            .or_else(|| self.leaving.get(&tid))
-            .copied()
-        else {
-            self.threads.remove(&tid);
-            return Ok(());
-        };
-        if self.threads.contains_key(&tid) && tid != self.root {
-            self.interrupt()?;
-            let mut text = self.prefix(tid);
-            exited(status, &mut text);
-            self.put(text)?;
-        }
-        self.threads.remove(&tid);
-        Ok(())
-    }
-
-    /// The program's first process has ended: `text` says how.
-    pub fn end(&mut self, text: &str) -> io::Result<()> {
-        let last = self
-            .pending
-            .remove(&self.root)
-            .and_then(|mut calls| calls.pop());
-        if let Some(pending) = last {
-            self.ends(self.root, pending, None)?;
-        }
-        self.interrupt()?;
-        let text = self.prefix(self.root) + text;
-        self.threads.remove(&self.root);
-        self.put(text)
-    }
-
-    /// Whether all threads and processes are told of.
-    pub fn follows(&self) -> bool {
-        self.choice.follow
-    }
-
-    /// All that has been printed reaches its reader.
-    pub fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
-    }
-
     /// Another line comes behind a call that has not come back.
     fn interrupt(&mut self) -> io::Result<()> {
         let Some(tid) = self.open.take() else {
@@ -313,5 +245,88 @@ impl<W: Write> Printer<W> {
             Some(_) => Status::Successful,
         };
         self.choice.status.is_empty() || self.choice.status.contains(&is)
+    }
+}
+
+impl<W: Write> Listener for Printer<W> {
+    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        let kept = kept
+            .into_iter()
+            .map(|(at, bytes)| (When::Entry, at, bytes))
+            .collect();
+        let pending = Pending {
+            pid: self.root,
+            call,
+            kept: Kept(kept),
+            begun: false,
+        };
+        self.ends(self.root, pending, Some(0))
+    }
+
+    fn event(&mut self, event: Event) -> io::Result<()> {
+        let record = event.record;
+        if !self.choice.follow && record.tid != self.root {
+            return Ok(());
+        }
+        match record.kind {
+            kind::ENTRY => self.entry(record, event.kept),
+            kind::EXIT => self.exit(record, event.kept),
+            kind::PROGRAM => self.program(record),
+            kind::THREAD => {
+                self.threads.insert(record.tid, record.pid);
+                Ok(())
+            }
+            kind::END => self.gone(record.pid, record.tid),
+            _ => Ok(()),
+        }
+    }
+
+    fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
+        if let Some(pending) = self.pending.remove(&tid).and_then(|mut calls| calls.pop()) {
+            self.ends(tid, pending, None)?;
+        }
+        // The thread that ends a process is the first to tell.
+        let Some(status) = self
+            .leaving
+            .get(&pid)
+            .or_else(|| self.leaving.get(&tid))
+            .copied()
+        else {
+            self.threads.remove(&tid);
+            return Ok(());
+        };
+        if self.threads.contains_key(&tid) && tid != self.root {
+            self.interrupt()?;
+            let mut text = self.prefix(tid);
+            exited(status, &mut text);
+            self.put(text)?;
+        }
+        self.threads.remove(&tid);
+        Ok(())
+    }
+
+    fn end(&mut self, how: &str) -> io::Result<()> {
+        let last = self
+            .pending
+            .remove(&self.root)
+            .and_then(|mut calls| calls.pop());
+        if let Some(pending) = last {
+            self.ends(self.root, pending, None)?;
+        }
+        self.interrupt()?;
+        if how.is_empty() {
+            return Ok(());
+        }
+        let text = self.prefix(self.root) + how;
+        self.threads.remove(&self.root);
+        self.put(text)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn follows(&self) -> bool {
+        self.choice.follow
     }
 }

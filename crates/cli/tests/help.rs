@@ -12,6 +12,7 @@ Usage: hotpatch <COMMAND>
 Commands:
   run       Run a program with its system calls patched
   trace     Run a program and print each system call, as strace does
+  count     Run a program and count its system calls: how often, how many failed, how long they took
   inspect   Plan files without running anything, and show what would become of each system call
   new-hook  Write a project to start a hook from
   lib       Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
@@ -41,7 +42,7 @@ fn help_is_this() {
 
 #[test]
 fn each_command_has_examples() {
-    for command in ["run", "trace", "inspect", "new-hook"] {
+    for command in ["run", "trace", "count", "inspect", "new-hook"] {
         let output = Place::new().output(&[command, "--help"]);
         let shown = text(&output.stdout);
         assert!(

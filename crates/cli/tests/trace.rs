@@ -332,3 +332,62 @@ fn the_program_runs_on_without_its_reader() {
     wait_for(&out);
     assert_eq!(std::fs::read_to_string(&out).unwrap(), "400\n");
 }
+
+/// Calls and errors of each call in a table of strace's or of ours: the columns before the name.
+fn counts(table: &str, calls_at: usize) -> BTreeMap<String, (u64, u64)> {
+    let rows = table.lines().filter_map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let share = words.first()?.parse::<f64>();
+        let (name, numbers) = words.split_last()?;
+        let calls = numbers.get(calls_at)?.parse().ok()?;
+        let errors = numbers
+            .get(calls_at + 1)
+            .map_or(Some(0), |n| n.parse().ok())?;
+        share.ok().map(|_| ((*name).to_owned(), (calls, errors)))
+    });
+    // Nobody in the program makes it, and hooks do not see it.
+    rows.filter(|(name, _)| name != "rt_sigreturn" && name != "total")
+        .collect()
+}
+
+#[test]
+fn counts_what_strace_counts() {
+    let place = Place::new();
+    let programs: [&[&str]; 5] = [
+        &["/bin/ls", "-l", "/usr"],
+        &[
+            "/usr/bin/python3",
+            "-c",
+            "import json; print(json.dumps([1]))",
+        ],
+        &[
+            "/bin/sh",
+            "-c",
+            "for n in 1 2 3; do /bin/cat /nonexistent; done",
+        ],
+        &["/bin/busybox", "find", "/etc/apt"],
+        &["/usr/bin/perl", "-e", "system('/bin/true') for 1..3"],
+    ];
+    for program in programs {
+        let strace = Command::new("strace")
+            .args(["-c", "-f"])
+            .args(program)
+            .env_remove("LD_PRELOAD")
+            .output()
+            .unwrap();
+        let theirs = counts(&text(&strace.stderr), 3);
+        let output = place.output(&[&["count"], program].concat());
+        let ours = counts(&text(&output.stderr), 6);
+        assert_eq!(output.status.code(), strace.status.code());
+        assert!(theirs.len() > 10, "{program:?}: {theirs:?}");
+        assert_eq!(ours, theirs, "{program:?}");
+
+        let json = place.output(&[&["count", "--json"], program].concat());
+        let json = text(&json.stderr);
+        let total: u64 = ours.values().map(|(calls, _)| calls).sum();
+        assert!(
+            json.contains(&format!("{{\"total\":{total},\"errors\":")),
+            "{total}: {json}"
+        );
+    }
+}

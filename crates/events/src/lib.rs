@@ -30,11 +30,13 @@ pub struct Header {
     pub next: u32,
     /// Threads that have found none: their calls are not told.
     pub lost: u32,
+    /// Not 0: only how a call ended is told, and when it began; no memory is kept.
+    pub ends: u32,
 }
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc1");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc2");
 }
 
 /// How far a ring is.
@@ -51,8 +53,8 @@ pub struct Ring {
     pub waits: u32,
     /// Records that found it full.
     pub dropped: u64,
-    /// Where what the thread is in the middle of began: a call that has not come back.
-    pub reserved: u64,
+    /// When the last call began, where only ends are told.
+    pub began: u64,
     pad: [u64; 4],
     /// Bytes written. On a line of its own, as the reader looks at it all the time.
     pub head: u64,
@@ -102,6 +104,8 @@ pub struct Record {
     pub tid: u32,
     /// The processor's time stamp counter.
     pub time: u64,
+    /// Where only ends are told: when the call began.
+    pub began: u64,
     /// Address of the instruction.
     pub site: u64,
     /// Number of the call.
@@ -136,5 +140,5 @@ pub const MOST: usize = 1 << 15;
 pub const FILE: usize = DATA + COUNT * RING_LEN;
 
 const _: () = assert!(size_of::<Header>() == 64 && size_of::<Ring>() == 192);
-const _: () = assert!(size_of::<Record>() == 96 && size_of::<Chunk>() == 16);
+const _: () = assert!(size_of::<Record>() == 104 && size_of::<Chunk>() == 16);
 const _: () = assert!(DATA.is_multiple_of(4096) && RING_LEN.is_power_of_two());

@@ -39,7 +39,12 @@ impl Hook for Trace {
         let Some(ring) = ring(context.slot()) else {
             return Verdict::Run;
         };
-        tell(&ring, kind::ENTRY, context, 0);
+        // An exec that succeeds has no end.
+        if ring::tells_ends() && !matches!(context.number(), nr::EXECVE | nr::EXECVEAT) {
+            ring.begins(now());
+        } else {
+            tell(&ring, kind::ENTRY, context, 0);
+        }
         Verdict::RunAndReturn
     }
 
@@ -112,6 +117,10 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
         args[0] = context.frame().rsp.wrapping_add(296);
     }
     writer.call(context.site().address(), number, &args, result);
+    if ring::tells_ends() {
+        writer.finish(what);
+        return;
+    }
     let when = if what == kind::ENTRY {
         When::Entry
     } else {

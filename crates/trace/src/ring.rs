@@ -84,6 +84,11 @@ pub fn limits() -> Limits {
     }
 }
 
+/// Whether only ends of calls are told.
+pub fn tells_ends() -> bool {
+    header().ends != 0
+}
+
 /// A ring that the calling thread has taken.
 pub struct Ring(usize);
 
@@ -142,6 +147,11 @@ impl Ring {
         word(&raw const shared.pid).store(ask(nr::GETPID), Ordering::Relaxed);
     }
 
+    /// A call begins.
+    pub fn begins(&self, time: u64) {
+        long(&raw const self.shared().began).store(time, Ordering::Relaxed);
+    }
+
     /// Nothing more will be written.
     pub fn done(&self) {
         // Release: pairs with the reader's Acquire: it has seen the last head.
@@ -179,6 +189,7 @@ impl Ring {
             pid: word(&raw const shared.pid).load(Ordering::Relaxed),
             tid: word(&raw const shared.tid).load(Ordering::Relaxed),
             time,
+            began: long(&raw const shared.began).load(Ordering::Relaxed),
             ..Record::default()
         };
         Some(Writer {

@@ -16,10 +16,11 @@ use nix::unistd::Pid;
 
 use crate::args::Trace;
 use crate::commands::run::{Exec, exec, fall_back, injected, not_run};
-use crate::events::{Event, Events, Wishes};
+use crate::count::Counter;
+use crate::events::{Event, Events, Wishes, ticks};
 use crate::program::{self, NotRun, Reach};
 use crate::supervise::{self, Ended};
-use crate::trace::{Choice, Printer};
+use crate::trace::{Choice, Listener, Printer};
 use crate::{cache, style};
 
 /// Elements of an array that are kept.
@@ -51,6 +52,7 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
             text: u32::try_from(args.size).unwrap_or(u32::MAX).min(1 << 14),
             items: ITEMS,
             drop: args.drop,
+            ends: args.count,
         })
         .context("no memory to share with the program")?,
     );
@@ -69,10 +71,17 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     };
     let exec = exec(&path, &args.program, injected)?;
     let first = first_exec(&exec);
+    let (count, json) = (args.count, args.json);
+    let listener = move |root| -> Box<dyn Listener + Send> {
+        match count {
+            true => Box::new(Counter::new(out, choice.calls, choice.follow, json, root)),
+            false => Box::new(Printer::new(out, choice, root)),
+        }
+    };
     let traced = Traced {
         events,
         first,
-        choice: Mutex::new(Some((choice, out))),
+        listener: Mutex::new(Some(Box::new(listener))),
         ended: AtomicBool::new(false),
         reader: Mutex::new(None),
     };
@@ -172,27 +181,30 @@ fn first_exec(exec: &Exec) -> First {
     (call, kept)
 }
 
-type Out = Box<dyn Write + Send>;
+/// Who is told, once the program's first thread is known.
+type Begin = Box<dyn FnOnce(u32) -> Box<dyn Listener + Send> + Send>;
+
+/// Whoever was told, in the end.
+type Told = io::Result<Box<dyn Listener + Send>>;
 
 /// A traced program, from both its parent's and its reader's side.
 struct Traced {
     events: Arc<Events>,
     first: First,
     /// Taken when the program starts.
-    choice: Mutex<Option<(Choice, Out)>>,
+    listener: Mutex<Option<Begin>>,
     /// The first process has ended.
     ended: AtomicBool,
-    reader: Mutex<Option<JoinHandle<io::Result<Printer<Out>>>>>,
+    reader: Mutex<Option<JoinHandle<Told>>>,
 }
 
 impl Traced {
     /// Begins to read: the program is the process `child`.
     fn start(self: &Arc<Self>, child: Pid) {
-        let Some((choice, out)) = self.choice.lock().ok().and_then(|mut c| c.take()) else {
+        let Some(begin) = self.listener.lock().ok().and_then(|mut b| b.take()) else {
             return;
         };
-        let root = child.as_raw().cast_unsigned();
-        let printer = Printer::new(out, choice, root);
+        let printer = begin(child.as_raw().cast_unsigned());
         let this = Arc::clone(self);
         let reader = std::thread::spawn(move || this.read(printer));
         if let Ok(mut place) = self.reader.lock() {
@@ -223,9 +235,7 @@ impl Traced {
             Ended::Signal(signal) => killed(signal.cast_unsigned(), false, &mut text),
             Ended::Unknown => {}
         }
-        if !text.is_empty() {
-            printer.end(&text)?;
-        }
+        printer.end(&text)?;
         printer.flush()?;
         let (dropped, threads) = self.events.lost();
         if dropped > 0 {
@@ -237,7 +247,7 @@ impl Traced {
         Ok(())
     }
 
-    fn read(&self, mut printer: Printer<Out>) -> io::Result<Printer<Out>> {
+    fn read(&self, mut printer: Box<dyn Listener + Send>) -> Told {
         let (call, kept) = self.first.clone();
         printer.begins(call, kept)?;
         let mut held: Vec<Event> = Vec::new();
@@ -294,9 +304,4 @@ impl Traced {
             nap = (nap * 2).min(NAP.1);
         }
     }
-}
-
-fn ticks() -> u64 {
-    // SAFETY: every processor has the instruction.
-    unsafe { core::arch::x86_64::_rdtsc() }
 }
