@@ -54,6 +54,7 @@ Examples:
   hotpatch trace -f -o make.trace make
   hotpatch trace -e trace=%file -s 200 git status
   hotpatch trace -e status=failed python3 -c pass
+  hotpatch trace -e inject=write:error=ENOSPC:when=5 make
 
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
 signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
@@ -146,7 +147,8 @@ pub struct Trace {
     /// Write to this file rather than to standard error
     #[arg(short, value_name = "FILE")]
     pub output: Option<PathBuf>,
-    /// Which calls are told: `trace=open,close`, `trace=%file`, `trace=!read`, `trace=/^get`, `status=failed`
+    /// Which calls are told: `trace=open,close`, `trace=%file`, `trace=!read`, `trace=/^get`, `status=failed`;
+    /// or what is done to them: `inject=openat:error=EACCES:when=3+1`, `inject=read:delay_exit=10ms`
     #[arg(short, value_name = "EXPRESSION", value_parser = expression)]
     pub expressions: Vec<Expression>,
     /// Print so many bytes of a text at most

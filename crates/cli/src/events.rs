@@ -8,7 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hotpatch_events::{
-    COUNT, Chunk, DATA, FILE, Header, MOST, RING_LEN, RINGS, Record, Ring, kind, state,
+    COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, RING_LEN, RINGS, RULES, Record, Ring, Rule,
+    kind, state,
 };
 use memmap2::{MmapOptions, MmapRaw};
 use nix::libc;
@@ -30,8 +31,10 @@ pub struct Wishes {
 /// One event.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// What happened.
+    /// What happened; its kind without flags.
     pub record: Record,
+    /// The flags of its kind.
+    pub flags: u32,
     /// What was kept of the program's memory: address and bytes.
     pub kept: Vec<(u64, Vec<u8>)>,
 }
@@ -45,7 +48,10 @@ pub struct Events {
 
 impl Events {
     /// A new file without a name, which this process reads.
-    pub fn new(wishes: Wishes) -> std::io::Result<Self> {
+    ///
+    /// At most [`MOST_RULES`] of `rules` are heeded.
+    pub fn new(wishes: Wishes, rules: &[Rule]) -> std::io::Result<Self> {
+        let rules = &rules[..rules.len().min(MOST_RULES)];
         let file = memfd_create(c"hotpatch-events", MFdFlags::MFD_CLOEXEC)?;
         nix::unistd::ftruncate(&file, FILE as i64)?;
         let map = MmapOptions::new().len(FILE).map_raw(file.as_raw_fd())?;
@@ -58,9 +64,14 @@ impl Events {
             next: 0,
             lost: 0,
             ends: u32::from(wishes.ends),
+            rules: rules.len() as u32,
+            begun: 0,
         };
         // SAFETY: mapped, aligned, and nobody else's yet.
         unsafe { map.as_mut_ptr().cast::<Header>().write(header) };
+        let place = map.as_mut_ptr().wrapping_add(RULES).cast::<Rule>();
+        // SAFETY: as above; there is room for so many.
+        unsafe { std::ptr::copy_nonoverlapping(rules.as_ptr(), place, rules.len()) };
         Ok(Self { file, map })
     }
 
@@ -208,7 +219,11 @@ impl Writer {
 fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
     let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let long = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let (len, what) = (word(0)? as usize, word(4)?);
+    let (len, what, flags) = (
+        word(0)? as usize,
+        word(4)? & kind::MASK,
+        word(4)? & !kind::MASK,
+    );
     if len == 0 || len % 8 != 0 || len > bytes.len() {
         return None;
     }
@@ -242,7 +257,14 @@ fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
         kept.push((address, bytes.get(at..at.checked_add(count)?)?.to_vec()));
         at += count.next_multiple_of(8);
     }
-    Some((Some(Event { record, kept }), len))
+    Some((
+        Some(Event {
+            record,
+            flags,
+            kept,
+        }),
+        len,
+    ))
 }
 
 /// The counter that records are stamped with.

@@ -81,6 +81,8 @@ struct Pending {
     kept: Kept,
     /// Its first part has been printed as unfinished.
     begun: bool,
+    /// What rules have done to it.
+    flags: u32,
 }
 
 /// Prints events.
@@ -140,6 +142,7 @@ impl<W: Write> Printer<W> {
             },
             kept: Kept(kept.collect()),
             begun: false,
+            flags: 0,
         };
         let calls = self.pending.entry(record.tid).or_default();
         // Those that a handler has jumped out of stay for ever.
@@ -151,7 +154,7 @@ impl<W: Write> Printer<W> {
         Ok(())
     }
 
-    fn exit(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    fn exit(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>, flags: u32) -> io::Result<()> {
         let Some(calls) = self.pending.get_mut(&record.tid) else {
             return Ok(());
         };
@@ -162,6 +165,7 @@ impl<W: Write> Printer<W> {
         calls.truncate(this.unwrap_or(0));
         let kept = kept.into_iter().map(|(at, bytes)| (When::Exit, at, bytes));
         pending.kept.0.extend(kept);
+        pending.flags = flags;
         self.ends(record.tid, pending, Some(record.result))
     }
 
@@ -198,6 +202,14 @@ impl<W: Write> Printer<W> {
         let mut text = self.prefix(tid);
         let print = if pending.begun { resume } else { line };
         print(&pending.call, &pending.kept, &self.choice.style, &mut text);
+        for (flag, word) in [
+            (kind::INJECTED, " (INJECTED)"),
+            (kind::DELAYED, " (DELAYED)"),
+        ] {
+            if pending.flags & flag != 0 {
+                text.push_str(word);
+            }
+        }
         self.put(text)
     }
 
@@ -259,6 +271,7 @@ impl<W: Write> Listener for Printer<W> {
             call,
             kept: Kept(kept),
             begun: false,
+            flags: 0,
         };
         self.ends(self.root, pending, Some(0))
     }
@@ -270,7 +283,7 @@ impl<W: Write> Listener for Printer<W> {
         }
         match record.kind {
             kind::ENTRY => self.entry(record, event.kept),
-            kind::EXIT => self.exit(record, event.kept),
+            kind::EXIT => self.exit(record, event.kept, event.flags),
             kind::PROGRAM => self.program(record),
             kind::THREAD => {
                 self.threads.insert(record.tid, record.pid);

@@ -81,12 +81,16 @@ fn normal(lines: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-fn traced(place: &Place, dir: &Path, program: &[&str]) -> (i32, String, Vec<Vec<String>>) {
+/// Exit status, what was printed, and what each thread did.
+type Run = (i32, String, Vec<Vec<String>>);
+
+fn traced(place: &Place, dir: &Path, options: &[&str], program: &[&str]) -> Run {
     let file = place.dir.path().join("ours.trace");
     let output = place
         .hotpatch()
         .args(["trace", "-f", "-o"])
         .arg(&file)
+        .args(options)
         .args(program)
         .current_dir(dir)
         .output()
@@ -99,11 +103,12 @@ fn traced(place: &Place, dir: &Path, program: &[&str]) -> (i32, String, Vec<Vec<
     )
 }
 
-fn straced(place: &Place, dir: &Path, program: &[&str]) -> (i32, String, Vec<Vec<String>>) {
+fn straced(place: &Place, dir: &Path, options: &[&str], program: &[&str]) -> Run {
     let file = place.dir.path().join("theirs.trace");
     let output = Command::new("strace")
         .args(["-f", "-o"])
         .arg(&file)
+        .args(options)
         .args(program)
         .current_dir(dir)
         .env("XDG_CACHE_HOME", place.dir.path())
@@ -156,8 +161,8 @@ fn says_what_strace_says() {
     let (mut all, mut different) = (0, Vec::new());
     for program in PROGRAMS {
         let fresh = || tempfile::tempdir_in(place.dir.path()).unwrap();
-        let mut ours = traced(&place, fresh().path(), program);
-        let mut theirs = straced(&place, fresh().path(), program);
+        let mut ours = traced(&place, fresh().path(), &[], program);
+        let mut theirs = straced(&place, fresh().path(), &[], program);
         // Which of two children runs first is nobody's choice.
         ours.2[1..].sort();
         theirs.2[1..].sort();
@@ -390,4 +395,123 @@ fn counts_what_strace_counts() {
             "{total}: {json}"
         );
     }
+}
+
+#[test]
+fn does_to_calls_what_strace_does() {
+    let place = Place::new();
+    let cases: [(&[&str], &[&str]); 8] = [
+        (
+            &["-e", "inject=openat:error=EACCES:when=3+1"],
+            &["/bin/cat", "/etc/hostname"],
+        ),
+        (
+            &["-e", "inject=openat:error=ENOENT:when=4..5"],
+            &["/bin/ls", "-l", "/etc/hostname"],
+        ),
+        (
+            &["-e", "inject=write:error=ENOSPC"],
+            &["/bin/sh", "-c", "echo 1; echo 2 2>/dev/null"],
+        ),
+        (
+            &[
+                "-e",
+                "trace=close",
+                "-e",
+                "inject=close:delay_exit=3000:when=1",
+            ],
+            &["/bin/true"],
+        ),
+        (
+            &["-e", "inject=getppid:retval=77"],
+            &["/bin/sh", "-c", "echo $PPID"],
+        ),
+        (
+            &["-e", "fault=vfork,clone,fork:error=EAGAIN"],
+            &["/bin/sh", "-c", "/bin/true; echo $?"],
+        ),
+        (
+            &[
+                "-e",
+                "trace=getppid,write",
+                "-e",
+                "inject=getppid:signal=USR1",
+            ],
+            &[
+                "/usr/bin/perl",
+                "-e",
+                "$SIG{USR1} = sub { print 1 }; getppid; print 2",
+            ],
+        ),
+        (
+            &[
+                "-e",
+                "inject=%file:error=EIO:when=6",
+                "-e",
+                "inject=exit_group:delay_enter=1000",
+            ],
+            &["/bin/ls", "/"],
+        ),
+    ];
+    for (options, program) in cases {
+        let dir = tempfile::tempdir_in(place.dir.path()).unwrap();
+        let mut ours = traced(&place, dir.path(), options, program);
+        let mut theirs = straced(&place, dir.path(), options, program);
+        ours.2[1..].sort();
+        theirs.2[1..].sort();
+        assert_eq!(
+            (ours.0, &ours.1),
+            (theirs.0, &theirs.1),
+            "{options:?} {program:?}"
+        );
+        let lines = |run: &Run| run.2.concat();
+        for (ours, theirs) in lines(&ours).iter().zip(&lines(&theirs)) {
+            assert_eq!(ours, theirs, "{options:?} {program:?}");
+        }
+        assert_eq!(
+            lines(&ours).len(),
+            lines(&theirs).len(),
+            "{options:?} {program:?}"
+        );
+        let done = |run: &Run| {
+            let lines = run.2.iter().flatten();
+            let done = |l: &&String| l.contains(" (INJECTED)") || l.contains(" (DELAYED)");
+            lines.filter(done).count()
+        };
+        let signal = options.concat().contains("signal=");
+        assert!(
+            done(&ours) > 0 || signal || options[1].contains("getppid"),
+            "{ours:?}"
+        );
+    }
+}
+
+/// The same seed, the same calls.
+#[test]
+fn chance_can_be_repeated() {
+    let place = Place::new();
+    let failed = |seed: u32| {
+        let inject = format!("inject=write:error=EIO:prob=0.3:seed={seed}");
+        let script =
+            "for n in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do echo $n; done";
+        let output = place
+            .hotpatch()
+            .args([
+                "trace",
+                "-o",
+                "/dev/null",
+                "-e",
+                &inject,
+                "/bin/sh",
+                "-c",
+                script,
+            ])
+            .output()
+            .unwrap();
+        text(&output.stdout)
+    };
+    let (first, again, other) = (failed(7), failed(7), failed(8));
+    assert_eq!(first, again);
+    assert_ne!(first, other);
+    assert!((3..20).contains(&first.lines().count()), "{first}");
 }

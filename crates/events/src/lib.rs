@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! offset 0              Header
+//! RULES                 Rule, Rule, ...          what is done to calls
 //! RINGS                 Ring, Ring, ...          one for each thread that is traced
 //! DATA                  RING_LEN bytes for each  records, each in one piece
 //! ```
@@ -32,11 +33,48 @@ pub struct Header {
     pub lost: u32,
     /// Not 0: only how a call ended is told, and when it began; no memory is kept.
     pub ends: u32,
+    /// Rules that there are.
+    pub rules: u32,
+    /// Not 0: the first program has begun.
+    pub begun: u32,
 }
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc2");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc3");
+}
+
+/// What is done to which calls. Of several rules for a call the last one counts.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rule {
+    /// The calls: bit `n % 64` of `calls[n / 64]`.
+    pub calls: [u64; 8],
+    /// At which of a thread's calls it begins, counted from 1.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+    /// Every how many; 0 is once.
+    pub step: u64,
+    /// Of 2^64 chances how many, less one.
+    pub rate: u64,
+    /// What chance begins with.
+    pub seed: u64,
+    /// With [`Rule::ANSWERS`]: what the call leaves in rax in place of the kernel.
+    pub answer: u64,
+    /// Nanoseconds that are waited before it.
+    pub delay_enter: u64,
+    /// And behind it.
+    pub delay_exit: u64,
+    /// [`Rule::ANSWERS`].
+    pub flags: u32,
+    /// A signal that is sent to the thread when the call has ended, or 0.
+    pub signal: u32,
+}
+
+impl Rule {
+    /// In `flags`: the call is not made.
+    pub const ANSWERS: u32 = 1;
 }
 
 /// How far a ring is.
@@ -55,13 +93,19 @@ pub struct Ring {
     pub dropped: u64,
     /// When the last call began, where only ends are told.
     pub began: u64,
-    pad: [u64; 4],
+    /// Nanoseconds to be waited when the present call has ended.
+    pub delay: u64,
+    /// Signals to be sent then, bit 0 for signal 1.
+    pub signals: u64,
+    pad: [u64; 2],
     /// Bytes written. On a line of its own, as the reader looks at it all the time.
     pub head: u64,
     pad_head: [u64; 7],
     /// Bytes read.
     pub tail: u64,
     pad_tail: [u64; 7],
+    /// How often each call has been made that a rule is about.
+    pub counts: [u32; NUMBERS],
 }
 
 /// Values of [`Ring::state`].
@@ -88,6 +132,12 @@ pub mod kind {
     pub const THREAD: u32 = 4;
     /// A thread ends.
     pub const END: u32 = 5;
+    /// The part of [`Record::kind`](super::Record::kind) that says it; above are flags.
+    pub const MASK: u32 = 0xff;
+    /// An end that a rule has answered.
+    pub const INJECTED: u32 = 1 << 8;
+    /// One that a rule has delayed.
+    pub const DELAYED: u32 = 1 << 9;
 }
 
 /// One event; what was kept of the program's memory follows as [`Chunk`]s.
@@ -126,6 +176,12 @@ pub struct Chunk {
     pub len: u64,
 }
 
+/// Where the first [`Rule`] lies.
+pub const RULES: usize = 64;
+/// Numbers of calls that rules can be about: those below.
+pub const NUMBERS: usize = 512;
+/// Rules that there can be.
+pub const MOST_RULES: usize = 16;
 /// Where the first [`Ring`] lies.
 pub const RINGS: usize = 4096;
 /// Rings in a file.
@@ -139,6 +195,7 @@ pub const MOST: usize = 1 << 15;
 /// Bytes of the file.
 pub const FILE: usize = DATA + COUNT * RING_LEN;
 
-const _: () = assert!(size_of::<Header>() == 64 && size_of::<Ring>() == 192);
+const _: () = assert!(size_of::<Header>() == 64 && size_of::<Ring>() == 192 + 4 * NUMBERS);
+const _: () = assert!(RULES + MOST_RULES * size_of::<Rule>() <= RINGS);
 const _: () = assert!(size_of::<Record>() == 104 && size_of::<Chunk>() == 16);
 const _: () = assert!(DATA.is_multiple_of(4096) && RING_LEN.is_power_of_two());

@@ -6,6 +6,7 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 mod ring;
+mod rules;
 
 use core::arch::x86_64::_rdtsc;
 
@@ -45,7 +46,13 @@ impl Hook for Trace {
         } else {
             tell(&ring, kind::ENTRY, context, 0);
         }
-        Verdict::RunAndReturn
+        match rules::before(&ring, context.number()) {
+            None => Verdict::RunAndReturn,
+            Some((result, flags)) => {
+                tell(&ring, kind::EXIT | flags, context, result);
+                context.answer(result)
+            }
+        }
     }
 
     fn after(&self, context: &mut Context<'_>) {
@@ -63,7 +70,8 @@ impl Hook for Trace {
                 return;
             }
         }
-        tell(&ring, kind::EXIT, context, result);
+        let flags = rules::after(&ring);
+        tell(&ring, kind::EXIT | flags, context, result);
     }
 
     fn event(&self, event: Event, slot: &mut u64) {
@@ -121,7 +129,7 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
         writer.finish(what);
         return;
     }
-    let when = if what == kind::ENTRY {
+    let when = if what & kind::MASK == kind::ENTRY {
         When::Entry
     } else {
         When::Exit

@@ -11,7 +11,8 @@ use core::slice;
 use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use hotpatch_events::{
-    COUNT, Chunk, DATA, FILE, Header, MOST, RING_LEN, RINGS, Record, Ring as Shared, kind, state,
+    COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, RING_LEN, RINGS, RULES, Record,
+    Ring as Shared, Rule, kind, state,
 };
 use hotpatch_hook::{Errno, nr, read_bytes, read_to_zero, syscall};
 use hotpatch_names::Limits;
@@ -65,12 +66,12 @@ fn header() -> &'static Header {
     unsafe { &*at(0).cast() }
 }
 
-fn word(field: *const u32) -> &'static AtomicU32 {
+pub fn word(field: *const u32) -> &'static AtomicU32 {
     // SAFETY: in the mapping, aligned, and never accessed otherwise.
     unsafe { AtomicU32::from_ptr(field.cast_mut()) }
 }
 
-fn long(field: *const u64) -> &'static AtomicU64 {
+pub fn long(field: *const u64) -> &'static AtomicU64 {
     // SAFETY: as above.
     unsafe { AtomicU64::from_ptr(field.cast_mut()) }
 }
@@ -82,6 +83,13 @@ pub fn limits() -> Limits {
         text: header.text as usize,
         items: header.items as usize,
     }
+}
+
+/// The rules.
+pub fn rules() -> &'static [Rule] {
+    let count = (header().rules as usize).min(MOST_RULES);
+    // SAFETY: mapped, and written before the file is named to anybody.
+    unsafe { slice::from_raw_parts(at(RULES).cast(), count) }
 }
 
 /// Whether only ends of calls are told.
@@ -125,7 +133,10 @@ impl Ring {
                 .is_ok()
         });
         match &ring {
-            Some(ring) => ring.belongs_to_caller(),
+            Some(ring) => {
+                ring.belongs_to_caller();
+                ring.counts_on(first);
+            }
             None => {
                 word(&raw const header.lost).fetch_add(1, Ordering::Relaxed);
             }
@@ -133,7 +144,8 @@ impl Ring {
         (ring, first)
     }
 
-    fn shared(&self) -> &'static Shared {
+    /// What of it only its thread looks at.
+    pub fn shared(&self) -> &'static Shared {
         // SAFETY: one of `COUNT`; its fields are accessed as atomics alone.
         unsafe { &*at(RINGS + self.0 * size_of::<Shared>()).cast() }
     }
@@ -145,6 +157,31 @@ impl Ring {
         let shared = self.shared();
         word(&raw const shared.tid).store(ask(nr::GETTID), Ordering::Relaxed);
         word(&raw const shared.pid).store(ask(nr::GETPID), Ordering::Relaxed);
+    }
+
+    /// What has been counted of the thread's calls: a new program's thread is its old one's.
+    fn counts_on(&self, program: bool) {
+        let tid = word(&raw const self.shared().tid).load(Ordering::Relaxed);
+        let is_old = |ring: &Self| {
+            let shared = ring.shared();
+            ring.0 != self.0
+                && word(&raw const shared.tid).load(Ordering::Relaxed) == tid
+                && word(&raw const shared.state).load(Ordering::Relaxed) == state::TAKEN
+        };
+        let old = (program && header().rules != 0).then(|| (0..COUNT).map(Self).find(is_old));
+        let old = old.flatten();
+        let is_first = program && word(&raw const header().begun).swap(1, Ordering::Relaxed) == 0;
+        if rules().is_empty() {
+            return;
+        }
+        for (n, count) in self.shared().counts.iter().enumerate() {
+            let counted = match &old {
+                Some(old) => word(&raw const old.shared().counts[n]).load(Ordering::Relaxed),
+                // The exec that has begun the program is one of its calls.
+                None => u32::from(is_first && n == nr::EXECVE as usize),
+            };
+            word(count).store(counted, Ordering::Relaxed);
+        }
     }
 
     /// A call begins.

@@ -9,9 +9,10 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::Context;
-use hotpatch_decode::expression::Expression;
+use anyhow::{Context, ensure};
+use hotpatch_decode::expression::{Answer, Expression, Inject};
 use hotpatch_decode::{Call, Escapes, Style, exited, killed};
+use hotpatch_events::{MOST_RULES, Rule};
 use nix::unistd::Pid;
 
 use crate::args::Trace;
@@ -39,7 +40,7 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     };
     let reach = program::reach(&path);
     let private = cache::prepare()?;
-    let choice = choice(args)?;
+    let (choice, rules) = choice(args)?;
     let out: Box<dyn Write + Send> = match &args.output {
         Some(path) => Box::new(BufWriter::with_capacity(
             1 << 16,
@@ -48,12 +49,15 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
         None => Box::new(BufWriter::with_capacity(1 << 16, io::stderr())),
     };
     let events = Arc::new(
-        Events::new(Wishes {
-            text: u32::try_from(args.size).unwrap_or(u32::MAX).min(1 << 14),
-            items: ITEMS,
-            drop: args.drop,
-            ends: args.count,
-        })
+        Events::new(
+            Wishes {
+                text: u32::try_from(args.size).unwrap_or(u32::MAX).min(1 << 14),
+                items: ITEMS,
+                drop: args.drop,
+                ends: args.count,
+            },
+            &rules,
+        )
         .context("no memory to share with the program")?,
     );
     let injected = match reach {
@@ -109,7 +113,8 @@ fn settings(hook: &Path, events: &Events) -> Vec<(OsString, OsString)> {
     settings
 }
 
-fn choice(args: &Trace) -> anyhow::Result<Choice> {
+fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
+    let mut rules = Vec::new();
     let mut choice = Choice {
         calls: None,
         status: Vec::new(),
@@ -130,10 +135,56 @@ fn choice(args: &Trace) -> anyhow::Result<Choice> {
         match expression {
             Expression::Trace(calls) => choice.calls = Some(*calls),
             Expression::Status(status) => choice.status.extend(status),
+            Expression::Inject(inject) => rules.push(rule(inject)?),
             other => anyhow::bail!("-e {}: not supported yet", what(other)),
         }
     }
-    Ok(choice)
+    ensure!(
+        rules.len() <= MOST_RULES,
+        "-e inject: at most {MOST_RULES} of them"
+    );
+    Ok((choice, rules))
+}
+
+/// What the program's own hook does to calls.
+fn rule(inject: &Inject) -> anyhow::Result<Rule> {
+    ensure!(
+        inject.syscall.is_none(),
+        "-e inject: syscall= is not supported yet"
+    );
+    ensure!(
+        inject.pokes.is_empty(),
+        "-e inject: poke_enter= and poke_exit= are not supported yet"
+    );
+    let nanoseconds = |time: Option<Duration>| {
+        let time = time.unwrap_or_default().as_nanos();
+        u64::try_from(time).unwrap_or(u64::MAX)
+    };
+    // 2^64 chances; what is out of range is the nearest that is not.
+    let rate = inject
+        .probability
+        .map_or(u64::MAX, |p| (p.rate * 2_f64.powi(64)) as u64);
+    Ok(Rule {
+        calls: inject.calls.0,
+        first: inject.when.first,
+        last: inject.when.last,
+        step: inject.when.step,
+        rate,
+        seed: inject.probability.map_or(0, |p| p.seed),
+        answer: match inject.answer {
+            Some(Answer::Error(errno)) => u64::from(errno).wrapping_neg(),
+            Some(Answer::Value(value)) => value,
+            None => 0,
+        },
+        delay_enter: nanoseconds(inject.delay_enter),
+        delay_exit: nanoseconds(inject.delay_exit),
+        flags: if inject.answer.is_some() {
+            Rule::ANSWERS
+        } else {
+            0
+        },
+        signal: inject.signal.unwrap_or(0),
+    })
 }
 
 fn what(expression: &Expression) -> &'static str {

@@ -1,0 +1,100 @@
+//! What is done to calls: answers in place of the kernel, signals, delays.
+
+use core::sync::atomic::Ordering;
+
+use hotpatch_events::{Rule, kind};
+use hotpatch_hook::{nr, syscall};
+
+use crate::ring::{Ring, long, rules, word};
+
+/// Does what the rules say of a call that is about to be made. What it answers in place of the kernel, if it does, and
+/// the flags of its record.
+pub fn before(ring: &Ring, number: u32) -> Option<(u64, u32)> {
+    let rule = rules().iter().rfind(|rule| has(rule, number))?;
+    let shared = ring.shared();
+    // Relaxed: this thread's alone.
+    let count = word(shared.counts.get(number as usize)?).fetch_add(1, Ordering::Relaxed);
+    if !applies(rule, u64::from(count) + 1) {
+        return None;
+    }
+    sleep(rule.delay_enter);
+    let (signals, delay) = (
+        rule.signal.checked_sub(1).map_or(0, |n| 1 << n),
+        rule.delay_exit,
+    );
+    if rule.flags & Rule::ANSWERS == 0 {
+        long(&raw const shared.delay).store(delay, Ordering::Relaxed);
+        long(&raw const shared.signals).store(signals, Ordering::Relaxed);
+        return None;
+    }
+    sleep(delay);
+    send(ring, signals);
+    let delayed = if delay == 0 { 0 } else { kind::DELAYED };
+    Some((rule.answer, kind::INJECTED | delayed))
+}
+
+/// Does what is left to do when the call has ended: the flags of its record.
+pub fn after(ring: &Ring) -> u32 {
+    let signals = long(&raw const ring.shared().signals);
+    if signals.load(Ordering::Relaxed) != 0 {
+        send(ring, signals.swap(0, Ordering::Relaxed));
+    }
+    let delay = long(&raw const ring.shared().delay);
+    match delay.load(Ordering::Relaxed) {
+        0 => 0,
+        time => {
+            delay.store(0, Ordering::Relaxed);
+            sleep(time);
+            kind::DELAYED
+        }
+    }
+}
+
+/// Sends signals to the thread, bit 0 for signal 1. They come when the hook has returned.
+fn send(ring: &Ring, signals: u64) {
+    let shared = ring.shared();
+    let pid = word(&raw const shared.pid).load(Ordering::Relaxed);
+    let tid = word(&raw const shared.tid).load(Ordering::Relaxed);
+    for signal in (1..=64).filter(|signal| signals >> (signal - 1) & 1 != 0) {
+        // SAFETY: the program is to be sent it.
+        let _ = unsafe { syscall(nr::TGKILL, [pid.into(), tid.into(), signal, 0, 0, 0]) };
+    }
+}
+
+fn has(rule: &Rule, number: u32) -> bool {
+    let word = rule.calls.get(number as usize / 64);
+    word.is_some_and(|word| word >> (number % 64) & 1 != 0)
+}
+
+fn applies(rule: &Rule, ordinal: u64) -> bool {
+    let turn = match rule.step {
+        0 => ordinal == rule.first,
+        step => {
+            ordinal >= rule.first
+                && ordinal <= rule.last
+                && (ordinal - rule.first).is_multiple_of(step)
+        }
+    };
+    turn && (rule.rate == u64::MAX || random(rule.seed.wrapping_add(ordinal)) <= rule.rate)
+}
+
+/// SplitMix64 (Steele, Lea, Flood: Fast splittable pseudorandom number generators, 2014).
+fn random(state: u64) -> u64 {
+    let mut z = state.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    z = (z ^ z >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ z >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ z >> 31
+}
+
+/// As long as that, whatever signals come: they wait for the hook.
+fn sleep(nanoseconds: u64) {
+    if nanoseconds == 0 {
+        return;
+    }
+    let mut time = [nanoseconds / 1_000_000_000, nanoseconds % 1_000_000_000];
+    let at = time.as_mut_ptr().addr() as u64;
+    // SAFETY: reads and writes `time`, which says what is left where a signal has come.
+    while unsafe { syscall(nr::NANOSLEEP, [at, at, 0, 0, 0, 0]) }
+        == Err(hotpatch_hook::Errno::EINTR)
+    {}
+}
