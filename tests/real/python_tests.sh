@@ -7,7 +7,11 @@
 modules='os posix signal subprocess threading select poll epoll selectors socket mmap fcntl pty fork1 wait3 wait4 eintr'
 # They mostly sleep: six at a time. Virtual machines' own sockets hang on some hosts, patched or not.
 busy='too slow or load too high|itimer resolution|name lookup failure|failed to saturate|sporadic ENOTCONN'
-printf '%s\n' $modules | xargs -P6 -I{} sh -c 'mkdir {}; cd {}; TMPDIR=$PWD timeout 240 /usr/bin/python3 -m test -v -i "*VSOCK*" test_{} > out 2>&1; echo $? > status'
+# Their sockets' paths, which hold the process's number, must be short: some would be too long by a digit.
+short=$(mktemp -d /tmp/py.XXXX)
+trap 'rm -rf "$short"' EXIT
+export short
+printf '%s\n' $modules | xargs -P6 -I{} sh -c 'mkdir {} $short/{}; cd {}; TMPDIR=$short/{} timeout 240 /usr/bin/python3 -m test -v -i "*VSOCK*" test_{} > out 2>&1; echo $? > status'
 for module in $modules; do
 	echo "$module: exit $(cat $module/status)"
 	# One line for each test: its name, how it ended, and why it was skipped, whatever it printed in between. Those that

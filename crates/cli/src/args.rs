@@ -163,6 +163,15 @@ pub struct Trace {
     /// Put results into this column
     #[arg(short = 'a', value_name = "COLUMN", default_value_t = 40)]
     pub column: usize,
+    /// Print the time ahead of each line; twice: with microseconds; three times: as seconds since 1970
+    #[arg(short = 't', action = clap::ArgAction::Count, conflicts_with = "relative")]
+    pub time: u8,
+    /// Print the time since the line before
+    #[arg(short = 'r')]
+    pub relative: bool,
+    /// Print how long each call took
+    #[arg(short = 'T')]
+    pub spans: bool,
     /// Count calls, errors and time instead
     #[arg(short)]
     pub count: bool,
@@ -208,6 +217,9 @@ impl Count {
             verbose: false,
             hexadecimal: 0,
             column: 0,
+            time: 0,
+            relative: false,
+            spans: false,
             count: true,
             json: self.json,
             drop: false,

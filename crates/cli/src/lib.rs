@@ -2,6 +2,7 @@
 
 mod args;
 mod cache;
+mod clock;
 mod commands;
 mod count;
 mod events;

@@ -1,13 +1,16 @@
 //! Events as lines, in the order and form of strace.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use hotpatch_decode::expression::{CallSet, Status};
 use hotpatch_decode::{Call, Memory, Style, When, begin, exited, line, resume};
 use hotpatch_events::{Record, kind};
 
-use crate::events::Event;
+use crate::clock::{Clock, Stamp};
+use crate::events::{Event, ticks};
 
 /// Calls of one thread that are kept while they have not come back.
 const DEEPEST: usize = 16;
@@ -30,6 +33,10 @@ pub struct Choice {
     pub follow: bool,
     /// The thread is named ahead of each line, not only where there are several.
     pub named: bool,
+    /// The time is.
+    pub stamp: Option<Stamp>,
+    /// How long calls took stands behind them.
+    pub spans: bool,
 }
 
 /// Whoever is told of events, in the order of time.
@@ -81,6 +88,8 @@ struct Pending {
     kept: Kept,
     /// Its first part has been printed as unfinished.
     begun: bool,
+    /// When it began, in ticks.
+    time: u64,
     /// What rules have done to it.
     flags: u32,
 }
@@ -100,6 +109,9 @@ pub struct Printer<W: Write> {
     threads: HashMap<u32, u32>,
     /// How processes said that they would end.
     leaving: HashMap<u32, i32>,
+    clock: Clock,
+    /// When what the last line is about happened.
+    before: Duration,
 }
 
 impl<W: Write> Printer<W> {
@@ -113,6 +125,8 @@ impl<W: Write> Printer<W> {
             open: None,
             threads: HashMap::from([(root, root)]),
             leaving: HashMap::new(),
+            clock: Clock::new(),
+            before: Duration::ZERO,
         }
     }
 
@@ -142,6 +156,7 @@ impl<W: Write> Printer<W> {
             },
             kept: Kept(kept.collect()),
             begun: false,
+            time: record.time,
             flags: 0,
         };
         let calls = self.pending.entry(record.tid).or_default();
@@ -166,7 +181,7 @@ impl<W: Write> Printer<W> {
         let kept = kept.into_iter().map(|(at, bytes)| (When::Exit, at, bytes));
         pending.kept.0.extend(kept);
         pending.flags = flags;
-        self.ends(record.tid, pending, Some(record.result))
+        self.ends(record.tid, pending, Some(record.result), record.time)
     }
 
     /// A process has a new program: its exec has come to an end.
@@ -183,13 +198,19 @@ impl<W: Write> Printer<W> {
             return Ok(());
         };
         match self.pending.remove(&tid).and_then(|mut calls| calls.pop()) {
-            Some(pending) => self.ends(tid, pending, Some(0)),
+            Some(pending) => self.ends(tid, pending, Some(0), record.time),
             None => Ok(()),
         }
     }
 
     /// Prints a call that has ended, or never will.
-    fn ends(&mut self, tid: u32, mut pending: Pending, result: Option<u64>) -> io::Result<()> {
+    fn ends(
+        &mut self,
+        tid: u32,
+        mut pending: Pending,
+        result: Option<u64>,
+        now: u64,
+    ) -> io::Result<()> {
         pending.call.result = result;
         if !self.tells(pending.call.number) || !self.has_status(result) {
             self.open = self.open.filter(|open| *open != tid);
@@ -199,7 +220,8 @@ impl<W: Write> Printer<W> {
             self.interrupt()?;
         }
         self.open = None;
-        let mut text = self.prefix(tid);
+        let from = if pending.begun { now } else { pending.time };
+        let mut text = self.prefix(tid, from);
         let print = if pending.begun { resume } else { line };
         print(&pending.call, &pending.kept, &self.choice.style, &mut text);
         for (flag, word) in [
@@ -209,6 +231,10 @@ impl<W: Write> Printer<W> {
             if pending.flags & flag != 0 {
                 text.push_str(word);
             }
+        }
+        if self.choice.spans && result.is_some() {
+            let took = self.clock.span(now.saturating_sub(pending.time));
+            let _ = write!(text, " <{}.{:06}>", took.as_secs(), took.subsec_micros());
         }
         self.put(text)
     }
@@ -222,7 +248,8 @@ impl<W: Write> Printer<W> {
         if !self.choice.status.is_empty() {
             return Ok(());
         }
-        let mut text = self.prefix(tid);
+        let time = self.pending.get(&tid).and_then(|calls| calls.last());
+        let mut text = self.prefix(tid, time.map_or_else(ticks, |pending| pending.time));
         let calls = self.pending.get_mut(&tid);
         if let Some(pending) = calls.and_then(|calls| calls.last_mut()) {
             begin(&pending.call, &pending.kept, &self.choice.style, &mut text);
@@ -231,14 +258,21 @@ impl<W: Write> Printer<W> {
         self.put(text)
     }
 
-    fn prefix(&self, tid: u32) -> String {
-        if self.choice.named {
+    /// What stands ahead of a line about what `tid` did at that time.
+    fn prefix(&mut self, tid: u32, time: u64) -> String {
+        let mut text = if self.choice.named {
             format!("{tid:<5} ")
         } else if self.choice.follow && self.threads.len() > 1 {
             format!("[pid {tid:>5}] ")
         } else {
             String::new()
+        };
+        if let Some(stamp) = self.choice.stamp {
+            let at = self.clock.at(time);
+            let before = std::mem::replace(&mut self.before, at);
+            stamp.put(at, if before.is_zero() { at } else { before }, &mut text);
         }
+        text
     }
 
     fn put(&mut self, mut text: String) -> io::Result<()> {
@@ -271,13 +305,20 @@ impl<W: Write> Listener for Printer<W> {
             call,
             kept: Kept(kept),
             begun: false,
+            time: ticks(),
             flags: 0,
         };
-        self.ends(self.root, pending, Some(0))
+        self.threads.insert(self.root, self.root);
+        self.open = Some(self.root);
+        self.pending.insert(self.root, vec![pending]);
+        Ok(())
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         let record = event.record;
+        if self.choice.stamp.is_some() || self.choice.spans {
+            self.clock.goes_on();
+        }
         if !self.choice.follow && record.tid != self.root {
             return Ok(());
         }
@@ -296,7 +337,7 @@ impl<W: Write> Listener for Printer<W> {
 
     fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
         if let Some(pending) = self.pending.remove(&tid).and_then(|mut calls| calls.pop()) {
-            self.ends(tid, pending, None)?;
+            self.ends(tid, pending, None, ticks())?;
         }
         // The thread that ends a process is the first to tell.
         let Some(status) = self
@@ -310,7 +351,7 @@ impl<W: Write> Listener for Printer<W> {
         };
         if self.threads.contains_key(&tid) && tid != self.root {
             self.interrupt()?;
-            let mut text = self.prefix(tid);
+            let mut text = self.prefix(tid, ticks());
             exited(status, &mut text);
             self.put(text)?;
         }
@@ -324,13 +365,15 @@ impl<W: Write> Listener for Printer<W> {
             .remove(&self.root)
             .and_then(|mut calls| calls.pop());
         if let Some(pending) = last {
-            self.ends(self.root, pending, None)?;
+            // Where nobody tells anything, the exec is all that is known.
+            let first = pending.call.number == EXECVE && pending.call.result == Some(0);
+            self.ends(self.root, pending, first.then_some(0), ticks())?;
         }
         self.interrupt()?;
         if how.is_empty() {
             return Ok(());
         }
-        let text = self.prefix(self.root) + how;
+        let text = self.prefix(self.root, ticks()) + how;
         self.threads.remove(&self.root);
         self.put(text)
     }

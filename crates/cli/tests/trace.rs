@@ -515,3 +515,50 @@ fn chance_can_be_repeated() {
     assert_ne!(first, other);
     assert!((3..20).contains(&first.lines().count()), "{first}");
 }
+
+#[test]
+fn lines_say_when_and_how_long() {
+    let place = Place::new();
+    let file = place.dir.path().join("timed.trace");
+    let lines = |options: &[&str]| -> Vec<String> {
+        let output = place
+            .hotpatch()
+            .args(["trace", "-o"])
+            .arg(&file)
+            .args(options)
+            .args(["-e", "trace=execve,clock_nanosleep", "/bin/sleep", "0.05"])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        let trace = std::fs::read_to_string(&file).unwrap();
+        trace.lines().map(str::to_owned).collect()
+    };
+    let all = |options: &[&str], rule: &str| {
+        let (lines, rule) = (lines(options), Regex::new(rule).unwrap());
+        assert_eq!(lines.len(), 3, "{lines:?}");
+        assert!(lines.iter().all(|line| rule.is_match(line)), "{lines:?}");
+        lines
+    };
+    all(&["-t"], r"^\d\d:\d\d:\d\d (execve|clock_nanosleep|\+\+\+)");
+    all(&["-tt"], r"^\d\d:\d\d:\d\d\.\d{6} ");
+    let number = |text: Option<&str>| text.and_then(|t| t.parse::<f64>().ok()).expect("a number");
+    let since_1970 = std::time::UNIX_EPOCH.elapsed().unwrap().as_secs_f64();
+    for line in all(&["-ttt"], r"^\d+\.\d{6} ") {
+        let at = number(line.split(' ').next());
+        assert!(
+            (since_1970 - 1.0..since_1970 + 60.0).contains(&at),
+            "{line}"
+        );
+    }
+    // The last line comes when the sleep is over.
+    let relative = all(&["-r"], r"^ +\d+\.\d{6} ");
+    assert!(
+        number(relative[2].split_whitespace().next()) >= 0.05,
+        "{relative:?}"
+    );
+    let spans = lines(&["-T"]);
+    let took = spans[1]
+        .rsplit_once('<')
+        .and_then(|(_, took)| took.strip_suffix('>'));
+    assert!((0.05..10.0).contains(&number(took)), "{spans:?}");
+}

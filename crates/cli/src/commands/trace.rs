@@ -16,6 +16,7 @@ use hotpatch_events::{MOST_RULES, Rule};
 use nix::unistd::Pid;
 
 use crate::args::Trace;
+use crate::clock::Stamp;
 use crate::commands::run::{Exec, exec, fall_back, injected, not_run};
 use crate::count::Counter;
 use crate::events::{Event, Events, Wishes, ticks};
@@ -130,6 +131,14 @@ fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
         },
         follow: args.follow,
         named: args.follow && args.output.is_some(),
+        stamp: match (args.relative, args.time) {
+            (true, _) => Some(Stamp::Relative),
+            (false, 0) => None,
+            (false, 1) => Some(Stamp::Seconds),
+            (false, 2) => Some(Stamp::Microseconds),
+            (false, _) => Some(Stamp::Epoch),
+        },
+        spans: args.spans,
     };
     for expression in &args.expressions {
         match expression {
