@@ -59,6 +59,21 @@ Examples:
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
 signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
 
+const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  hotpatch completions bash >~/.local/share/bash-completion/completions/hotpatch
+  hotpatch completions zsh >~/.zfunc/_hotpatch
+  hotpatch completions fish >~/.config/fish/completions/hotpatch.fish
+
+Exit status: 2 if it is none of these shells.";
+
+const MAN_EXAMPLES: &str = "\
+Examples:
+  hotpatch man ~/.local/share/man/man1
+  hotpatch man pages && man -l pages/hotpatch-trace.1
+
+Exit status: 1 if they cannot be written.";
+
 const COUNT_EXAMPLES: &str = "\
 Examples:
   hotpatch count make
@@ -95,7 +110,7 @@ pub enum Command {
     Run(Run),
     /// Run a program and print each system call, as strace does
     Trace(Trace),
-    /// Run a program and count its system calls: how often, how many failed, how long they took
+    /// Run a program and count its system calls
     Count(Count),
     /// Plan files without running anything, and show what would become of each system call
     Inspect(Inspect),
@@ -103,6 +118,20 @@ pub enum Command {
     NewHook(NewHook),
     /// Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
     Lib,
+    /// Print what a shell completes hotpatch by
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions {
+        /// The shell
+        #[arg(value_name = "SHELL")]
+        shell: clap_complete::Shell,
+    },
+    /// Write manual pages, one for each command
+    #[command(after_help = MAN_EXAMPLES)]
+    Man {
+        /// The directory, which is made where it is missing
+        #[arg(value_name = "DIRECTORY")]
+        dir: PathBuf,
+    },
 }
 
 /// Run a program with its system calls patched.

@@ -40,6 +40,8 @@ pub fn run(words: Vec<OsString>) -> i32 {
         Command::Inspect(args) => (commands::inspect::run(&args), 1),
         Command::NewHook(args) => (commands::new_hook::run(&args), 1),
         Command::Lib => (commands::lib::run(), 1),
+        Command::Completions { shell } => (commands::shell::completions(shell), 1),
+        Command::Man { dir } => (commands::shell::man(&dir), 1),
     };
     result.unwrap_or_else(|error| {
         if !style::is_broken_pipe(&error) {

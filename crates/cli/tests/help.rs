@@ -10,12 +10,14 @@ Turns the system calls of a running program into jumps to trampolines
 Usage: hotpatch <COMMAND>
 
 Commands:
-  run       Run a program with its system calls patched
-  trace     Run a program and print each system call, as strace does
-  count     Run a program and count its system calls: how often, how many failed, how long they took
-  inspect   Plan files without running anything, and show what would become of each system call
-  new-hook  Write a project to start a hook from
-  lib       Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
+  run          Run a program with its system calls patched
+  trace        Run a program and print each system call, as strace does
+  count        Run a program and count its system calls
+  inspect      Plan files without running anything, and show what would become of each system call
+  new-hook     Write a project to start a hook from
+  lib          Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
+  completions  Print what a shell completes hotpatch by
+  man          Write manual pages, one for each command
 
 Options:
   -h, --help     Print help
@@ -42,7 +44,15 @@ fn help_is_this() {
 
 #[test]
 fn each_command_has_examples() {
-    for command in ["run", "trace", "count", "inspect", "new-hook"] {
+    for command in [
+        "run",
+        "trace",
+        "count",
+        "inspect",
+        "new-hook",
+        "completions",
+        "man",
+    ] {
         let output = Place::new().output(&[command, "--help"]);
         let shown = text(&output.stdout);
         assert!(
@@ -78,4 +88,51 @@ fn without_a_command_there_is_help() {
     let output = Place::new().output(&[]);
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("Usage: hotpatch <COMMAND>"));
+}
+
+#[test]
+fn shells_take_the_completions() {
+    let place = Place::new();
+    for shell in ["bash", "zsh", "fish"] {
+        let script = place.output(&["completions", shell]);
+        assert!(script.status.success());
+        assert!(text(&script.stdout).contains("new-hook"), "{shell}");
+    }
+    let script = place.dir.path().join("hotpatch.bash");
+    std::fs::write(&script, place.output(&["completions", "bash"]).stdout).unwrap();
+    let completes = format!(
+        "source {}; COMP_WORDS=(hotpatch tr) COMP_CWORD=1; _hotpatch hotpatch tr hotpatch; echo ${{COMPREPLY[@]}}",
+        script.display()
+    );
+    let output = std::process::Command::new("bash")
+        .args(["-c", &completes])
+        .output()
+        .unwrap();
+    assert_eq!(text(&output.stdout), "trace\n", "{}", text(&output.stderr));
+    assert_eq!(
+        place.output(&["completions", "tcsh"]).status.code(),
+        Some(2)
+    );
+}
+
+#[test]
+fn there_is_a_page_for_each_command() {
+    let place = Place::new();
+    let pages = place.dir.path().join("man1");
+    let output = place.output(&["man", pages.to_str().unwrap()]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    for (name, word) in [
+        ("hotpatch", "trace"),
+        ("hotpatch-trace", "inject"),
+        ("hotpatch-run", "tactics"),
+    ] {
+        let page = std::fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
+        assert!(
+            page.contains(&format!(".TH {name} 1")) && page.contains(word),
+            "{page}"
+        );
+    }
+    let output = place.output(&["man", "/proc/nothing/here"]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("/proc/nothing/here"));
 }

@@ -4,4 +4,5 @@ pub mod inspect;
 pub mod lib;
 pub mod new_hook;
 pub mod run;
+pub mod shell;
 pub mod trace;
