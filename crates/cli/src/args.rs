@@ -59,6 +59,13 @@ Examples:
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
 signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
 
+const DOCTOR_EXAMPLES: &str = "\
+Examples:
+  hotpatch doctor             as a table
+  hotpatch doctor --json | jq '.[] | select(.state == \"limits\")'
+
+Exit status: 1 if something here limits which programs can be patched, or how.";
+
 const COMPLETIONS_EXAMPLES: &str = "\
 Examples:
   hotpatch completions bash >~/.local/share/bash-completion/completions/hotpatch
@@ -116,6 +123,8 @@ pub enum Command {
     Inspect(Inspect),
     /// Write a project to start a hook from
     NewHook(NewHook),
+    /// Say what this kernel and container allow, and what follows
+    Doctor(Doctor),
     /// Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
     Lib,
     /// Print what a shell completes hotpatch by
@@ -260,6 +269,15 @@ impl Count {
 fn expression(text: &str) -> Result<Expression, hotpatch_decode::expression::Error> {
     let read = hotpatch_decode::expression::expression(text)?;
     Ok(read)
+}
+
+/// Say what this kernel and container allow, and what follows.
+#[derive(clap::Args, Debug)]
+#[command(after_help = DOCTOR_EXAMPLES)]
+pub struct Doctor {
+    /// As one line of JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// Write a project to start a hook from.

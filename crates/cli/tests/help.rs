@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::collections::BTreeMap;
+
 use common::{Place, text};
+use regex_lite::Regex;
 
 const HELP: &str = "\
 Turns the system calls of a running program into jumps to trampolines
@@ -15,6 +18,7 @@ Commands:
   count        Run a program and count its system calls
   inspect      Plan files without running anything, and show what would become of each system call
   new-hook     Write a project to start a hook from
+  doctor       Say what this kernel and container allow, and what follows
   lib          Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
   completions  Print what a shell completes hotpatch by
   man          Write manual pages, one for each command
@@ -50,6 +54,7 @@ fn each_command_has_examples() {
         "count",
         "inspect",
         "new-hook",
+        "doctor",
         "completions",
         "man",
     ] {
@@ -135,4 +140,30 @@ fn there_is_a_page_for_each_command() {
     let output = place.output(&["man", "/proc/nothing/here"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("/proc/nothing/here"));
+}
+
+#[test]
+fn the_doctor_says_what_follows() {
+    let place = Place::new();
+    let output = place.output(&["doctor", "--json"]);
+    let rows: Vec<BTreeMap<String, String>> = serde_json::from_slice(&output.stdout).unwrap();
+    let state = |name: &str| rows.iter().find(|row| row["name"] == name).unwrap()["state"].clone();
+    assert_eq!(state("the library's place"), "good");
+    assert_eq!(state("kernel, /proc"), "good");
+    let limited = rows.iter().any(|row| row["state"] == "limits");
+    assert_eq!(output.status.code(), Some(i32::from(limited)));
+
+    // Who is traced already cannot be traced again.
+    let output = std::process::Command::new("strace")
+        .args(["-f", "-o", "/dev/null"])
+        .arg(place.hotpatch().get_program())
+        .arg("doctor")
+        .env("XDG_CACHE_HOME", place.dir.path())
+        .output()
+        .expect("strace (apt-get install strace)");
+    let shown = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(1), "{shown}");
+    let rule =
+        Regex::new(r"ptrace of a child +NO +EPERM.*\n +`hotpatch run` uses LD_PRELOAD").unwrap();
+    assert!(rule.is_match(&shown), "{shown}");
 }

@@ -1,5 +1,6 @@
 //! One file for each command; each returns the exit status.
 
+pub mod doctor;
 pub mod inspect;
 pub mod lib;
 pub mod new_hook;
