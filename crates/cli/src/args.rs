@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use crate::formats::Format;
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
 use hotpatch_decode::expression::Expression;
@@ -210,6 +211,9 @@ pub struct Trace {
     /// Print how long each call took
     #[arg(short = 'T')]
     pub spans: bool,
+    /// The form of what is told; with `status=` and times, text alone
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    pub format: Format,
     /// Count calls, errors and time instead
     #[arg(short)]
     pub count: bool,
@@ -258,6 +262,7 @@ impl Count {
             time: 0,
             relative: false,
             spans: false,
+            format: Format::Text,
             count: true,
             json: self.json,
             drop: false,

@@ -12,9 +12,7 @@ use hotpatch_names::row;
 use serde::Serialize;
 
 use crate::events::{Event, ticks};
-use crate::trace::Listener;
-
-const EXECVE: u64 = 59;
+use crate::trace::{EXECVE, Listener};
 
 /// Counts by call.
 pub struct Counter {

@@ -6,6 +6,7 @@ mod clock;
 mod commands;
 mod count;
 mod events;
+mod formats;
 mod hook;
 mod program;
 mod report;

@@ -17,8 +17,10 @@ const DEEPEST: usize = 16;
 
 const EXIT: u64 = 60;
 const EXIT_GROUP: u64 = 231;
-const EXECVE: u64 = 59;
-const EXECVEAT: u64 = 322;
+/// The number of `execve`.
+pub const EXECVE: u64 = 59;
+/// And of `execveat`.
+pub const EXECVEAT: u64 = 322;
 
 /// What is told, and how.
 #[derive(Debug)]
@@ -57,7 +59,7 @@ pub trait Listener {
 
 /// What was kept of one call.
 #[derive(Debug, Default)]
-struct Kept(Vec<(When, u64, Vec<u8>)>);
+pub struct Kept(pub Vec<(When, u64, Vec<u8>)>);
 
 impl Memory for Kept {
     fn read(&self, when: When, address: u64, into: &mut [u8]) -> usize {

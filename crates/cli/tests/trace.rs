@@ -562,3 +562,78 @@ fn lines_say_when_and_how_long() {
         .and_then(|(_, took)| took.strip_suffix('>'));
     assert!((0.05..10.0).contains(&number(took)), "{spans:?}");
 }
+
+/// The same calls in every form.
+#[test]
+fn programs_can_read_it() {
+    let place = Place::new();
+    let file = place.dir.path().join("formats.trace");
+    let script = "/bin/cat /nonexistent; exec /bin/true";
+    let traced = |options: &[&str]| -> String {
+        let output = place
+            .hotpatch()
+            .args(["trace", "-f", "-o"])
+            .arg(&file)
+            .args(options)
+            .args(["/bin/sh", "-c", script])
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{}", text(&output.stderr));
+        std::fs::read_to_string(&file).unwrap()
+    };
+    let calls = by_thread(&traced(&[])).concat();
+    let calls = calls.iter().filter(|line| !line.starts_with("+++")).count();
+
+    let json = traced(&["--format", "json"]);
+    let lines: Vec<serde_json::Value> = json
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    assert_eq!(lines.len(), calls);
+    let missing = lines
+        .iter()
+        .find(|line| {
+            line["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("/nonexistent\", O_RDONLY"))
+        })
+        .expect("the file that is not there");
+    assert_eq!(missing["call"], "openat");
+    assert_eq!(
+        (missing["number"].as_u64(), missing["result"].as_i64()),
+        (Some(257), Some(-2))
+    );
+    assert!(
+        missing["seconds"]
+            .as_f64()
+            .is_some_and(|s| s > 0.0 && s < 5.0)
+    );
+    let ends = |call: &str| {
+        lines
+            .iter()
+            .filter(|l| l["call"] == call && l["result"].is_null())
+            .count()
+    };
+    assert_eq!((ends("exit_group"), ends("execve")), (2, 0));
+    let pids: std::collections::BTreeSet<_> = lines.iter().map(|l| l["pid"].as_u64()).collect();
+    assert_eq!(pids.len(), 2);
+
+    let perfetto = traced(&["--format", "perfetto"]);
+    let trace: serde_json::Value = serde_json::from_str(&perfetto).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    assert_eq!(events.len(), calls);
+    for event in events {
+        assert_eq!(
+            (&event["ph"], &event["cat"]),
+            (&"X".into(), &"syscall".into())
+        );
+        assert!(
+            event["ts"].as_f64() > Some(1e15) && event["dur"].as_f64() >= Some(0.0),
+            "{event}"
+        );
+        assert!(
+            event["tid"].is_u64() && event["args"]["text"].is_string(),
+            "{event}"
+        );
+    }
+}

@@ -20,6 +20,7 @@ use crate::clock::Stamp;
 use crate::commands::run::{Exec, exec, fall_back, injected, not_run};
 use crate::count::Counter;
 use crate::events::{Event, Events, Wishes, ticks};
+use crate::formats::{Format, Writer};
 use crate::program::{self, NotRun, Reach};
 use crate::supervise::{self, Ended};
 use crate::trace::{Choice, Listener, Printer};
@@ -76,11 +77,21 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     };
     let exec = exec(&path, &args.program, injected)?;
     let first = first_exec(&exec);
-    let (count, json) = (args.count, args.json);
+    let (count, json, format) = (args.count, args.json, args.format);
     let listener = move |root| -> Box<dyn Listener + Send> {
-        match count {
-            true => Box::new(Counter::new(out, choice.calls, choice.follow, json, root)),
-            false => Box::new(Printer::new(out, choice, root)),
+        let (calls, follow) = (choice.calls, choice.follow);
+        let perfetto = format == Format::Perfetto;
+        match (count, format) {
+            (true, _) => Box::new(Counter::new(out, calls, follow, json, root)),
+            (false, Format::Text) => Box::new(Printer::new(out, choice, root)),
+            _ => Box::new(Writer::new(
+                out,
+                perfetto,
+                choice.style,
+                calls,
+                follow,
+                root,
+            )),
         }
     };
     let traced = Traced {

@@ -1,0 +1,280 @@
+//! Calls for programs to read: lines of JSON, or a trace that Perfetto's viewer opens. docs/trace.md has the fields.
+
+use std::collections::HashMap;
+use std::io::{self, Write};
+
+use hotpatch_decode::expression::CallSet;
+use hotpatch_decode::{Call, Style, When, line};
+use hotpatch_events::{Record, kind};
+use hotpatch_names::row;
+use serde::Serialize;
+
+use crate::clock::Clock;
+use crate::events::{Event, ticks};
+use crate::trace::{EXECVE, EXECVEAT, Kept, Listener};
+
+/// Which form.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+pub enum Format {
+    /// As strace prints it
+    Text,
+    /// A line of JSON for each call
+    Json,
+    /// A trace for ui.perfetto.dev and chrome://tracing: a track for each thread
+    Perfetto,
+}
+
+/// One call as a line of JSON.
+#[derive(Serialize)]
+struct CallLine<'a> {
+    /// When it began, in seconds since 1970.
+    time: f64,
+    pid: u32,
+    tid: u32,
+    call: &'a str,
+    number: u64,
+    args: [u64; 6],
+    /// What it left in rax, signed; nothing if it never came back.
+    result: Option<i64>,
+    /// Seconds that it took.
+    seconds: Option<f64>,
+    #[serde(skip_serializing_if = "is_false")]
+    injected: bool,
+    #[serde(skip_serializing_if = "is_false")]
+    delayed: bool,
+    /// As strace prints it.
+    text: &'a str,
+}
+
+/// One call as an event of the trace event format.
+#[derive(Serialize)]
+struct TraceEvent<'a> {
+    name: &'a str,
+    cat: &'static str,
+    ph: &'static str,
+    /// Microseconds since 1970.
+    ts: f64,
+    dur: f64,
+    pid: u32,
+    tid: u32,
+    args: Shown<'a>,
+}
+
+#[derive(Serialize)]
+struct Shown<'a> {
+    text: &'a str,
+}
+
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
+/// A call that has not come back.
+struct Begun {
+    record: Record,
+    kept: Kept,
+}
+
+/// Writes calls when they have ended.
+pub struct Writer {
+    out: Box<dyn Write + Send>,
+    perfetto: bool,
+    style: Style,
+    calls: Option<CallSet>,
+    follow: bool,
+    /// The program's first thread.
+    root: u32,
+    clock: Clock,
+    begun: HashMap<u32, Vec<Begun>>,
+    /// Something stands ahead of the next event.
+    any: bool,
+}
+
+impl Writer {
+    /// For a program that has just been started.
+    pub fn new(
+        out: Box<dyn Write + Send>,
+        perfetto: bool,
+        style: Style,
+        calls: Option<CallSet>,
+        follow: bool,
+        root: u32,
+    ) -> Self {
+        Self {
+            out,
+            perfetto,
+            style,
+            calls,
+            follow,
+            root,
+            clock: Clock::new(),
+            begun: HashMap::new(),
+            any: false,
+        }
+    }
+
+    fn begin(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) {
+        let kept = kept.into_iter().map(|(at, bytes)| (When::Entry, at, bytes));
+        self.begun.entry(record.tid).or_default().push(Begun {
+            record,
+            kept: Kept(kept.collect()),
+        });
+    }
+
+    /// Writes a call that has ended at `now`, or never will.
+    fn end_of(
+        &mut self,
+        begun: &Begun,
+        result: Option<u64>,
+        now: u64,
+        flags: u32,
+    ) -> io::Result<()> {
+        let Begun { record, kept } = begun;
+        if self.calls.is_some_and(|calls| !calls.has(record.number)) {
+            return Ok(());
+        }
+        let call = Call {
+            number: record.number,
+            args: record.args,
+            result,
+        };
+        let mut text = String::new();
+        let style = Style {
+            column: 0,
+            ..self.style
+        };
+        line(&call, kept, &style, &mut text);
+        let odd;
+        let name = match row(record.number) {
+            Some(row) => row.name,
+            None => {
+                odd = format!("syscall_{:#x}", record.number);
+                &odd
+            }
+        };
+        self.clock.goes_on();
+        let (at, took) = (
+            self.clock.at(record.time),
+            self.clock.span(now.saturating_sub(record.time)),
+        );
+        if !self.perfetto {
+            let line = CallLine {
+                time: at.as_secs_f64(),
+                pid: record.pid,
+                tid: record.tid,
+                call: name,
+                number: record.number,
+                args: record.args,
+                result: result.map(u64::cast_signed),
+                seconds: result.map(|_| took.as_secs_f64()),
+                injected: flags & kind::INJECTED != 0,
+                delayed: flags & kind::DELAYED != 0,
+                text: &text,
+            };
+            serde_json::to_writer(&mut self.out, &line)?;
+            return self.out.write_all(b"\n");
+        }
+        self.out.write_all(if self.any {
+            b",\n"
+        } else {
+            b"{\"traceEvents\":[\n"
+        })?;
+        self.any = true;
+        let event = TraceEvent {
+            name,
+            cat: "syscall",
+            ph: "X",
+            ts: at.as_secs_f64() * 1e6,
+            dur: took.as_secs_f64() * 1e6,
+            pid: record.pid,
+            tid: record.tid,
+            args: Shown { text: &text },
+        };
+        Ok(serde_json::to_writer(&mut self.out, &event)?)
+    }
+}
+
+impl Listener for Writer {
+    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        let record = Record {
+            pid: self.root,
+            tid: self.root,
+            time: ticks(),
+            number: call.number,
+            args: call.args,
+            ..Record::default()
+        };
+        self.begin(record, kept);
+        Ok(())
+    }
+
+    fn event(&mut self, event: Event) -> io::Result<()> {
+        let record = event.record;
+        if !self.follow && record.tid != self.root {
+            return Ok(());
+        }
+        match record.kind {
+            kind::ENTRY => self.begin(record, event.kept),
+            kind::EXIT => {
+                let Some(calls) = self.begun.get_mut(&record.tid) else {
+                    return Ok(());
+                };
+                let this = calls.iter().rposition(|b| b.record.number == record.number);
+                let Some(at) = this else { return Ok(()) };
+                calls.truncate(at + 1);
+                if let Some(mut begun) = calls.pop() {
+                    let kept = event.kept.into_iter();
+                    begun
+                        .kept
+                        .0
+                        .extend(kept.map(|(at, bytes)| (When::Exit, at, bytes)));
+                    self.end_of(&begun, Some(record.result), record.time, event.flags)?;
+                }
+            }
+            kind::PROGRAM => {
+                let execs = |b: &Begun| {
+                    b.record.pid == record.pid && matches!(b.record.number, EXECVE | EXECVEAT)
+                };
+                let who = self
+                    .begun
+                    .iter()
+                    .find(|(_, calls)| calls.last().is_some_and(execs));
+                let who = who.map(|(tid, _)| *tid);
+                if let Some(begun) = who.and_then(|tid| self.begun.get_mut(&tid)?.pop()) {
+                    self.end_of(&begun, Some(0), record.time, 0)?;
+                }
+            }
+            kind::END => self.gone(record.pid, record.tid)?,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn gone(&mut self, _: u32, tid: u32) -> io::Result<()> {
+        match self.begun.remove(&tid).and_then(|mut calls| calls.pop()) {
+            Some(begun) => self.end_of(&begun, None, ticks(), 0),
+            None => Ok(()),
+        }
+    }
+
+    fn end(&mut self, _: &str) -> io::Result<()> {
+        let left: Vec<u32> = self.begun.keys().copied().collect();
+        for tid in left {
+            self.gone(0, tid)?;
+        }
+        if self.perfetto {
+            let begin: &[u8] = if self.any { b"" } else { b"{\"traceEvents\":[" };
+            self.out.write_all(begin)?;
+            self.out.write_all(b"\n],\"displayTimeUnit\":\"ns\"}\n")?;
+        }
+        Ok(())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn follows(&self) -> bool {
+        self.follow
+    }
+}
