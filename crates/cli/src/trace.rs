@@ -9,6 +9,8 @@ use hotpatch_decode::expression::{CallSet, Status};
 use hotpatch_decode::{Call, Memory, Style, When, begin, exited, line, resume};
 use hotpatch_events::{Record, kind};
 
+use hotpatch_names::{Kind, signature};
+
 use crate::clock::{Clock, Stamp};
 use crate::events::{Event, ticks};
 
@@ -29,6 +31,10 @@ pub struct Choice {
     pub calls: Option<CallSet>,
     /// How they ended; empty: however.
     pub status: Vec<Status>,
+    /// Descriptors that they take; `true`: all others.
+    pub descriptors: Option<(bool, Vec<i32>)>,
+    /// Calls whose structures and arrays are printed whole.
+    pub whole: Option<CallSet>,
     /// How lines look.
     pub style: Style,
     /// All threads and processes, not the first thread alone.
@@ -39,6 +45,17 @@ pub struct Choice {
     pub stamp: Option<Stamp>,
     /// How long calls took stands behind them.
     pub spans: bool,
+}
+
+impl Choice {
+    /// How a line about that call looks.
+    fn style(&self, number: u64) -> Style {
+        let whole = self.whole.is_some_and(|calls| calls.has(number));
+        Style {
+            verbose: self.style.verbose || whole,
+            ..self.style
+        }
+    }
 }
 
 /// Whoever is told of events, in the order of time.
@@ -144,7 +161,7 @@ impl<W: Write> Printer<W> {
             }
             _ => {}
         }
-        if !self.tells(record.number) {
+        if !self.tells(record.number, &record.args) {
             return Ok(());
         }
         self.interrupt()?;
@@ -214,7 +231,7 @@ impl<W: Write> Printer<W> {
         now: u64,
     ) -> io::Result<()> {
         pending.call.result = result;
-        if !self.tells(pending.call.number) || !self.has_status(result) {
+        if !self.tells(pending.call.number, &pending.call.args) || !self.has_status(result) {
             self.open = self.open.filter(|open| *open != tid);
             return Ok(());
         }
@@ -225,7 +242,8 @@ impl<W: Write> Printer<W> {
         let from = if pending.begun { now } else { pending.time };
         let mut text = self.prefix(tid, from);
         let print = if pending.begun { resume } else { line };
-        print(&pending.call, &pending.kept, &self.choice.style, &mut text);
+        let style = self.choice.style(pending.call.number);
+        print(&pending.call, &pending.kept, &style, &mut text);
         for (flag, word) in [
             (kind::INJECTED, " (INJECTED)"),
             (kind::DELAYED, " (DELAYED)"),
@@ -254,7 +272,8 @@ impl<W: Write> Printer<W> {
         let mut text = self.prefix(tid, time.map_or_else(ticks, |pending| pending.time));
         let calls = self.pending.get_mut(&tid);
         if let Some(pending) = calls.and_then(|calls| calls.last_mut()) {
-            begin(&pending.call, &pending.kept, &self.choice.style, &mut text);
+            let style = self.choice.style(pending.call.number);
+            begin(&pending.call, &pending.kept, &style, &mut text);
             pending.begun = true;
         }
         self.put(text)
@@ -282,8 +301,18 @@ impl<W: Write> Printer<W> {
         self.out.write_all(text.as_bytes())
     }
 
-    fn tells(&self, number: u64) -> bool {
+    fn tells(&self, number: u64, args: &[u64; 6]) -> bool {
+        let takes = |(others, fds): &(bool, Vec<i32>)| {
+            let told = |fd: i32| fd >= 0 && fds.contains(&fd) != *others;
+            let signature = signature(number, args);
+            let arguments = signature.as_ref().map_or(&[][..], |s| s.arguments());
+            arguments.iter().any(|argument| {
+                let value = args.get(usize::from(argument.index)).copied().unwrap_or(0);
+                matches!(argument.kind, Kind::Fd | Kind::DirFd) && told(value as i32)
+            })
+        };
         self.choice.calls.is_none_or(|calls| calls.has(number))
+            && self.choice.descriptors.as_ref().is_none_or(takes)
     }
 
     fn has_status(&self, result: Option<u64>) -> bool {

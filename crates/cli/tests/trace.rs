@@ -235,6 +235,31 @@ fn what_is_asked_for_is_told() {
         "{written:?}"
     );
 
+    let zero = lines(&[
+        "-e",
+        "fd=0",
+        "/bin/sh",
+        "-c",
+        "read line </dev/null; exit 0",
+    ]);
+    let (last, rest) = zero.split_last().unwrap();
+    assert_eq!(last, "+++ exited with 0 +++");
+    let takes =
+        |line: &String| line.contains("(0, ") || line.contains("(0)") || line.contains(", 0)");
+    assert!(!rest.is_empty() && rest.iter().all(takes), "{zero:?}");
+    let whole = lines(&[
+        "-e",
+        "trace=newfstatat",
+        "-e",
+        "abbrev=!newfstatat",
+        "/bin/true",
+    ]);
+    assert!(
+        whole.iter().any(|l| l.contains("st_nlink="))
+            && !whole.iter().any(|l| l.contains(", ...}")),
+        "{whole:?}"
+    );
+
     // Without -f the children are left out.
     let script = "/bin/echo 1; /bin/echo 2";
     let execs = |follow: &[&str]| {

@@ -130,6 +130,8 @@ fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
     let mut choice = Choice {
         calls: None,
         status: Vec::new(),
+        descriptors: None,
+        whole: None,
         style: Style {
             text: args.size,
             verbose: args.verbose,
@@ -155,8 +157,14 @@ fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
         match expression {
             Expression::Trace(calls) => choice.calls = Some(*calls),
             Expression::Status(status) => choice.status.extend(status),
+            Expression::Descriptors(others, fds) => {
+                choice.descriptors = Some((*others, fds.clone()));
+            }
+            Expression::Whole(calls) => choice.whole = Some(*calls),
+            // None is told, whichever is asked for.
+            Expression::Signals(_) => {}
             Expression::Inject(inject) => rules.push(rule(inject)?),
-            other => anyhow::bail!("-e {}: not supported yet", what(other)),
+            Expression::Raw(_) => anyhow::bail!("-e raw: not supported yet"),
         }
     }
     ensure!(
@@ -205,18 +213,6 @@ fn rule(inject: &Inject) -> anyhow::Result<Rule> {
         },
         signal: inject.signal.unwrap_or(0),
     })
-}
-
-fn what(expression: &Expression) -> &'static str {
-    match expression {
-        Expression::Trace(_) => "trace",
-        Expression::Status(_) => "status",
-        Expression::Descriptors(..) => "fd",
-        Expression::Signals(_) => "signal",
-        Expression::Whole(_) => "abbrev",
-        Expression::Raw(_) => "raw",
-        Expression::Inject(_) => "inject",
-    }
 }
 
 /// The exec that begins the program, and the memory that it names.
