@@ -86,6 +86,12 @@ pub fn run(exec: &Exec, started: impl FnOnce(Pid)) -> Result<Ended, Errno> {
     }
 }
 
+/// Once the program has ended, signals are for this process again: it may have to wait for others.
+pub fn released() {
+    let ours: SigSet = FORWARDED.into_iter().collect();
+    let _ = sigprocmask(SigmaskHow::SIG_UNBLOCK, Some(&ours), None);
+}
+
 fn spawn(exec: &Exec, mask: &SigSet) -> Result<Pid, Errno> {
     let (mut failure, mut said) = std::io::pipe().map_err(|_| Errno::EMFILE)?;
     // SAFETY: one thread runs, so the child may do what it likes.

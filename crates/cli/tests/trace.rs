@@ -326,6 +326,50 @@ fn every_call_of_a_long_trace_is_there() {
     assert_eq!(count("write(1, \"\\0\", 1)"), 50_000);
 }
 
+/// With -f the command waits for whatever the program has left behind, but not against its user's will.
+#[test]
+fn waiting_for_what_is_left_can_be_interrupted() {
+    let place = Place::new();
+    let trace = place.dir.path().join("left.trace");
+    let mut child = place
+        .hotpatch()
+        .args(["trace", "-f", "-o"])
+        .arg(&trace)
+        .args(["/bin/sh", "-c", "/bin/sleep 20 >/dev/null 2>&1 & echo $!"])
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut out = std::io::BufReader::new(child.stdout.take().unwrap());
+    let mut sleeper = String::new();
+    std::io::BufRead::read_line(&mut out, &mut sleeper).unwrap();
+    let sleeper: i32 = sleeper.trim().parse().unwrap();
+    let start = Instant::now();
+    let ended = || {
+        std::fs::read_to_string(&trace)
+            .unwrap()
+            .contains("exit_group(0)")
+    };
+    while !ended() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert!(child.try_wait().unwrap().is_none(), "it waits");
+    let signal = |pid: i32, signal| {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(pid), signal).unwrap();
+    };
+    // The first may come while the program's end is still looked at.
+    while child.try_wait().unwrap().is_none() {
+        assert!(start.elapsed() < Duration::from_secs(60));
+        let _ = nix::sys::signal::kill(
+            nix::unistd::Pid::from_raw(child.id().cast_signed()),
+            nix::sys::signal::Signal::SIGINT,
+        );
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    signal(sleeper, nix::sys::signal::Signal::SIGTERM);
+}
+
 #[test]
 fn the_program_runs_on_without_its_reader() {
     let place = Place::new();

@@ -283,6 +283,8 @@ impl Traced {
     fn finish(&self, ended: Ended) -> anyhow::Result<()> {
         // Release: pairs with the reader's Acquire.
         self.ended.store(true, Ordering::Release);
+        // What the program has left behind may run for ever.
+        supervise::released();
         let reader = self.reader.lock().ok().and_then(|mut place| place.take());
         let Some(reader) = reader else {
             return Ok(());
