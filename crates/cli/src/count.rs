@@ -20,8 +20,6 @@ pub struct Counter {
     calls: Option<CallSet>,
     follow: bool,
     json: bool,
-    /// The program's first thread.
-    root: u32,
     /// When counting began, by the counter that records are stamped with and by the clock.
     began: (u64, Instant),
     rows: HashMap<u64, Row>,
@@ -67,14 +65,12 @@ impl Counter {
         calls: Option<CallSet>,
         follow: bool,
         json: bool,
-        root: u32,
     ) -> Self {
         Self {
             out,
             calls,
             follow,
             json,
-            root,
             began: (ticks(), Instant::now()),
             rows: HashMap::new(),
             execs: HashMap::new(),
@@ -176,9 +172,6 @@ impl Listener for Counter {
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         let record = event.record;
-        if !self.follow && record.tid != self.root {
-            return Ok(());
-        }
         match record.kind {
             kind::ENTRY => {
                 self.execs.insert(record.pid, (record.number, record.time));

@@ -4,14 +4,14 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use hotpatch_decode::expression::CallSet;
-use hotpatch_decode::{Call, Style, When, line};
+use hotpatch_decode::{Call, Kept, Style, When, line};
 use hotpatch_events::{Record, kind};
 use hotpatch_names::row;
 use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::events::{Event, ticks};
-use crate::trace::{EXECVE, EXECVEAT, Kept, Listener};
+use crate::trace::{EXECVE, EXECVEAT, Listener};
 
 /// Which form.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -114,10 +114,9 @@ impl Writer {
     }
 
     fn begin(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) {
-        let kept = kept.into_iter().map(|(at, bytes)| (When::Entry, at, bytes));
         self.begun.entry(record.tid).or_default().push(Begun {
             record,
-            kept: Kept(kept.collect()),
+            kept: Kept::new(When::Entry, kept),
         });
     }
 
@@ -210,9 +209,6 @@ impl Listener for Writer {
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         let record = event.record;
-        if !self.follow && record.tid != self.root {
-            return Ok(());
-        }
         match record.kind {
             kind::ENTRY => self.begin(record, event.kept),
             kind::EXIT => {
@@ -223,11 +219,7 @@ impl Listener for Writer {
                 let Some(at) = this else { return Ok(()) };
                 calls.truncate(at + 1);
                 if let Some(mut begun) = calls.pop() {
-                    let kept = event.kept.into_iter();
-                    begun
-                        .kept
-                        .0
-                        .extend(kept.map(|(at, bytes)| (When::Exit, at, bytes)));
+                    begun.kept.add(When::Exit, event.kept);
                     self.end_of(&begun, Some(record.result), record.time, event.flags)?;
                 }
             }

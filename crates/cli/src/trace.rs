@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use hotpatch_decode::expression::{CallSet, Status};
-use hotpatch_decode::{Call, Memory, Style, When, begin, exited, line, resume};
+use hotpatch_decode::{Call, Kept, Style, When, begin, exited, line, resume};
 use hotpatch_events::{Record, kind};
 
 use hotpatch_names::{Kind, signature};
@@ -72,31 +72,6 @@ pub trait Listener {
     fn flush(&mut self) -> io::Result<()>;
     /// Whether all threads and processes are of interest.
     fn follows(&self) -> bool;
-}
-
-/// What was kept of one call.
-#[derive(Debug, Default)]
-pub struct Kept(pub Vec<(When, u64, Vec<u8>)>);
-
-impl Memory for Kept {
-    fn read(&self, when: When, address: u64, into: &mut [u8]) -> usize {
-        let mut most = 0;
-        for (kept_when, base, bytes) in &self.0 {
-            let Some(offset) = address.checked_sub(*base).filter(|_| *kept_when == when) else {
-                continue;
-            };
-            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-            let Some(rest) = bytes.get(offset..) else {
-                continue;
-            };
-            let count = rest.len().min(into.len());
-            if count > most {
-                into[..count].copy_from_slice(&rest[..count]);
-                most = count;
-            }
-        }
-        most
-    }
 }
 
 /// A call that has not come back.
@@ -165,7 +140,6 @@ impl<W: Write> Printer<W> {
             return Ok(());
         }
         self.interrupt()?;
-        let kept = kept.into_iter().map(|(at, bytes)| (When::Entry, at, bytes));
         let pending = Pending {
             pid: record.pid,
             call: Call {
@@ -173,7 +147,7 @@ impl<W: Write> Printer<W> {
                 args: record.args,
                 result: None,
             },
-            kept: Kept(kept.collect()),
+            kept: Kept::new(When::Entry, kept),
             begun: false,
             time: record.time,
             flags: 0,
@@ -197,8 +171,7 @@ impl<W: Write> Printer<W> {
             return Ok(());
         };
         calls.truncate(this.unwrap_or(0));
-        let kept = kept.into_iter().map(|(at, bytes)| (When::Exit, at, bytes));
-        pending.kept.0.extend(kept);
+        pending.kept.add(When::Exit, kept);
         pending.flags = flags;
         self.ends(record.tid, pending, Some(record.result), record.time)
     }
@@ -327,14 +300,10 @@ impl<W: Write> Printer<W> {
 
 impl<W: Write> Listener for Printer<W> {
     fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-        let kept = kept
-            .into_iter()
-            .map(|(at, bytes)| (When::Entry, at, bytes))
-            .collect();
         let pending = Pending {
             pid: self.root,
             call,
-            kept: Kept(kept),
+            kept: Kept::new(When::Entry, kept),
             begun: false,
             time: ticks(),
             flags: 0,
@@ -349,9 +318,6 @@ impl<W: Write> Listener for Printer<W> {
         let record = event.record;
         if self.choice.stamp.is_some() || self.choice.spans {
             self.clock.goes_on();
-        }
-        if !self.choice.follow && record.tid != self.root {
-            return Ok(());
         }
         match record.kind {
             kind::ENTRY => self.entry(record, event.kept),

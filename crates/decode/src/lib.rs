@@ -7,6 +7,7 @@
 
 mod events;
 pub mod expression;
+mod kept;
 mod memory;
 mod net;
 mod number;
@@ -19,6 +20,7 @@ mod time;
 
 pub use events::{exited, killed, signal, stopped};
 pub use hotpatch_names::When;
+pub use kept::Kept;
 
 /// One system call.
 #[derive(Clone, Copy, Debug)]

@@ -82,7 +82,7 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
         let (calls, follow) = (choice.calls, choice.follow);
         let perfetto = format == Format::Perfetto;
         match (count, format) {
-            (true, _) => Box::new(Counter::new(out, calls, follow, json, root)),
+            (true, _) => Box::new(Counter::new(out, calls, follow, json)),
             (false, Format::Text) => Box::new(Printer::new(out, choice, root)),
             _ => Box::new(Writer::new(
                 out,
@@ -271,9 +271,10 @@ impl Traced {
         let Some(begin) = self.listener.lock().ok().and_then(|mut b| b.take()) else {
             return;
         };
-        let printer = begin(child.as_raw().cast_unsigned());
+        let root = child.as_raw().cast_unsigned();
+        let listener = begin(root);
         let this = Arc::clone(self);
-        let reader = std::thread::spawn(move || this.read(printer));
+        let reader = std::thread::spawn(move || this.read(root, listener));
         if let Ok(mut place) = self.reader.lock() {
             *place = Some(reader);
         }
@@ -316,9 +317,10 @@ impl Traced {
         Ok(())
     }
 
-    fn read(&self, mut printer: Box<dyn Listener + Send>) -> Told {
+    fn read(&self, root: u32, mut listener: Box<dyn Listener + Send>) -> Told {
         let (call, kept) = self.first.clone();
-        printer.begins(call, kept)?;
+        listener.begins(call, kept)?;
+        let only = (!listener.follows()).then_some(root);
         let mut held: Vec<Event> = Vec::new();
         let mut before = 0;
         let mut nap = NAP.0;
@@ -327,19 +329,15 @@ impl Traced {
             let ended = self.ended.load(Ordering::Acquire);
             let now = ticks();
             let any = self.events.take(&mut held);
-            // By time; a thread's own stay as they are. One that was noted before the last round is in it.
-            held.sort_by_key(|event| event.record.time);
-            let known = held.partition_point(|event| event.record.time < before);
-            for event in held.drain(..known) {
-                printer.event(event)?;
-            }
+            // What was noted before the last round began is there by now.
+            hand_on(&mut held, before, only, &mut *listener)?;
             before = now;
             if any {
                 nap = NAP.0;
                 continue;
             }
-            printer.flush()?;
-            if looked.elapsed() > LOOK || ended {
+            listener.flush()?;
+            if looked.elapsed() > if ended { LOOK / 20 } else { LOOK } {
                 looked = Instant::now();
                 let (alive, dead): (Vec<_>, Vec<_>) = self
                     .events
@@ -353,17 +351,14 @@ impl Traced {
                 if ended
                     && dead.is_empty()
                     && held.is_empty()
-                    && (alive.is_empty() || !printer.follows())
+                    && (alive.is_empty() || only.is_some())
                 {
-                    return Ok(printer);
+                    return Ok(listener);
                 }
                 for writer in dead {
                     self.events.take(&mut held);
-                    held.sort_by_key(|event| event.record.time);
-                    for event in held.drain(..) {
-                        printer.event(event)?;
-                    }
-                    printer.gone(writer.pid, writer.tid)?;
+                    hand_on(&mut held, u64::MAX, only, &mut *listener)?;
+                    listener.gone(writer.pid, writer.tid)?;
                 }
             }
             if !held.is_empty() {
@@ -373,4 +368,22 @@ impl Traced {
             nap = (nap * 2).min(NAP.1);
         }
     }
+}
+
+/// Tells what happened before `until`, in the order of time; a thread's own events stay as they are. With `only`: what
+/// that thread did.
+fn hand_on(
+    held: &mut Vec<Event>,
+    until: u64,
+    only: Option<u32>,
+    listener: &mut dyn Listener,
+) -> io::Result<()> {
+    held.sort_by_key(|event| event.record.time);
+    let known = held.partition_point(|event| event.record.time < until);
+    for event in held.drain(..known) {
+        if only.is_none_or(|tid| event.record.tid == tid) {
+            listener.event(event)?;
+        }
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! A small tracer: it keeps of each call what the tables say, and nothing else, and prints it.
 
 use hotpatch_decode::{
-    Call, Memory, Style, When, begin, exited, killed, line, resume, signal, stopped,
+    Call, Kept, Style, When, begin, exited, killed, line, resume, signal, stopped,
 };
 use hotpatch_names::{Limits, Request, captures};
 use nix::sys::ptrace::{self, Options};
@@ -12,33 +12,6 @@ use nix::unistd::Pid;
 use std::collections::HashMap;
 use std::io::IoSliceMut;
 use std::process::{Command, Stdio};
-
-/// What was kept of one call.
-#[derive(Default)]
-struct Kept(Vec<(When, u64, Vec<u8>)>);
-
-impl Memory for Kept {
-    fn read(&self, when: When, address: u64, into: &mut [u8]) -> usize {
-        let mut most = 0;
-        for (kept_when, base, bytes) in &self.0 {
-            let Some(offset) = address.checked_sub(*base).filter(|_| *kept_when == when) else {
-                continue;
-            };
-            let Some(rest) = usize::try_from(offset)
-                .ok()
-                .and_then(|offset| bytes.get(offset..))
-            else {
-                continue;
-            };
-            let count = rest.len().min(into.len());
-            if count > most {
-                into[..count].copy_from_slice(&rest[..count]);
-                most = count;
-            }
-        }
-        most
-    }
-}
 
 /// As many bytes as can be read.
 fn peek(pid: Pid, address: u64, length: usize) -> Vec<u8> {
@@ -65,7 +38,13 @@ fn peek(pid: Pid, address: u64, length: usize) -> Vec<u8> {
     bytes
 }
 
-impl Kept {
+/// Keeps what a call leads to.
+trait Keep {
+    fn keep(&mut self, pid: Pid, call: &Call, when: When);
+    fn follow(&mut self, pid: Pid, when: When, request: &Request, limits: Limits, depth: usize);
+}
+
+impl Keep for Kept {
     fn keep(&mut self, pid: Pid, call: &Call, when: When) {
         let limits = Limits {
             text: 32,
