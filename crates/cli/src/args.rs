@@ -211,6 +211,12 @@ pub struct Trace {
     /// Print how long each call took
     #[arg(short = 'T')]
     pub spans: bool,
+    /// Print the address that each call came from
+    #[arg(short = 'i')]
+    pub places: bool,
+    /// Print the number of each call
+    #[arg(short = 'n')]
+    pub numbers: bool,
     /// The form of what is told; with `status=` and times, text alone
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
@@ -262,6 +268,8 @@ impl Count {
             time: 0,
             relative: false,
             spans: false,
+            places: false,
+            numbers: false,
             format: Format::Text,
             count: true,
             json: self.json,

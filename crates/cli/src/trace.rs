@@ -45,9 +45,27 @@ pub struct Choice {
     pub stamp: Option<Stamp>,
     /// How long calls took stands behind them.
     pub spans: bool,
+    /// Where a call came from stands ahead of it, as the address behind its instruction.
+    pub places: bool,
+    /// Its number does.
+    pub numbers: bool,
 }
 
 impl Choice {
+    /// Appends which call it is and where it came from, if that is asked for.
+    fn whence(&self, pending: &Pending, out: &mut String) {
+        if self.numbers {
+            let _ = write!(out, "[{:>4}] ", pending.call.number);
+        }
+        match pending.site {
+            _ if !self.places => {}
+            0 => out.push_str("[????????????????] "),
+            site => {
+                let _ = write!(out, "[{:016x}] ", site.wrapping_add(2));
+            }
+        }
+    }
+
     /// How a line about that call looks.
     fn style(&self, number: u64) -> Style {
         let whole = self.whole.is_some_and(|calls| calls.has(number));
@@ -82,6 +100,8 @@ struct Pending {
     kept: Kept,
     /// Its first part has been printed as unfinished.
     begun: bool,
+    /// Address of its instruction; 0 if nobody knows.
+    site: u64,
     /// When it began, in ticks.
     time: u64,
     /// What rules have done to it.
@@ -149,6 +169,7 @@ impl<W: Write> Printer<W> {
             },
             kept: Kept::new(When::Entry, kept),
             begun: false,
+            site: record.site,
             time: record.time,
             flags: 0,
         };
@@ -214,6 +235,7 @@ impl<W: Write> Printer<W> {
         self.open = None;
         let from = if pending.begun { now } else { pending.time };
         let mut text = self.prefix(tid, from);
+        self.choice.whence(&pending, &mut text);
         let print = if pending.begun { resume } else { line };
         let style = self.choice.style(pending.call.number);
         print(&pending.call, &pending.kept, &style, &mut text);
@@ -246,6 +268,7 @@ impl<W: Write> Printer<W> {
         let calls = self.pending.get_mut(&tid);
         if let Some(pending) = calls.and_then(|calls| calls.last_mut()) {
             let style = self.choice.style(pending.call.number);
+            self.choice.whence(pending, &mut text);
             begin(&pending.call, &pending.kept, &style, &mut text);
             pending.begun = true;
         }
@@ -305,6 +328,7 @@ impl<W: Write> Listener for Printer<W> {
             call,
             kept: Kept::new(When::Entry, kept),
             begun: false,
+            site: 0,
             time: ticks(),
             flags: 0,
         };

@@ -260,6 +260,16 @@ fn what_is_asked_for_is_told() {
         "{whole:?}"
     );
 
+    // The address is one of the C library's or the loader's, behind a `syscall`.
+    let places = lines(&["-i", "-n", "-e", "trace=openat,execve", "/bin/true"]);
+    let rule =
+        Regex::new(r"^\[ (257\] \[00007f[0-9a-f]{10}\] openat| 59\] \[\?{16}\] execve)\(").unwrap();
+    let (_, calls) = places.split_last().unwrap();
+    assert!(
+        calls.len() > 2 && calls.iter().all(|l| rule.is_match(l)),
+        "{places:?}"
+    );
+
     // Without -f the children are left out.
     let script = "/bin/echo 1; /bin/echo 2";
     let execs = |follow: &[&str]| {

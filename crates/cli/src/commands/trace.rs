@@ -152,6 +152,8 @@ fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
             (false, _) => Some(Stamp::Epoch),
         },
         spans: args.spans,
+        places: args.places,
+        numbers: args.numbers,
     };
     for expression in &args.expressions {
         match expression {
