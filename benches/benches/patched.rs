@@ -37,6 +37,7 @@ fn main() -> Result<()> {
     })?;
     calls(&library)?;
     hooks(&library)?;
+    memory(&library)?;
     starts(&library)
 }
 
@@ -196,6 +197,41 @@ fn hooks(library: &Path) -> Result<()> {
         let pairs = pairs.collect::<Result<Vec<_>>>();
         let _ = std::fs::remove_file(&hook);
         row(label, &pairs?);
+    }
+    println!();
+    Ok(())
+}
+
+/// What a process that only sleeps holds: pages in memory, and those that it alone has.
+fn memory(library: &Path) -> Result<()> {
+    let kilobytes = |patched: bool| -> Result<[u64; 2]> {
+        let mut command = Command::new("/bin/sleep");
+        command.arg("5");
+        if patched {
+            command
+                .env("LD_PRELOAD", library)
+                .env("LIBHOTPATCH_LOGPATH", "/dev/null");
+        }
+        let mut child = command.spawn()?;
+        std::thread::sleep(Duration::from_millis(200));
+        let text = fs::read_to_string(format!("/proc/{}/smaps_rollup", child.id()))?;
+        child.kill()?;
+        child.wait()?;
+        let of = |name: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(name));
+            let number = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
+            number.ok_or("not in smaps_rollup")
+        };
+        Ok([of("Rss:")?, of("Private_Dirty:")?])
+    };
+    // The first one plans and keeps the plans.
+    kilobytes(true)?;
+    let (bare, patched) = (kilobytes(false)?, kilobytes(true)?);
+    println!("Memory of /bin/sleep, kB\n");
+    println!("{:<28} {:>9} {:>11} {:>7}", "", "bare", "patched", "added");
+    for (n, label) in ["resident", "private, written to"].into_iter().enumerate() {
+        let added = patched[n] as i64 - bare[n] as i64;
+        println!("{label:<28} {:>9} {:>11} {added:>7}", bare[n], patched[n]);
     }
     println!();
     Ok(())

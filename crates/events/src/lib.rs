@@ -189,7 +189,7 @@ pub const COUNT: usize = 512;
 /// Where the data of the first ring lies.
 pub const DATA: usize = RINGS + COUNT * size_of::<Ring>();
 /// Bytes of data of a ring.
-pub const RING_LEN: usize = 1 << 18;
+pub const RING_LEN: usize = 1 << 19;
 /// Bytes of a record at most.
 pub const MOST: usize = 1 << 15;
 /// Bytes of the file.
