@@ -21,6 +21,9 @@ const STARTS: usize = 200;
 /// The child's part: the least nanoseconds of a bare call and of one of a loop, over all bursts.
 const CHILD: &str = "HOTPATCH_BENCH_LOOP";
 
+/// How many threads of the child do that at once; one that is preempted in a burst has others.
+const THREADS: &str = "HOTPATCH_BENCH_THREADS";
+
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
 fn main() -> Result<()> {
@@ -47,19 +50,39 @@ fn child(name: &str) -> Result<()> {
         .find(|(n, _)| *n == name)
         .ok_or("no loop of that name")?;
     let native = Bare::new()?;
-    let (mut bare, mut patched) = (f64::INFINITY, f64::INFINITY);
-    for _ in 0..BURSTS {
-        bare = bare.min(native.time(CALLS));
-        patched = patched.min(timed.time(CALLS));
-    }
-    println!("{bare} {patched}");
+    let threads: usize = env::var(THREADS).map_or(Ok(1), |n| n.parse())?;
+    let least = || {
+        let (mut bare, mut patched) = (f64::INFINITY, f64::INFINITY);
+        for _ in 0..BURSTS {
+            bare = bare.min(native.time(CALLS));
+            patched = patched.min(timed.time(CALLS));
+        }
+        (bare, patched)
+    };
+    let pairs: Vec<(f64, f64)> = std::thread::scope(|scope| {
+        let all: Vec<_> = (0..threads).map(|_| scope.spawn(least)).collect();
+        all.into_iter().filter_map(|one| one.join().ok()).collect()
+    });
+    let mean = |of: fn(&(f64, f64)) -> f64| pairs.iter().map(of).sum::<f64>() / threads as f64;
+    println!("{} {}", mean(|pair| pair.0), mean(|pair| pair.1));
     Ok(())
 }
 
 /// Times a call bare and in a loop, by turns in one process.
 fn burst(name: &str, patched: Option<(&Path, &str)>, hook: Option<&Path>) -> Result<(f64, f64)> {
+    bursts(name, patched, hook, 1)
+}
+
+/// The same in several threads: the mean of each thread's least.
+fn bursts(
+    name: &str,
+    patched: Option<(&Path, &str)>,
+    hook: Option<&Path>,
+    threads: usize,
+) -> Result<(f64, f64)> {
     let mut command = Command::new(env::current_exe()?);
     command.env(CHILD, name);
+    command.env(THREADS, threads.to_string());
     if let Some(hook) = hook {
         command.env("LIBHOTPATCH_HOOK", hook);
     }
@@ -198,6 +221,16 @@ fn hooks(library: &Path) -> Result<()> {
         let _ = std::fs::remove_file(&hook);
         row(label, &pairs?);
     }
+    let hook = compile("threads", GETPPID, "HOTPATCH_RUN", FULL)?;
+    for threads in [2_usize, 8, 64] {
+        let rounds = (ROUNDS as usize / threads).max(3);
+        let pairs = (0..rounds).map(|_| bursts("plain", Some((library, "")), Some(&hook), threads));
+        row(
+            &format!("full frame, {threads} threads"),
+            &pairs.collect::<Result<Vec<_>>>()?,
+        );
+    }
+    let _ = std::fs::remove_file(&hook);
     println!();
     Ok(())
 }
