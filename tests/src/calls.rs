@@ -262,6 +262,9 @@ fn traced(text: &str) -> Result<Threads, String> {
             (Some(_), None) => continue,
             _ => call.to_owned(),
         };
+        if is_nothing(&whole) || call.contains("<... ??? resumed>") {
+            continue;
+        }
         if whole.contains("] --- SIG") {
             signalled.insert(thread);
         } else if whole.starts_with('[') && !whole.contains("] +++ ") {
@@ -274,11 +277,16 @@ fn traced(text: &str) -> Result<Threads, String> {
         }
     }
     // Calls in which a thread was when its process ended.
-    for (thread, first) in begun {
+    for (thread, first) in begun.into_iter().filter(|(_, first)| !is_nothing(first)) {
         let call = traced_call(&(first.clone() + ") = ?")).map_err(|e| format!("{first}: {e}"))?;
         threads.entry(thread).or_default().push(call);
     }
     Ok(threads)
+}
+
+/// A thread that was killed before strace could look at its call.
+fn is_nothing(call: &str) -> bool {
+    call.contains("] ???(")
 }
 
 fn traced_call(line: &str) -> Result<Call, String> {

@@ -1,7 +1,7 @@
 //! The rings that a traced program tells its calls into, as the one who reads them.
 //!
 //! # Safety
-//! The file is ours, never shortened, and mapped as long as this lives. Every field that others write is an atomic; the
+//! I20. The file is ours, never shortened, and mapped as long as this lives. Every field that others write is an atomic; the
 //! bytes between `tail` and `head` of a ring are left alone by its writer.
 
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -208,11 +208,17 @@ pub struct Writer {
 impl Writer {
     /// Whether it is there still.
     pub fn lives(&self) -> bool {
-        let stat = std::fs::read(format!("/proc/{}/task/{}/stat", self.pid, self.tid));
-        let Ok(stat) = stat else { return false };
-        let name_ends = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
-        !matches!(stat.get(name_ends + 2), Some(b'Z' | b'X') | None)
+        lives(self.pid, self.tid)
     }
+}
+
+/// Whether a thread is there still.
+pub fn lives(pid: u32, tid: u32) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/{pid}/task/{tid}/stat")) else {
+        return false;
+    };
+    let name_ends = stat.iter().rposition(|&byte| byte == b')').unwrap_or(0);
+    !matches!(stat.get(name_ends + 2), Some(b'Z' | b'X') | None)
 }
 
 /// The record at the start of `bytes`, if it is one to be told, and its length.

@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use hotpatch_decode::expression::{CallSet, Status};
-use hotpatch_decode::{Call, Kept, Style, When, begin, exited, line, resume};
+use hotpatch_decode::{Call, Kept, Memory, Style, When, begin, exited, killed, line, resume};
 use hotpatch_events::{Record, kind};
 
 use hotpatch_names::{Kind, signature};
@@ -16,6 +16,12 @@ use crate::events::{Event, ticks};
 
 /// Calls of one thread that are kept while they have not come back.
 const DEEPEST: usize = 16;
+
+const WAIT4: u64 = 61;
+const WAITID: u64 = 247;
+// How `waitid` says that a process was killed.
+const CLD_KILLED: u32 = 2;
+const CLD_DUMPED: u32 = 3;
 
 const EXIT: u64 = 60;
 const EXIT_GROUP: u64 = 231;
@@ -73,6 +79,31 @@ impl Choice {
             verbose: self.style.verbose || whole,
             ..self.style
         }
+    }
+}
+
+/// The process that a call has heard of the end of, if that was killed: by which signal, and whether it left a core file.
+fn reaped(record: &Record, kept: &Kept) -> Option<(u32, u32, bool)> {
+    let word = |address: u64| {
+        let mut bytes = [0; 4];
+        let done = kept.read(When::Exit, address, &mut bytes);
+        (done == 4).then(|| u32::from_le_bytes(bytes))
+    };
+    let pid = u32::try_from(record.result.cast_signed()).ok()?;
+    match record.number {
+        WAIT4 if pid != 0 => {
+            let status = word(record.args[1])?;
+            let signal = status & 0x7f;
+            let killed = status & 0xff != 0x7f && signal != 0 && status != 0xffff;
+            killed.then_some((pid, signal, status & 0x80 != 0))
+        }
+        WAITID => {
+            let info = record.args[2];
+            let code = word(info.checked_add(8)?)?;
+            let died = matches!(code, CLD_KILLED | CLD_DUMPED);
+            died.then_some((word(info + 16)?, word(info + 24)?, code == CLD_DUMPED))
+        }
+        _ => None,
     }
 }
 
@@ -184,6 +215,10 @@ impl<W: Write> Printer<W> {
     }
 
     fn exit(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>, flags: u32) -> io::Result<()> {
+        let kept = Kept::new(When::Exit, kept);
+        if let Some((pid, signal, core)) = reaped(&record, &kept) {
+            self.was_killed(pid, signal, core)?;
+        }
         let Some(calls) = self.pending.get_mut(&record.tid) else {
             return Ok(());
         };
@@ -192,7 +227,7 @@ impl<W: Write> Printer<W> {
             return Ok(());
         };
         calls.truncate(this.unwrap_or(0));
-        pending.kept.add(When::Exit, kept);
+        pending.kept.0.extend(kept.0);
         pending.flags = flags;
         self.ends(record.tid, pending, Some(record.result), record.time)
     }
@@ -214,6 +249,15 @@ impl<W: Write> Printer<W> {
             Some(pending) => self.ends(tid, pending, Some(0), record.time),
             None => Ok(()),
         }
+    }
+
+    /// A process whose parent has just heard of its end, which it could not tell itself.
+    fn was_killed(&mut self, pid: u32, signal: u32, core: bool) -> io::Result<()> {
+        self.gone(pid, pid)?;
+        self.interrupt()?;
+        let mut text = self.prefix(pid, ticks());
+        killed(signal, core, &mut text);
+        self.put(text)
     }
 
     /// Prints a call that has ended, or never will.
@@ -263,8 +307,11 @@ impl<W: Write> Printer<W> {
         if !self.choice.status.is_empty() {
             return Ok(());
         }
-        let time = self.pending.get(&tid).and_then(|calls| calls.last());
-        let mut text = self.prefix(tid, time.map_or_else(ticks, |pending| pending.time));
+        let last = self.pending.get(&tid).and_then(|calls| calls.last());
+        let Some(time) = last.map(|pending| pending.time) else {
+            return Ok(());
+        };
+        let mut text = self.prefix(tid, time);
         let calls = self.pending.get_mut(&tid);
         if let Some(pending) = calls.and_then(|calls| calls.last_mut()) {
             let style = self.choice.style(pending.call.number);

@@ -58,7 +58,10 @@ fn normal(lines: Vec<String>) -> Vec<String> {
         (r"sysinfo\(.*", "sysinfo"),
         // Of /dev/urandom.
         (r#"^read\(3, "(?:[^"\\]|\\.)*", 4\)"#, "read(3, RANDOM, 4)"),
-        (r"(tv_u?n?sec|ru_\w+|si_utime|si_stime)=\d+", "$1=N"),
+        (
+            r"(tv_u?n?sec|ru_\w+|si_utime|si_stime)=\w+( /\* \S+ s \*/)?",
+            "$1=N",
+        ),
         (r"^(brk\(.*) = .*", "$1"),
         (r"^(getppid\(\)|gettid\(\)|set_tid_address\(.*) = .*", "$1"),
         (r"/\* \d+ vars \*/", "VARIABLES"),
@@ -309,6 +312,37 @@ fn a_killed_program_is_told_to_its_last_call() {
         last[1].starts_with("kill(") && last[1].ends_with("= ?"),
         "{trace}"
     );
+}
+
+/// As strace has it, but for the signals.
+#[test]
+fn a_killed_child_is_told_when_its_parent_waits() {
+    let place = Place::new();
+    let dir = tempfile::tempdir_in(place.dir.path()).unwrap();
+    let wait_by = |call: &str| {
+        format!(
+            "import os, signal, sys\nchild = os.fork()\n\
+             if child == 0:\n  os.kill(os.getpid(), signal.SIGKILL)\n{call}\nsys.exit(3)"
+        )
+    };
+    for call in [
+        "os.waitpid(child, 0)",
+        "os.waitid(os.P_PID, child, os.WEXITED)",
+    ] {
+        let script = wait_by(call);
+        let program = ["/usr/bin/python3", "-c", &script];
+        let options = ["-e", "trace=kill,wait4,waitid"];
+        let mut ours = traced(&place, dir.path(), &options, &program);
+        let mut theirs = straced(&place, dir.path(), &options, &program);
+        ours.2.sort();
+        theirs.2.sort();
+        assert_eq!(ours, theirs, "{call}");
+        let killed = &ours.2[0];
+        assert_eq!(
+            killed.last().map(String::as_str),
+            Some("+++ killed by SIGKILL +++")
+        );
+    }
 }
 
 /// More than any ring holds: the program waits for its reader, and nothing is missing.

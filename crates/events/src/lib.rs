@@ -41,7 +41,7 @@ pub struct Header {
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc3");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc4");
 }
 
 /// What is done to which calls. Of several rules for a call the last one counts.
@@ -97,7 +97,12 @@ pub struct Ring {
     pub delay: u64,
     /// Signals to be sent then, bit 0 for signal 1.
     pub signals: u64,
-    pad: [u64; 2],
+    /// Who the records are about: the ring's own thread, or the child of its `vfork`, which may be gone before the
+    /// parent runs again.
+    pub teller_pid: u32,
+    /// The thread of that.
+    pub teller_tid: u32,
+    pad: u64,
     /// Bytes written. On a line of its own, as the reader looks at it all the time.
     pub head: u64,
     pad_head: [u64; 7],
@@ -116,6 +121,8 @@ pub mod state {
     pub const TAKEN: u32 = 1;
     /// The thread has ended; once all is read the ring is free.
     pub const DONE: u32 = 2;
+    /// A thread has found it free, and has not said yet which it is.
+    pub const CLAIMED: u32 = 3;
 }
 
 /// What a record is about: values of [`Record::kind`].

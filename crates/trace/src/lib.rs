@@ -1,7 +1,8 @@
 //! The hook of `hotpatch trace`: each call is told into a ring that the command reads.
 //!
-//! Built for the library's own target and carried by the command, as the library is. Telling a call takes no lock and
-//! makes no system call, unless the ring is full.
+//! Built for the library's own target and carried by the command, as the library is. Telling a call takes no lock. Of
+//! system calls it makes those that copy the program's memory, which a bad address cannot hurt, and more only where the
+//! ring is full.
 
 #![cfg_attr(target_os = "none", no_std)]
 
@@ -65,7 +66,7 @@ impl Hook for Trace {
             nr::CLONE | nr::CLONE3 | nr::FORK | nr::VFORK
         ) {
             // The child of a vfork writes to its parent's ring until it execs.
-            ring.belongs_to_caller();
+            ring.tells_of_caller();
             if result == 0 {
                 return;
             }

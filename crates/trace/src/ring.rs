@@ -1,7 +1,7 @@
 //! Rings as their writers see them.
 //!
 //! # Safety
-//! The file is mapped once, before the program runs, and never unmapped by us. What lies in it is shared with the
+//! I20. The file is mapped once, before the program runs, and never unmapped by us. What lies in it is shared with the
 //! reader: every field is an atomic, and the data of a ring that a thread has taken is written by that thread alone. A
 //! signal cannot come in between: it waits until the hook returns.
 
@@ -126,7 +126,7 @@ impl Ring {
             free && state
                 .compare_exchange(
                     state::FREE,
-                    state::TAKEN,
+                    state::CLAIMED,
                     Ordering::Acquire,
                     Ordering::Relaxed,
                 )
@@ -134,8 +134,13 @@ impl Ring {
         });
         match &ring {
             Some(ring) => {
-                ring.belongs_to_caller();
+                let (pid, tid) = ring.tells_of_caller();
+                let shared = ring.shared();
+                word(&raw const shared.pid).store(pid, Ordering::Relaxed);
+                word(&raw const shared.tid).store(tid, Ordering::Relaxed);
                 ring.counts_on(first);
+                // Release: pairs with the reader's Acquire: it knows whose it is.
+                word(&raw const shared.state).store(state::TAKEN, Ordering::Release);
             }
             None => {
                 word(&raw const header.lost).fetch_add(1, Ordering::Relaxed);
@@ -150,13 +155,15 @@ impl Ring {
         unsafe { &*at(RINGS + self.0 * size_of::<Shared>()).cast() }
     }
 
-    /// Whoever calls this is who the records from now on are about.
-    pub fn belongs_to_caller(&self) {
+    /// Whoever calls this is who the records from now on are about: process and thread.
+    pub fn tells_of_caller(&self) -> (u32, u32) {
         // SAFETY: asks for a number.
         let ask = |number| unsafe { syscall(number, [0; 6]) }.unwrap_or(0) as u32;
+        let (pid, tid) = (ask(nr::GETPID), ask(nr::GETTID));
         let shared = self.shared();
-        word(&raw const shared.tid).store(ask(nr::GETTID), Ordering::Relaxed);
-        word(&raw const shared.pid).store(ask(nr::GETPID), Ordering::Relaxed);
+        word(&raw const shared.teller_pid).store(pid, Ordering::Relaxed);
+        word(&raw const shared.teller_tid).store(tid, Ordering::Relaxed);
+        (pid, tid)
     }
 
     /// What has been counted of the thread's calls: a new program's thread is its old one's.
@@ -223,8 +230,8 @@ impl Ring {
             head += skip as u64;
         }
         let record = Record {
-            pid: word(&raw const shared.pid).load(Ordering::Relaxed),
-            tid: word(&raw const shared.tid).load(Ordering::Relaxed),
+            pid: word(&raw const shared.teller_pid).load(Ordering::Relaxed),
+            tid: word(&raw const shared.teller_tid).load(Ordering::Relaxed),
             time,
             began: long(&raw const shared.began).load(Ordering::Relaxed),
             ..Record::default()

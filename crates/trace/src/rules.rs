@@ -53,8 +53,8 @@ pub fn after(ring: &Ring) -> u32 {
 /// Sends signals to the thread, bit 0 for signal 1. They come when the hook has returned.
 fn send(ring: &Ring, signals: u64) {
     let shared = ring.shared();
-    let pid = word(&raw const shared.pid).load(Ordering::Relaxed);
-    let tid = word(&raw const shared.tid).load(Ordering::Relaxed);
+    let pid = word(&raw const shared.teller_pid).load(Ordering::Relaxed);
+    let tid = word(&raw const shared.teller_tid).load(Ordering::Relaxed);
     for signal in (1..=64).filter(|signal| signals >> (signal - 1) & 1 != 0) {
         // SAFETY: the program is to be sent it.
         let _ = unsafe { syscall(nr::TGKILL, [pid.into(), tid.into(), signal, 0, 0, 0]) };

@@ -1,5 +1,6 @@
 //! `hotpatch trace`: a program, and each of its system calls as a line.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, ensure};
 use hotpatch_decode::expression::{Answer, Expression, Inject};
 use hotpatch_decode::{Call, Escapes, Style, exited, killed};
-use hotpatch_events::{MOST_RULES, Rule};
+use hotpatch_events::{MOST_RULES, Record, Rule, kind};
 use nix::unistd::Pid;
 
 use crate::args::Trace;
@@ -26,6 +27,8 @@ use crate::supervise::{self, Ended};
 use crate::trace::{Choice, Listener, Printer};
 use crate::{cache, style};
 
+/// `clone`, `fork`, `vfork`, `clone3`.
+const BIRTHS: [u64; 4] = [56, 57, 58, 435];
 /// Elements of an array that are kept.
 const ITEMS: u32 = 32;
 /// How long nobody looks at empty rings, at least and at most.
@@ -324,13 +327,16 @@ impl Traced {
         listener.begins(call, kept)?;
         let only = (!listener.follows()).then_some(root);
         let mut held: Vec<Event> = Vec::new();
+        let mut births = Births::default();
         let mut before = 0;
         let mut nap = NAP.0;
         let mut looked = Instant::now();
         loop {
             let ended = self.ended.load(Ordering::Acquire);
             let now = ticks();
+            let from = held.len();
             let any = self.events.take(&mut held);
+            births.note(&held[from..]);
             // What was noted before the last round began is there by now.
             hand_on(&mut held, before, only, &mut *listener)?;
             before = now;
@@ -353,12 +359,14 @@ impl Traced {
                 if ended
                     && dead.is_empty()
                     && held.is_empty()
-                    && (alive.is_empty() || only.is_some())
+                    && (alive.is_empty() && !births.expects() || only.is_some())
                 {
                     return Ok(listener);
                 }
                 for writer in dead {
+                    let from = held.len();
                     self.events.take(&mut held);
+                    births.note(&held[from..]);
                     hand_on(&mut held, u64::MAX, only, &mut *listener)?;
                     listener.gone(writer.pid, writer.tid)?;
                 }
@@ -388,4 +396,40 @@ fn hand_on(
         }
     }
     Ok(())
+}
+
+/// Threads and processes that others have said to have begun, and that have not told anything yet.
+#[derive(Default)]
+struct Births {
+    expected: BTreeSet<u32>,
+    /// Those that have told of themselves before the call was over that has made them.
+    early: BTreeSet<u32>,
+}
+
+impl Births {
+    fn note(&mut self, events: &[Event]) {
+        for Record {
+            kind: what,
+            tid,
+            number,
+            result,
+            ..
+        } in events.iter().map(|event| event.record)
+        {
+            if what == kind::THREAD && !self.expected.remove(&tid) {
+                self.early.insert(tid);
+            }
+            let born = what == kind::EXIT && BIRTHS.contains(&number);
+            let child = u32::try_from(result.cast_signed()).ok().filter(|_| born);
+            if let Some(child) = child.filter(|child| !self.early.remove(child)) {
+                self.expected.insert(child);
+            }
+        }
+    }
+
+    /// Whether any of them may tell something yet.
+    fn expects(&mut self) -> bool {
+        self.expected.retain(|tid| crate::events::lives(*tid, *tid));
+        !self.expected.is_empty()
+    }
 }
