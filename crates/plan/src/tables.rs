@@ -41,7 +41,7 @@ impl<'i> Tables<'i> {
 
     /// Notes `base`, whose address is taken, if its first word leads into code as that of a table would.
     pub(crate) fn note(&mut self, base: Va) {
-        if base.0 & 3 == 0 && self.entry(base, base).is_some() {
+        if self.entry(base, base).is_some() {
             self.bases.push(base);
         }
     }
@@ -117,8 +117,9 @@ pub(crate) fn unknown_jump(image: &Image<'_>, region: &Region, tables: &[Va]) ->
         .iter()
         .enumerate()
         .filter(|(_, insn)| is_jump(insn));
-    let mut unknown = jumps
-        .filter(|(index, _)| !goes_where_a_word_says(image, region, &joins, *index, &is_table));
+    let mut unknown = jumps.filter(|(index, _)| {
+        !goes_where_a_word_says(image, region, &joins, *index, &is_table, label.is_some())
+    });
     unknown.next().map(|(_, jump)| jump.at)
 }
 
@@ -152,13 +153,15 @@ fn cuts(image: &Image<'_>, region: &Region, branch: &Insn) -> bool {
 /// Whether the jump at `index` takes its target unchanged from memory, an immediate or a `lea`. Such an address
 /// is a reference of its own, found where it is written down; only one that is computed is not.
 ///
-/// A jump right after the frame was taken down is a tail call, wherever its register comes from.
+/// A jump right after the frame was taken down is a tail call, wherever its register comes from. With `labels`, the region
+/// takes addresses that others may be computed from.
 fn goes_where_a_word_says(
     image: &Image<'_>,
     region: &Region,
     joins: &[Va],
     index: usize,
     is_table: &dyn Fn(&Insn) -> bool,
+    labels: bool,
 ) -> bool {
     let Some(bytes) = image.bytes(region.span) else {
         return false;
@@ -185,7 +188,8 @@ fn goes_where_a_word_says(
             Kind::Call { .. } | Kind::CallIndirect { .. } | Kind::Syscall
         );
         let joined = joins.binary_search(&next).is_ok();
-        if calls && !joined && insn.kind != Kind::Syscall && is_lost_in_calls(register) {
+        let lost = insn.kind != Kind::Syscall && is_lost_in_calls(register);
+        if calls && !joined && lost && summands.is_none() && !labels {
             return true; // the call does not return: a function starts behind it, and jumps to where it was told
         }
         if calls || joined || !insn.falls_through() {
