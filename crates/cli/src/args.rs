@@ -217,7 +217,7 @@ pub struct Trace {
     /// Print the number of each call
     #[arg(short = 'n')]
     pub numbers: bool,
-    /// The form of what is told; with `status=` and times, text alone
+    /// The form of what is told; of the other options only -f, -o, -s, -v, -x, `trace=` and `inject=` count in all
     #[arg(long, value_enum, default_value_t = Format::Text)]
     pub format: Format,
     /// Count calls, errors and time instead

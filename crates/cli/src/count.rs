@@ -2,17 +2,16 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::time::Instant;
 
 use hdrhistogram::Histogram;
 use hotpatch_decode::Call;
 use hotpatch_decode::expression::CallSet;
 use hotpatch_events::kind;
-use hotpatch_names::row;
 use serde::Serialize;
 
-use crate::events::{Event, ticks};
-use crate::trace::{EXECVE, Listener};
+use crate::clock::Clock;
+use crate::events::Event;
+use crate::trace::{EXECVE, Listener, name};
 
 /// Counts by call.
 pub struct Counter {
@@ -20,8 +19,7 @@ pub struct Counter {
     calls: Option<CallSet>,
     follow: bool,
     json: bool,
-    /// When counting began, by the counter that records are stamped with and by the clock.
-    began: (u64, Instant),
+    clock: Clock,
     rows: HashMap<u64, Row>,
     /// Execs that have not come back, by process.
     execs: HashMap<u32, (u64, u64)>,
@@ -71,7 +69,7 @@ impl Counter {
             calls,
             follow,
             json,
-            began: (ticks(), Instant::now()),
+            clock: Clock::new(),
             rows: HashMap::new(),
             execs: HashMap::new(),
         }
@@ -92,26 +90,23 @@ impl Counter {
         let _ = row.times.record(took);
     }
 
-    fn counts(&self) -> Counts {
-        let passed = ticks().wrapping_sub(self.began.0).max(1);
-        let seconds = self.began.1.elapsed().as_secs_f64() / passed as f64;
-        let microseconds = seconds * 1e6;
+    fn counts(&mut self) -> Counts {
+        self.clock.goes_on();
+        let seconds = |ticks| self.clock.span(ticks).as_secs_f64();
+        let microseconds = |ticks| seconds(ticks) * 1e6;
         let mut calls: Vec<Line> = self
             .rows
             .iter()
             .map(|(&number, row_of)| {
                 let calls = row_of.times.len();
-                let at = |quantile| row_of.times.value_at_quantile(quantile) as f64 * microseconds;
+                let at = |quantile| microseconds(row_of.times.value_at_quantile(quantile));
                 Line {
-                    name: row(number).map_or_else(
-                        || format!("syscall_{number:#x}"),
-                        |known| known.name.to_owned(),
-                    ),
+                    name: name(number).into_owned(),
                     number,
                     calls,
                     errors: row_of.errors,
-                    seconds: row_of.sum as f64 * seconds,
-                    mean_us: row_of.sum as f64 * microseconds / calls.max(1) as f64,
+                    seconds: seconds(row_of.sum),
+                    mean_us: microseconds(row_of.sum) / calls.max(1) as f64,
                     p50_us: at(0.5),
                     p99_us: at(0.99),
                     max_us: at(1.0),

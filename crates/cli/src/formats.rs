@@ -6,12 +6,11 @@ use std::io::{self, Write};
 use hotpatch_decode::expression::CallSet;
 use hotpatch_decode::{Call, Kept, Style, When, line};
 use hotpatch_events::{Record, kind};
-use hotpatch_names::row;
 use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::events::{Event, ticks};
-use crate::trace::{EXECVE, EXECVEAT, Listener};
+use crate::trace::{EXECVE, EXECVEAT, Listener, name};
 
 /// Which form.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
@@ -143,14 +142,7 @@ impl Writer {
             ..self.style
         };
         line(&call, kept, &style, &mut text);
-        let odd;
-        let name = match row(record.number) {
-            Some(row) => row.name,
-            None => {
-                odd = format!("syscall_{:#x}", record.number);
-                &odd
-            }
-        };
+        let name = &name(record.number);
         self.clock.goes_on();
         let (at, took) = (
             self.clock.at(record.time),

@@ -1,5 +1,6 @@
 //! Events as lines, in the order and form of strace.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -8,8 +9,7 @@ use std::time::Duration;
 use hotpatch_decode::expression::{CallSet, Status};
 use hotpatch_decode::{Call, Kept, Memory, Style, When, begin, exited, killed, line, resume};
 use hotpatch_events::{Record, kind};
-
-use hotpatch_names::{Kind, signature};
+use hotpatch_names::{Kind, row, signature};
 
 use crate::clock::{Clock, Stamp};
 use crate::events::{Event, ticks};
@@ -29,6 +29,14 @@ const EXIT_GROUP: u64 = 231;
 pub const EXECVE: u64 = 59;
 /// And of `execveat`.
 pub const EXECVEAT: u64 = 322;
+
+/// The name of a call; of one that nobody knows its number.
+pub fn name(number: u64) -> Cow<'static, str> {
+    match row(number) {
+        Some(row) => row.name.into(),
+        None => format!("syscall_{number:#x}").into(),
+    }
+}
 
 /// What is told, and how.
 #[derive(Debug)]
@@ -223,10 +231,10 @@ impl<W: Write> Printer<W> {
             return Ok(());
         };
         let this = calls.iter().rposition(|p| p.call.number == record.number);
-        let Some(mut pending) = this.map(|at| calls.swap_remove(at)) else {
+        calls.truncate(this.map_or(calls.len(), |at| at + 1));
+        let Some(mut pending) = this.and_then(|_| calls.pop()) else {
             return Ok(());
         };
-        calls.truncate(this.unwrap_or(0));
         pending.kept.0.extend(kept.0);
         pending.flags = flags;
         self.ends(record.tid, pending, Some(record.result), record.time)

@@ -168,6 +168,9 @@ impl Ring {
 
     /// What has been counted of the thread's calls: a new program's thread is its old one's.
     fn counts_on(&self, program: bool) {
+        if rules().is_empty() {
+            return;
+        }
         let tid = word(&raw const self.shared().tid).load(Ordering::Relaxed);
         let is_old = |ring: &Self| {
             let shared = ring.shared();
@@ -175,12 +178,8 @@ impl Ring {
                 && word(&raw const shared.tid).load(Ordering::Relaxed) == tid
                 && word(&raw const shared.state).load(Ordering::Relaxed) == state::TAKEN
         };
-        let old = (program && header().rules != 0).then(|| (0..COUNT).map(Self).find(is_old));
-        let old = old.flatten();
+        let old = (0..COUNT).map(Self).filter(|_| program).find(is_old);
         let is_first = program && word(&raw const header().begun).swap(1, Ordering::Relaxed) == 0;
-        if rules().is_empty() {
-            return;
-        }
         for (n, count) in self.shared().counts.iter().enumerate() {
             let counted = match &old {
                 Some(old) => word(&raw const old.shared().counts[n]).load(Ordering::Relaxed),

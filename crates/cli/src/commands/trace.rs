@@ -24,7 +24,7 @@ use crate::events::{Event, Events, Wishes, ticks};
 use crate::formats::{Format, Writer};
 use crate::program::{self, NotRun, Reach};
 use crate::supervise::{self, Ended};
-use crate::trace::{Choice, Listener, Printer};
+use crate::trace::{Choice, EXECVE, Listener, Printer};
 use crate::{cache, style};
 
 /// `clone`, `fork`, `vfork`, `clone3`.
@@ -246,7 +246,7 @@ fn first_exec(exec: &Exec) -> First {
     let args = list(words);
     let environment = list(vec![1; exec.environment.len()]);
     let call = Call {
-        number: 59,
+        number: EXECVE,
         args: [path, args, environment, 0, 0, 0],
         result: Some(0),
     };
