@@ -3,10 +3,12 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
-use crate::formats::Format;
+mod trace;
+
+pub use trace::{Count, Hexadecimal, Moment, Table, Trace};
+
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
-use hotpatch_decode::expression::Expression;
 use hotpatch_plan::plan::{Kinds, SiteKind, Tactic, Tactics};
 
 const STYLES: Styles = Styles::styled()
@@ -49,17 +51,6 @@ Examples:
 
 Exit status: 1 if a file could not be planned or a plan did not pass its check.";
 
-const TRACE_EXAMPLES: &str = "\
-Examples:
-  hotpatch trace ls -l
-  hotpatch trace -f -o make.trace make
-  hotpatch trace -e trace=%file -s 200 git status
-  hotpatch trace -e status=failed python3 -c pass
-  hotpatch trace -e inject=write:error=ENOSPC:when=5 make
-
-Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
-signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
-
 const DOCTOR_EXAMPLES: &str = "\
 Examples:
   hotpatch doctor             as a table
@@ -81,14 +72,6 @@ Examples:
   hotpatch man pages && man -l pages/hotpatch-trace.1
 
 Exit status: 1 if they cannot be written.";
-
-const COUNT_EXAMPLES: &str = "\
-Examples:
-  hotpatch count make
-  hotpatch count -e trace=%file git status
-  hotpatch count --json -o counts.json ls    total is the number of calls
-
-Exit status: as that of `hotpatch trace`.";
 
 const NEW_HOOK_EXAMPLES: &str = "\
 Examples:
@@ -117,7 +100,7 @@ pub enum Command {
     /// Run a program with its system calls patched
     Run(Run),
     /// Run a program and print each system call, as strace does
-    Trace(Trace),
+    Trace(Box<Trace>),
     /// Run a program and count its system calls
     Count(Count),
     /// Plan files without running anything, and show what would become of each system call
@@ -174,114 +157,6 @@ pub struct Run {
     #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
-}
-
-/// Run a program and print each system call, as strace does.
-#[derive(clap::Args, Debug)]
-#[command(after_help = TRACE_EXAMPLES)]
-pub struct Trace {
-    /// Tell of all threads and processes that the program starts, not of its first thread alone
-    #[arg(short)]
-    pub follow: bool,
-    /// Write to this file rather than to standard error
-    #[arg(short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Which calls are told: `trace=open,close`, `trace=%file`, `trace=!read`, `trace=/^get`, `status=failed`;
-    /// or what is done to them: `inject=openat:error=EACCES:when=3+1`, `inject=read:delay_exit=10ms`
-    #[arg(short, value_name = "EXPRESSION", value_parser = expression)]
-    pub expressions: Vec<Expression>,
-    /// Print so many bytes of a text at most
-    #[arg(short, value_name = "BYTES", default_value_t = 32)]
-    pub size: usize,
-    /// Print structures and arrays whole
-    #[arg(short)]
-    pub verbose: bool,
-    /// Print texts with unprintable bytes in hexadecimal; twice: all texts
-    #[arg(short = 'x', action = clap::ArgAction::Count)]
-    pub hexadecimal: u8,
-    /// Put results into this column
-    #[arg(short = 'a', value_name = "COLUMN", default_value_t = 40)]
-    pub column: usize,
-    /// Print the time ahead of each line; twice: with microseconds; three times: as seconds since 1970
-    #[arg(short = 't', action = clap::ArgAction::Count, conflicts_with = "relative")]
-    pub time: u8,
-    /// Print the time since the line before
-    #[arg(short = 'r')]
-    pub relative: bool,
-    /// Print how long each call took
-    #[arg(short = 'T')]
-    pub spans: bool,
-    /// Print the address that each call came from
-    #[arg(short = 'i')]
-    pub places: bool,
-    /// Print the number of each call
-    #[arg(short = 'n')]
-    pub numbers: bool,
-    /// The form of what is told; of the other options only -f, -o, -s, -v, -x, `trace=` and `inject=` count in all
-    #[arg(long, value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-    /// Count calls, errors and time instead
-    #[arg(short)]
-    pub count: bool,
-    /// With -c: as one line of JSON
-    #[arg(long, requires = "count")]
-    pub json: bool,
-    /// Never let the program wait for what is printed: calls that find no room are counted
-    #[arg(long)]
-    pub drop: bool,
-    /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    #[arg(value_names = ["PROGRAM", "ARGS"])]
-    pub program: Vec<OsString>,
-}
-
-/// Run a program and count its system calls.
-#[derive(clap::Args, Debug)]
-#[command(after_help = COUNT_EXAMPLES)]
-pub struct Count {
-    /// Write to this file rather than to standard error
-    #[arg(short, value_name = "FILE")]
-    pub output: Option<PathBuf>,
-    /// Which calls are counted: `trace=open,close`, `trace=%file`, `trace=!read`
-    #[arg(short, value_name = "EXPRESSION", value_parser = expression)]
-    pub expressions: Vec<Expression>,
-    /// As one line of JSON
-    #[arg(long)]
-    pub json: bool,
-    /// The program and its arguments; what it starts is counted too
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
-    #[arg(value_names = ["PROGRAM", "ARGS"])]
-    pub program: Vec<OsString>,
-}
-
-impl Count {
-    /// The same as a trace that counts.
-    pub fn as_trace(&self) -> Trace {
-        Trace {
-            follow: true,
-            output: self.output.clone(),
-            expressions: self.expressions.clone(),
-            size: 0,
-            verbose: false,
-            hexadecimal: 0,
-            column: 0,
-            time: 0,
-            relative: false,
-            spans: false,
-            places: false,
-            numbers: false,
-            format: Format::Text,
-            count: true,
-            json: self.json,
-            drop: false,
-            program: self.program.clone(),
-        }
-    }
-}
-
-fn expression(text: &str) -> Result<Expression, hotpatch_decode::expression::Error> {
-    let read = hotpatch_decode::expression::expression(text)?;
-    Ok(read)
 }
 
 /// Say what this kernel and container allow, and what follows.

@@ -6,17 +6,61 @@ use nix::libc;
 
 use crate::events::ticks;
 
-/// How moments are printed ahead of lines.
+/// How exactly times are printed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Precision {
+    /// Seconds
+    S,
+    /// Milliseconds
+    Ms,
+    /// Microseconds
+    Us,
+    /// Nanoseconds
+    Ns,
+}
+
+impl Precision {
+    const fn digits(self) -> usize {
+        match self {
+            Self::S => 0,
+            Self::Ms => 3,
+            Self::Us => 6,
+            Self::Ns => 9,
+        }
+    }
+
+    /// The part behind the seconds, with its point.
+    fn fraction(self, time: Duration) -> String {
+        let nanoseconds = format!(".{:09}", time.subsec_nanos());
+        match self {
+            Self::S => String::new(),
+            _ => nanoseconds[..=self.digits()].to_owned(),
+        }
+    }
+
+    /// Appends a time in seconds.
+    pub fn put(self, time: Duration, out: &mut String) {
+        use std::fmt::Write as _;
+        let _ = write!(out, "{}{}", time.as_secs(), self.fraction(time));
+    }
+}
+
+/// What time is printed ahead of lines.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stamp {
+    /// When it was, as seconds since 1970 or as the time of the day at this place.
+    pub absolute: Option<(Epoch, Precision)>,
+    /// How long after the line before.
+    pub relative: Option<Precision>,
+}
+
+/// What moments are counted from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stamp {
-    /// Hours, minutes and seconds of the place.
-    Seconds,
-    /// The same with microseconds.
-    Microseconds,
-    /// Seconds since 1970, with microseconds.
-    Epoch,
-    /// Since the line before.
-    Relative,
+pub enum Epoch {
+    /// Midnight.
+    Day,
+    /// 1970.
+    Unix,
 }
 
 /// Both clocks at two moments: what lies between is found between them.
@@ -56,24 +100,29 @@ impl Clock {
 }
 
 impl Stamp {
+    /// Whether any is.
+    pub fn is_asked_for(&self) -> bool {
+        *self != Self::default()
+    }
+
     /// Appends a moment, and a space; `before` is that of the line before.
     pub fn put(self, at: Duration, before: Duration, out: &mut String) {
         use std::fmt::Write as _;
-        let (seconds, micros) = (at.as_secs(), at.subsec_micros());
-        let _ = match self {
-            Self::Seconds => write!(out, "{} ", of_day(seconds)),
-            Self::Microseconds => write!(out, "{}.{micros:06} ", of_day(seconds)),
-            Self::Epoch => write!(out, "{seconds}.{micros:06} "),
-            Self::Relative => {
-                let passed = at.saturating_sub(before);
-                write!(
-                    out,
-                    "{:>6}.{:06} ",
-                    passed.as_secs(),
-                    passed.subsec_micros()
-                )
-            }
-        };
+        if let Some((epoch, precision)) = self.absolute {
+            let _ = match epoch {
+                Epoch::Day => write!(out, "{}", of_day(at.as_secs())),
+                Epoch::Unix => write!(out, "{}", at.as_secs()),
+            };
+            let _ = write!(out, "{} ", precision.fraction(at));
+        }
+        if let Some(precision) = self.relative {
+            let passed = at.saturating_sub(before);
+            let text = format!("{:>6}{}", passed.as_secs(), precision.fraction(passed));
+            let _ = match self.absolute {
+                Some(_) => write!(out, "(+{text}) "),
+                None => write!(out, "{text} "),
+            };
+        }
     }
 }
 
@@ -105,11 +154,22 @@ mod tests {
             stamp.put(at, before, &mut out);
             out
         };
-        assert_eq!(of(Stamp::Epoch), "1700000000.001234 ");
-        assert_eq!(of(Stamp::Relative), "     2.001234 ");
+        let (unix, day) = (
+            |precision| Some((Epoch::Unix, precision)),
+            |precision| Some((Epoch::Day, precision)),
+        );
+        let stamp = |absolute, relative| of(Stamp { absolute, relative });
+        assert_eq!(stamp(unix(Precision::Us), None), "1700000000.001234 ");
+        assert_eq!(stamp(unix(Precision::Ms), None), "1700000000.001 ");
+        assert_eq!(stamp(None, Some(Precision::Us)), "     2.001234 ");
+        let seconds = stamp(day(Precision::S), None);
         assert_eq!(
-            of(Stamp::Microseconds),
-            format!("{}.001234 ", of(Stamp::Seconds).trim_end())
+            stamp(day(Precision::Us), None),
+            format!("{}.001234 ", seconds.trim_end())
+        );
+        assert_eq!(
+            stamp(day(Precision::S), Some(Precision::Ns)),
+            format!("{seconds}(+     2.001234000) ")
         );
     }
 

@@ -4,25 +4,30 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use hdrhistogram::Histogram;
-use hotpatch_decode::Call;
 use hotpatch_decode::expression::CallSet;
+use hotpatch_decode::{Call, Kept};
 use hotpatch_events::kind;
 use serde::Serialize;
 
+use crate::args::Table;
 use crate::clock::Clock;
+use crate::columns;
 use crate::events::Event;
-use crate::trace::{EXECVE, Listener, name};
+use crate::pairs::{EXECVE, Pairs};
+use crate::trace::{Listener, Printer, name};
 
 /// Counts by call.
 pub struct Counter {
-    out: Box<dyn Write + Send>,
+    /// Where the table goes; nowhere until it is asked for.
+    out: Option<Box<dyn Write + Send>>,
     calls: Option<CallSet>,
     follow: bool,
     json: bool,
+    table: Table,
     clock: Clock,
     rows: HashMap<u64, Row>,
-    /// Execs that have not come back, by process.
-    execs: HashMap<u32, (u64, u64)>,
+    /// Calls that have not come back: all that are told, or where only ends are, execs.
+    begun: Pairs,
 }
 
 struct Row {
@@ -34,45 +39,90 @@ struct Row {
 
 /// The counts as JSON.
 #[derive(Serialize)]
-struct Counts {
-    total: u64,
-    errors: u64,
-    seconds: f64,
-    calls: Vec<Line>,
+pub struct Counts {
+    /// Calls.
+    pub total: u64,
+    /// Those that failed.
+    pub errors: u64,
+    /// What they took together.
+    pub seconds: f64,
+    /// A row for each name.
+    pub calls: Vec<Line>,
 }
 
 /// One call's.
 #[derive(Serialize)]
-struct Line {
-    name: String,
-    number: u64,
-    calls: u64,
-    errors: u64,
-    seconds: f64,
-    /// Microseconds: of one call on average, of half of them at most, of 99 %, of all.
-    mean_us: f64,
-    p50_us: f64,
-    p99_us: f64,
-    max_us: f64,
+pub struct Line {
+    /// Its name.
+    pub name: String,
+    /// Its number.
+    pub number: u64,
+    /// How often it was made.
+    pub calls: u64,
+    /// How often it failed.
+    pub errors: u64,
+    /// What it took in all.
+    pub seconds: f64,
+    /// Microseconds of one call on average.
+    pub mean_us: f64,
+    /// Of the shortest.
+    pub min_us: f64,
+    /// Of half of them at most.
+    pub p50_us: f64,
+    /// Of 99 % of them.
+    pub p99_us: f64,
+    /// Of all of them.
+    pub max_us: f64,
+}
+
+impl Counts {
+    /// All calls as one.
+    pub fn sum(&self) -> Line {
+        let of = |field: fn(&Line) -> f64| self.calls.iter().map(field);
+        Line {
+            name: "total".to_owned(),
+            number: 0,
+            calls: self.total,
+            errors: self.errors,
+            seconds: self.seconds,
+            mean_us: self.seconds * 1e6 / self.total.max(1) as f64,
+            min_us: of(|line| line.min_us).reduce(f64::min).unwrap_or(0.0),
+            p50_us: 0.0,
+            p99_us: 0.0,
+            max_us: of(|line| line.max_us).fold(0.0, f64::max),
+        }
+    }
 }
 
 impl Counter {
     /// For a program that has just been started.
-    pub fn new(
-        out: Box<dyn Write + Send>,
-        calls: Option<CallSet>,
-        follow: bool,
-        json: bool,
-    ) -> Self {
+    pub fn new(calls: Option<CallSet>, follow: bool, json: bool, table: Table) -> Self {
         Self {
-            out,
+            out: None,
             calls,
             follow,
             json,
+            table,
             clock: Clock::new(),
             rows: HashMap::new(),
-            execs: HashMap::new(),
+            begun: Pairs::default(),
         }
+    }
+
+    /// The table goes there in the end.
+    pub fn to(mut self, out: Box<dyn Write + Send>) -> Self {
+        self.out = Some(out);
+        self
+    }
+
+    /// Prints what has been counted.
+    fn report(&mut self, out: &mut dyn Write) -> io::Result<()> {
+        let counts = self.counts();
+        if self.json {
+            serde_json::to_writer(&mut *out, &counts)?;
+            return writeln!(out);
+        }
+        columns::table(&counts, &self.table.columns, out)
     }
 
     fn count(&mut self, number: u64, result: u64, took: u64) {
@@ -107,54 +157,20 @@ impl Counter {
                     errors: row_of.errors,
                     seconds: seconds(row_of.sum),
                     mean_us: microseconds(row_of.sum) / calls.max(1) as f64,
+                    min_us: microseconds(row_of.times.min()),
                     p50_us: at(0.5),
                     p99_us: at(0.99),
                     max_us: at(1.0),
                 }
             })
             .collect();
-        calls.sort_by(|a, b| b.seconds.total_cmp(&a.seconds).then(a.name.cmp(&b.name)));
+        calls.sort_by(|a, b| self.table.sort.compare(a, b));
         Counts {
             total: calls.iter().map(|line| line.calls).sum(),
             errors: calls.iter().map(|line| line.errors).sum(),
             seconds: calls.iter().map(|line| line.seconds).sum(),
             calls,
         }
-    }
-
-    fn table(&mut self, counts: &Counts) -> io::Result<()> {
-        let out = &mut self.out;
-        let rule = "------ ----------- ----------- --------- --------- --------- --------- --------- ----------------";
-        writeln!(
-            out,
-            "{:>6} {:>11} {:>11} {:>9} {:>9} {:>9} {:>9} {:>9} syscall\n{rule}",
-            "% time", "seconds", "usecs/call", "p50", "p99", "max", "calls", "errors"
-        )?;
-        let errors = |n: u64| if n == 0 { String::new() } else { n.to_string() };
-        for line in &counts.calls {
-            let share = 100.0 * line.seconds / counts.seconds.max(f64::MIN_POSITIVE);
-            writeln!(
-                out,
-                "{share:>6.2} {:>11.6} {:>11.1} {:>9.1} {:>9.1} {:>9.1} {:>9} {:>9} {}",
-                line.seconds,
-                line.mean_us,
-                line.p50_us,
-                line.p99_us,
-                line.max_us,
-                line.calls,
-                errors(line.errors),
-                line.name
-            )?;
-        }
-        let mean = counts.seconds * 1e6 / counts.total.max(1) as f64;
-        writeln!(
-            out,
-            "{rule}\n100.00 {:>11.6} {mean:>11.1} {:>29} {:>9} {:>9} total",
-            counts.seconds,
-            "",
-            counts.total,
-            errors(counts.errors)
-        )
     }
 }
 
@@ -168,49 +184,84 @@ impl Listener for Counter {
     fn event(&mut self, event: Event) -> io::Result<()> {
         let record = event.record;
         match record.kind {
-            kind::ENTRY => {
-                self.execs.insert(record.pid, (record.number, record.time));
-            }
+            kind::ENTRY => self.begun.begins(record, Vec::new()),
             kind::EXIT => {
-                let began = match self.execs.remove(&record.pid) {
-                    Some((number, began)) if number == record.number => began,
-                    _ => record.began,
+                let began = match self.begun.ends(&record, Kept::default()) {
+                    Some(begun) => begun.record.time,
+                    None => record.began,
                 };
-                self.count(
-                    record.number,
-                    record.result,
-                    record.time.saturating_sub(began),
-                );
+                let took = record.time.saturating_sub(began);
+                self.count(record.number, record.result, took);
             }
             kind::PROGRAM => {
-                if let Some((number, began)) = self.execs.remove(&record.pid) {
-                    self.count(number, 0, record.time.saturating_sub(began));
+                if let Some(begun) = self.begun.program(&record) {
+                    let took = record.time.saturating_sub(begun.record.time);
+                    self.count(begun.record.number, 0, took);
                 }
+            }
+            kind::END => {
+                self.begun.gone(record.tid);
             }
             _ => {}
         }
         Ok(())
     }
 
-    fn gone(&mut self, _: u32, _: u32) -> io::Result<()> {
+    fn gone(&mut self, _: u32, tid: u32) -> io::Result<()> {
+        self.begun.gone(tid);
         Ok(())
     }
 
     fn end(&mut self, _: &str) -> io::Result<()> {
-        let counts = self.counts();
-        if self.json {
-            serde_json::to_writer(&mut self.out, &counts)?;
-            writeln!(self.out)
-        } else {
-            self.table(&counts)
-        }
+        let Some(mut out) = self.out.take() else {
+            return Ok(());
+        };
+        let reported = self.report(&mut out);
+        self.out = Some(out);
+        reported
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.out.flush()
+        self.out.as_mut().map_or(Ok(()), |out| out.flush())
     }
 
     fn follows(&self) -> bool {
         self.follow
+    }
+}
+
+/// Lines, and behind them the table.
+pub struct Both(pub Printer, pub Counter);
+
+impl Listener for Both {
+    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        self.0.begins(call, kept)?;
+        self.1.begins(call, Vec::new())
+    }
+
+    fn event(&mut self, event: Event) -> io::Result<()> {
+        self.1.event(Event {
+            kept: Vec::new(),
+            ..event
+        })?;
+        self.0.event(event)
+    }
+
+    fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
+        self.0.gone(pid, tid)?;
+        self.1.gone(pid, tid)
+    }
+
+    fn end(&mut self, how: &str) -> io::Result<()> {
+        self.0.end(how)?;
+        self.1.report(self.0.out()?)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+
+    fn follows(&self) -> bool {
+        self.0.follows()
     }
 }

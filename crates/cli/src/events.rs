@@ -26,6 +26,8 @@ pub struct Wishes {
     pub drop: bool,
     /// Whether only how calls ended is told.
     pub ends: bool,
+    /// Whether the environments of execs are kept.
+    pub environment: bool,
 }
 
 /// One event.
@@ -66,6 +68,7 @@ impl Events {
             ends: u32::from(wishes.ends),
             rules: rules.len() as u32,
             begun: 0,
+            environment: u32::from(wishes.environment),
         };
         // SAFETY: mapped, aligned, and nobody else's yet.
         unsafe { map.as_mut_ptr().cast::<Header>().write(header) };

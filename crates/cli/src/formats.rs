@@ -1,6 +1,5 @@
 //! Calls for programs to read: lines of JSON, or a trace that Perfetto's viewer opens. docs/trace.md has the fields.
 
-use std::collections::HashMap;
 use std::io::{self, Write};
 
 use hotpatch_decode::expression::CallSet;
@@ -10,12 +9,14 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::events::{Event, ticks};
-use crate::trace::{EXECVE, EXECVEAT, Listener, name};
+use crate::pairs::{Begun, Pairs};
+use crate::trace::{Listener, name};
 
 /// Which form.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, clap::ValueEnum)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
 pub enum Format {
     /// As strace prints it
+    #[default]
     Text,
     /// A line of JSON for each call
     Json,
@@ -68,12 +69,6 @@ fn is_false(flag: &bool) -> bool {
     !flag
 }
 
-/// A call that has not come back.
-struct Begun {
-    record: Record,
-    kept: Kept,
-}
-
 /// Writes calls when they have ended.
 pub struct Writer {
     out: Box<dyn Write + Send>,
@@ -84,7 +79,7 @@ pub struct Writer {
     /// The program's first thread.
     root: u32,
     clock: Clock,
-    begun: HashMap<u32, Vec<Begun>>,
+    begun: Pairs,
     /// Something stands ahead of the next event.
     any: bool,
 }
@@ -107,16 +102,9 @@ impl Writer {
             follow,
             root,
             clock: Clock::new(),
-            begun: HashMap::new(),
+            begun: Pairs::default(),
             any: false,
         }
-    }
-
-    fn begin(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) {
-        self.begun.entry(record.tid).or_default().push(Begun {
-            record,
-            kept: Kept::new(When::Entry, kept),
-        });
     }
 
     /// Writes a call that has ended at `now`, or never will.
@@ -127,7 +115,7 @@ impl Writer {
         now: u64,
         flags: u32,
     ) -> io::Result<()> {
-        let Begun { record, kept } = begun;
+        let Begun { record, kept, .. } = begun;
         if self.calls.is_some_and(|calls| !calls.has(record.number)) {
             return Ok(());
         }
@@ -195,36 +183,22 @@ impl Listener for Writer {
             args: call.args,
             ..Record::default()
         };
-        self.begin(record, kept);
+        self.begun.begins(record, kept);
         Ok(())
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         let record = event.record;
         match record.kind {
-            kind::ENTRY => self.begin(record, event.kept),
+            kind::ENTRY => self.begun.begins(record, event.kept),
             kind::EXIT => {
-                let Some(calls) = self.begun.get_mut(&record.tid) else {
-                    return Ok(());
-                };
-                let this = calls.iter().rposition(|b| b.record.number == record.number);
-                let Some(at) = this else { return Ok(()) };
-                calls.truncate(at + 1);
-                if let Some(mut begun) = calls.pop() {
-                    begun.kept.add(When::Exit, event.kept);
+                let kept = Kept::new(When::Exit, event.kept);
+                if let Some(begun) = self.begun.ends(&record, kept) {
                     self.end_of(&begun, Some(record.result), record.time, event.flags)?;
                 }
             }
             kind::PROGRAM => {
-                let execs = |b: &Begun| {
-                    b.record.pid == record.pid && matches!(b.record.number, EXECVE | EXECVEAT)
-                };
-                let who = self
-                    .begun
-                    .iter()
-                    .find(|(_, calls)| calls.last().is_some_and(execs));
-                let who = who.map(|(tid, _)| *tid);
-                if let Some(begun) = who.and_then(|tid| self.begun.get_mut(&tid)?.pop()) {
+                if let Some(begun) = self.begun.program(&record) {
                     self.end_of(&begun, Some(0), record.time, 0)?;
                 }
             }
@@ -235,15 +209,14 @@ impl Listener for Writer {
     }
 
     fn gone(&mut self, _: u32, tid: u32) -> io::Result<()> {
-        match self.begun.remove(&tid).and_then(|mut calls| calls.pop()) {
+        match self.begun.gone(tid) {
             Some(begun) => self.end_of(&begun, None, ticks(), 0),
             None => Ok(()),
         }
     }
 
     fn end(&mut self, _: &str) -> io::Result<()> {
-        let left: Vec<u32> = self.begun.keys().copied().collect();
-        for tid in left {
+        for tid in self.begun.threads() {
             self.gone(0, tid)?;
         }
         if self.perfetto {

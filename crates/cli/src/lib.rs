@@ -3,11 +3,14 @@
 mod args;
 mod cache;
 mod clock;
+mod columns;
 mod commands;
 mod count;
 mod events;
 mod formats;
 mod hook;
+mod output;
+mod pairs;
 mod program;
 mod report;
 mod start;

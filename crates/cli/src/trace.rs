@@ -6,16 +6,15 @@ use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
 
-use hotpatch_decode::expression::{CallSet, Status};
+use hotpatch_decode::expression::{CallSet, Status, quiet};
 use hotpatch_decode::{Call, Kept, Memory, Style, When, begin, exited, killed, line, resume};
 use hotpatch_events::{Record, kind};
 use hotpatch_names::{Kind, row, signature};
 
-use crate::clock::{Clock, Stamp};
+use crate::clock::{Clock, Precision, Stamp};
 use crate::events::{Event, ticks};
-
-/// Calls of one thread that are kept while they have not come back.
-const DEEPEST: usize = 16;
+use crate::output::Output;
+use crate::pairs::{Begun, EXECVE, Pairs};
 
 const WAIT4: u64 = 61;
 const WAITID: u64 = 247;
@@ -25,10 +24,6 @@ const CLD_DUMPED: u32 = 3;
 
 const EXIT: u64 = 60;
 const EXIT_GROUP: u64 = 231;
-/// The number of `execve`.
-pub const EXECVE: u64 = 59;
-/// And of `execveat`.
-pub const EXECVEAT: u64 = 322;
 
 /// The name of a call; of one that nobody knows its number.
 pub fn name(number: u64) -> Cow<'static, str> {
@@ -43,12 +38,18 @@ pub fn name(number: u64) -> Cow<'static, str> {
 pub struct Choice {
     /// Calls.
     pub calls: Option<CallSet>,
-    /// How they ended; empty: however.
-    pub status: Vec<Status>,
+    /// How they ended; nothing: however.
+    pub status: Option<Vec<Status>>,
     /// Descriptors that they take; `true`: all others.
     pub descriptors: Option<(bool, Vec<i32>)>,
     /// Calls whose structures and arrays are printed whole.
     pub whole: Option<CallSet>,
+    /// Calls whose arguments are printed as numbers.
+    pub raw: Option<CallSet>,
+    /// Calls whose structures are printed.
+    pub followed: Option<CallSet>,
+    /// What is not said: bits of [`quiet`].
+    pub quiet: u32,
     /// How lines look.
     pub style: Style,
     /// All threads and processes, not the first thread alone.
@@ -56,9 +57,9 @@ pub struct Choice {
     /// The thread is named ahead of each line, not only where there are several.
     pub named: bool,
     /// The time is.
-    pub stamp: Option<Stamp>,
-    /// How long calls took stands behind them.
-    pub spans: bool,
+    pub stamp: Stamp,
+    /// How long calls took stands behind them, this exactly.
+    pub spans: Option<Precision>,
     /// Where a call came from stands ahead of it, as the address behind its instruction.
     pub places: bool,
     /// Its number does.
@@ -67,11 +68,11 @@ pub struct Choice {
 
 impl Choice {
     /// Appends which call it is and where it came from, if that is asked for.
-    fn whence(&self, pending: &Pending, out: &mut String) {
+    fn whence(&self, number: u64, site: u64, out: &mut String) {
         if self.numbers {
-            let _ = write!(out, "[{:>4}] ", pending.call.number);
+            let _ = write!(out, "[{number:>4}] ");
         }
-        match pending.site {
+        match site {
             _ if !self.places => {}
             0 => out.push_str("[????????????????] "),
             site => {
@@ -82,9 +83,11 @@ impl Choice {
 
     /// How a line about that call looks.
     fn style(&self, number: u64) -> Style {
-        let whole = self.whole.is_some_and(|calls| calls.has(number));
+        let has = |set: Option<CallSet>| set.is_some_and(|calls| calls.has(number));
         Style {
-            verbose: self.style.verbose || whole,
+            verbose: self.style.verbose || has(self.whole),
+            raw: has(self.raw),
+            addresses: self.followed.is_some() && !has(self.followed),
             ..self.style
         }
     }
@@ -131,35 +134,20 @@ pub trait Listener {
     fn follows(&self) -> bool;
 }
 
-/// A call that has not come back.
-#[derive(Debug)]
-struct Pending {
-    pid: u32,
-    call: Call,
-    kept: Kept,
-    /// Its first part has been printed as unfinished.
-    begun: bool,
-    /// Address of its instruction; 0 if nobody knows.
-    site: u64,
-    /// When it began, in ticks.
-    time: u64,
-    /// What rules have done to it.
-    flags: u32,
-}
-
 /// Prints events.
 #[derive(Debug)]
-pub struct Printer<W: Write> {
-    out: W,
+pub struct Printer {
+    out: Output,
     choice: Choice,
     /// The program's first thread.
     root: u32,
-    /// By thread; a call of a signal's handler lies on the one that the signal has come to the end of.
-    pending: HashMap<u32, Vec<Pending>>,
+    pending: Pairs,
     /// Whose call stands last, without a line of its own yet.
     open: Option<u32>,
     /// Threads that have been seen and not ended, by process.
     threads: HashMap<u32, u32>,
+    /// The last call of each thread.
+    last: HashMap<u32, u64>,
     /// How processes said that they would end.
     leaving: HashMap<u32, i32>,
     clock: Clock,
@@ -167,24 +155,31 @@ pub struct Printer<W: Write> {
     before: Duration,
 }
 
-impl<W: Write> Printer<W> {
+impl Printer {
     /// For the program whose first thread is `root`.
-    pub fn new(out: W, choice: Choice, root: u32) -> Self {
+    pub fn new(out: Output, choice: Choice, root: u32) -> Self {
         Self {
             out,
             choice,
             root,
-            pending: HashMap::new(),
+            pending: Pairs::default(),
             open: None,
             threads: HashMap::from([(root, root)]),
+            last: HashMap::new(),
             leaving: HashMap::new(),
             clock: Clock::new(),
             before: Duration::ZERO,
         }
     }
 
+    /// Where the lines of the program's first thread go.
+    pub fn out(&mut self) -> io::Result<&mut dyn Write> {
+        self.out.of(self.root)
+    }
+
     fn entry(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
         self.threads.insert(record.tid, record.pid);
+        self.last.insert(record.tid, record.number);
         let status = record.args[0] as i32;
         match record.number {
             EXIT_GROUP => {
@@ -198,27 +193,9 @@ impl<W: Write> Printer<W> {
         if !self.tells(record.number, &record.args) {
             return Ok(());
         }
-        self.interrupt()?;
-        let pending = Pending {
-            pid: record.pid,
-            call: Call {
-                number: record.number,
-                args: record.args,
-                result: None,
-            },
-            kept: Kept::new(When::Entry, kept),
-            begun: false,
-            site: record.site,
-            time: record.time,
-            flags: 0,
-        };
-        let calls = self.pending.entry(record.tid).or_default();
-        // Those that a handler has jumped out of stay for ever.
-        if calls.len() == DEEPEST {
-            calls.remove(0);
-        }
-        calls.push(pending);
+        self.interrupt(record.tid)?;
         self.open = Some(record.tid);
+        self.pending.begins(record, kept);
         Ok(())
     }
 
@@ -227,34 +204,18 @@ impl<W: Write> Printer<W> {
         if let Some((pid, signal, core)) = reaped(&record, &kept) {
             self.was_killed(pid, signal, core)?;
         }
-        let Some(calls) = self.pending.get_mut(&record.tid) else {
-            return Ok(());
-        };
-        let this = calls.iter().rposition(|p| p.call.number == record.number);
-        calls.truncate(this.map_or(calls.len(), |at| at + 1));
-        let Some(mut pending) = this.and_then(|_| calls.pop()) else {
-            return Ok(());
-        };
-        pending.kept.0.extend(kept.0);
-        pending.flags = flags;
-        self.ends(record.tid, pending, Some(record.result), record.time)
+        match self.pending.ends(&record, kept) {
+            Some(begun) => self.ends(&begun, Some(record.result), record.time, flags),
+            None => Ok(()),
+        }
     }
 
     /// A process has a new program: its exec has come to an end.
     fn program(&mut self, record: Record) -> io::Result<()> {
         self.threads.retain(|_, pid| *pid != record.pid);
         self.threads.insert(record.tid, record.pid);
-        let execs = |calls: &Vec<Pending>| {
-            calls
-                .last()
-                .is_some_and(|p| p.pid == record.pid && matches!(p.call.number, EXECVE | EXECVEAT))
-        };
-        let who = self.pending.iter().find(|(_, calls)| execs(calls));
-        let Some(tid) = who.map(|(tid, _)| *tid) else {
-            return Ok(());
-        };
-        match self.pending.remove(&tid).and_then(|mut calls| calls.pop()) {
-            Some(pending) => self.ends(tid, pending, Some(0), record.time),
+        match self.pending.program(&record) {
+            Some(begun) => self.ends(&begun, Some(0), record.time, 0),
             None => Ok(()),
         }
     }
@@ -262,94 +223,115 @@ impl<W: Write> Printer<W> {
     /// A process whose parent has just heard of its end, which it could not tell itself.
     fn was_killed(&mut self, pid: u32, signal: u32, core: bool) -> io::Result<()> {
         self.gone(pid, pid)?;
-        self.interrupt()?;
-        let mut text = self.prefix(pid, ticks());
+        self.interrupt(pid)?;
+        let mut text = self.remark(pid);
         killed(signal, core, &mut text);
-        self.put(text)
+        self.put(pid, text)
     }
 
     /// Prints a call that has ended, or never will.
-    fn ends(
-        &mut self,
-        tid: u32,
-        mut pending: Pending,
-        result: Option<u64>,
-        now: u64,
-    ) -> io::Result<()> {
-        pending.call.result = result;
-        if !self.tells(pending.call.number, &pending.call.args) || !self.has_status(result) {
+    fn ends(&mut self, begun: &Begun, result: Option<u64>, now: u64, flags: u32) -> io::Result<()> {
+        let record = &begun.record;
+        let (tid, number) = (record.tid, record.number);
+        if !self.tells(number, &record.args) || !self.has_status(result) {
             self.open = self.open.filter(|open| *open != tid);
             return Ok(());
         }
         if self.open != Some(tid) {
-            self.interrupt()?;
+            self.interrupt(tid)?;
         }
         self.open = None;
-        let from = if pending.begun { now } else { pending.time };
+        let from = if begun.told { now } else { record.time };
         let mut text = self.prefix(tid, from);
-        self.choice.whence(&pending, &mut text);
-        let print = if pending.begun { resume } else { line };
-        let style = self.choice.style(pending.call.number);
-        print(&pending.call, &pending.kept, &style, &mut text);
+        self.choice.whence(record.number, record.site, &mut text);
+        let print = if begun.told { resume } else { line };
+        let style = self.choice.style(number);
+        let call = Call {
+            number,
+            args: record.args,
+            result,
+        };
+        print(&call, &begun.kept, &style, &mut text);
         for (flag, word) in [
             (kind::INJECTED, " (INJECTED)"),
             (kind::DELAYED, " (DELAYED)"),
         ] {
-            if pending.flags & flag != 0 {
+            if flags & flag != 0 {
                 text.push_str(word);
             }
         }
-        if self.choice.spans && result.is_some() {
-            let took = self.clock.span(now.saturating_sub(pending.time));
-            let _ = write!(text, " <{}.{:06}>", took.as_secs(), took.subsec_micros());
+        if let Some(precision) = self.choice.spans.filter(|_| result.is_some()) {
+            text.push_str(" <");
+            let took = self.clock.span(now.saturating_sub(record.time));
+            precision.put(took, &mut text);
+            text.push('>');
         }
-        self.put(text)
+        self.put(tid, text)
     }
 
-    /// Another line comes behind a call that has not come back.
-    fn interrupt(&mut self) -> io::Result<()> {
-        let Some(tid) = self.open.take() else {
-            return Ok(());
+    /// A line about `by` comes behind a call that has not come back.
+    fn interrupt(&mut self, by: u32) -> io::Result<()> {
+        let open = if self.out.is_separate() {
+            Some(by)
+        } else {
+            self.open.take()
         };
         // Whether it will be told is known only when it ends.
-        if !self.choice.status.is_empty() {
+        let Some(tid) = open.filter(|_| self.choice.status.is_none()) else {
             return Ok(());
-        }
-        let last = self.pending.get(&tid).and_then(|calls| calls.last());
-        let Some(time) = last.map(|pending| pending.time) else {
+        };
+        let last = self.pending.last(tid).filter(|begun| !begun.told);
+        let Some(time) = last.map(|begun| begun.record.time) else {
             return Ok(());
         };
         let mut text = self.prefix(tid, time);
-        let calls = self.pending.get_mut(&tid);
-        if let Some(pending) = calls.and_then(|calls| calls.last_mut()) {
-            let style = self.choice.style(pending.call.number);
-            self.choice.whence(pending, &mut text);
-            begin(&pending.call, &pending.kept, &style, &mut text);
-            pending.begun = true;
+        if let Some(begun) = self.pending.last(tid) {
+            let record = &begun.record;
+            let call = Call {
+                number: record.number,
+                args: record.args,
+                result: None,
+            };
+            self.choice.whence(record.number, record.site, &mut text);
+            let style = self.choice.style(record.number);
+            begin(&call, &begun.kept, &style, &mut text);
+            begun.told = true;
         }
-        self.put(text)
+        self.put(tid, text)
     }
 
     /// What stands ahead of a line about what `tid` did at that time.
     fn prefix(&mut self, tid: u32, time: u64) -> String {
-        let mut text = if self.choice.named {
+        let mut text = if self.out.is_separate() {
+            String::new()
+        } else if self.choice.named {
             format!("{tid:<5} ")
         } else if self.choice.follow && self.threads.len() > 1 {
             format!("[pid {tid:>5}] ")
         } else {
             String::new()
         };
-        if let Some(stamp) = self.choice.stamp {
+        if self.choice.stamp.is_asked_for() {
             let at = self.clock.at(time);
             let before = std::mem::replace(&mut self.before, at);
-            stamp.put(at, if before.is_zero() { at } else { before }, &mut text);
+            self.choice
+                .stamp
+                .put(at, if before.is_zero() { at } else { before }, &mut text);
         }
         text
     }
 
-    fn put(&mut self, mut text: String) -> io::Result<()> {
+    /// The same of what is no call.
+    fn remark(&mut self, tid: u32) -> String {
+        let mut text = self.prefix(tid, ticks());
+        let last = self.last.get(&tid).copied();
+        self.choice.whence(last.unwrap_or(0), 0, &mut text);
+        text
+    }
+
+    fn put(&mut self, tid: u32, mut text: String) -> io::Result<()> {
         text.push('\n');
-        self.out.write_all(text.as_bytes())
+        self.out.of(tid)?.write_all(text.as_bytes())
     }
 
     fn tells(&self, number: u64, args: &[u64; 6]) -> bool {
@@ -372,30 +354,27 @@ impl<W: Write> Printer<W> {
             Some(result) if result > u64::MAX - 4096 => Status::Failed,
             Some(_) => Status::Successful,
         };
-        self.choice.status.is_empty() || self.choice.status.contains(&is)
+        let status = self.choice.status.as_ref();
+        status.is_none_or(|status| status.contains(&is))
     }
 }
 
-impl<W: Write> Listener for Printer<W> {
+impl Listener for Printer {
     fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-        let pending = Pending {
+        let record = Record {
             pid: self.root,
-            call,
-            kept: Kept::new(When::Entry, kept),
-            begun: false,
-            site: 0,
+            tid: self.root,
             time: ticks(),
-            flags: 0,
+            number: call.number,
+            args: call.args,
+            ..Record::default()
         };
-        self.threads.insert(self.root, self.root);
-        self.open = Some(self.root);
-        self.pending.insert(self.root, vec![pending]);
-        Ok(())
+        self.entry(record, kept)
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         let record = event.record;
-        if self.choice.stamp.is_some() || self.choice.spans {
+        if self.choice.stamp.is_asked_for() || self.choice.spans.is_some() {
             self.clock.goes_on();
         }
         match record.kind {
@@ -412,8 +391,8 @@ impl<W: Write> Listener for Printer<W> {
     }
 
     fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
-        if let Some(pending) = self.pending.remove(&tid).and_then(|mut calls| calls.pop()) {
-            self.ends(tid, pending, None, ticks())?;
+        if let Some(begun) = self.pending.gone(tid) {
+            self.ends(&begun, None, ticks(), 0)?;
         }
         // The thread that ends a process is the first to tell.
         let Some(status) = self
@@ -423,35 +402,36 @@ impl<W: Write> Listener for Printer<W> {
             .copied()
         else {
             self.threads.remove(&tid);
-            return Ok(());
+            self.last.remove(&tid);
+            return self.out.gone(tid);
         };
         if self.threads.contains_key(&tid) && tid != self.root {
-            self.interrupt()?;
-            let mut text = self.prefix(tid, ticks());
-            exited(status, &mut text);
-            self.put(text)?;
+            self.interrupt(tid)?;
+            if self.choice.quiet & quiet::EXIT == 0 {
+                let mut text = self.remark(tid);
+                exited(status, &mut text);
+                self.put(tid, text)?;
+            }
+            self.last.remove(&tid);
+            self.out.gone(tid)?;
         }
         self.threads.remove(&tid);
         Ok(())
     }
 
     fn end(&mut self, how: &str) -> io::Result<()> {
-        let last = self
-            .pending
-            .remove(&self.root)
-            .and_then(|mut calls| calls.pop());
-        if let Some(pending) = last {
+        if let Some(begun) = self.pending.gone(self.root) {
             // Where nobody tells anything, the exec is all that is known.
-            let first = pending.call.number == EXECVE && pending.call.result == Some(0);
-            self.ends(self.root, pending, first.then_some(0), ticks())?;
+            let first = begun.record.number == EXECVE && begun.record.site == 0;
+            self.ends(&begun, first.then_some(0), ticks(), 0)?;
         }
-        self.interrupt()?;
+        self.interrupt(self.root)?;
         if how.is_empty() {
             return Ok(());
         }
-        let text = self.prefix(self.root, ticks()) + how;
+        let text = self.remark(self.root) + how;
         self.threads.remove(&self.root);
-        self.put(text)
+        self.put(self.root, text)
     }
 
     fn flush(&mut self) -> io::Result<()> {

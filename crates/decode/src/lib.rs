@@ -60,6 +60,8 @@ pub enum Escapes {
     Octal,
     /// A text with unprintable bytes in hexadecimal (`-x`).
     Hex,
+    /// What is not printable in hexadecimal (`--strings-in-hex=non-ascii-chars`).
+    HexChars,
     /// All in hexadecimal (`-xx`).
     AllHex,
 }
@@ -75,6 +77,10 @@ pub struct Style {
     pub escapes: Escapes,
     /// The column of the result (`-a`).
     pub column: usize,
+    /// Whether arguments are numbers, all of them (`-e raw=`).
+    pub raw: bool,
+    /// Whether structures are told by their addresses (not in `-e verbose=`).
+    pub addresses: bool,
 }
 
 impl Default for Style {
@@ -84,6 +90,8 @@ impl Default for Style {
             verbose: false,
             escapes: Escapes::Octal,
             column: 40,
+            raw: false,
+            addresses: false,
         }
     }
 }

@@ -34,6 +34,11 @@ impl Printer<'_> {
             self.out.push_str("NULL");
             return;
         }
+        let text = matches!(what, What::Text | What::Path | What::Bytes(_));
+        if self.style.addresses && !text {
+            address(at, self.out);
+            return;
+        }
         match *what {
             What::Struct(of) if std::ptr::eq(of, &st::SCHED_PARAM) => {
                 self.number(when, &Kind::Int, at);
@@ -194,7 +199,7 @@ impl Printer<'_> {
     fn list(&mut self, when: When, of: &'static Struct, count: Count, at: u64) {
         let size = usize::from(of.size);
         let all = self.count(count);
-        let told = all.min(self.style.text as u64) as usize;
+        let told = all.min(self.most() as u64) as usize;
         let bytes = self.bytes(when, at, told * size);
         if bytes.len() < size && all > 0 {
             address(at, self.out);
@@ -251,7 +256,7 @@ impl Printer<'_> {
 
     fn numbers(&mut self, when: When, kind: &Kind, count: Count, at: u64) {
         let all = self.count(count);
-        let told = all.min(self.style.text as u64) as usize;
+        let told = all.min(self.most() as u64) as usize;
         let bytes = self.bytes(when, at, told * kind.width());
         if bytes.len() < told * kind.width() {
             address(at, self.out);
@@ -307,7 +312,7 @@ impl Printer<'_> {
     }
 
     fn texts(&mut self, at: u64) {
-        let most = self.style.text;
+        let most = self.most();
         let bytes = self.bytes(When::Entry, at, (most + 1) * 8);
         if bytes.len() < 8 {
             address(at, self.out);
@@ -354,7 +359,7 @@ impl Printer<'_> {
 
     /// `iovec`s with their bytes, or with their addresses where nothing has been filled.
     pub(crate) fn vectors(&mut self, when: When, at: u64, count: u64, mut budget: Option<u64>) {
-        let told = count.min(self.style.text as u64) as usize;
+        let told = count.min(self.most() as u64) as usize;
         let bytes = self.bytes(when, at, told * 16);
         if count > 0 && bytes.len() < 16 {
             address(at, self.out);

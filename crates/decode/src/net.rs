@@ -240,7 +240,7 @@ impl Printer<'_> {
         } else {
             asked
         };
-        let bytes = self.bytes(when, at, count.min(self.style.text as u64) as usize * 64);
+        let bytes = self.bytes(when, at, count.min(self.most() as u64) as usize * 64);
         if bytes.len() < 64 {
             address(at, self.out);
             return;

@@ -145,8 +145,10 @@ pub(crate) fn device(value: u64, out: &mut String) {
     let major = value >> 8 & 0xfff | value >> 32 & 0xffff_f000;
     let minor = value & 0xff | value >> 12 & 0xffff_ff00;
     out.push_str("makedev(");
-    let _ = write!(out, "{major:#x}, ");
-    let _ = write!(out, "{minor:#x})");
+    hex(major, out);
+    out.push_str(", ");
+    hex(minor, out);
+    out.push(')');
 }
 
 fn limit(value: u64, out: &mut String) {

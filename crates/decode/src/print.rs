@@ -1,7 +1,7 @@
 //! Names, arguments and the split of a call that is told in two lines.
 
 use crate::{Call, Memory, Style, When};
-use hotpatch_names::{Answer, Kind, What, row, signature};
+use hotpatch_names::{Answer, Kind, Row, What, row, signature};
 use std::fmt::Write as _;
 
 /// Which arguments are told.
@@ -51,6 +51,9 @@ impl Printer<'_> {
             }
             return;
         };
+        if self.style.raw {
+            return self.words(part, signature.row);
+        }
         let arguments = signature.arguments();
         let split = arguments
             .iter()
@@ -89,6 +92,20 @@ impl Printer<'_> {
         }
     }
 
+    /// Arguments as they are in their registers, so many as the call takes at most.
+    fn words(&mut self, part: Part, row: &Row) {
+        if part == Part::Rest {
+            return;
+        }
+        let words = self.call.args.iter().take(row.arguments.len());
+        for (index, word) in words.enumerate() {
+            if index > 0 {
+                self.out.push_str(", ");
+            }
+            crate::number::hex(*word, self.out);
+        }
+    }
+
     pub(crate) fn argument(&mut self, kind: &Kind, value: u64) {
         match kind {
             Kind::In(what) => self.pointer(When::Entry, what, value),
@@ -104,6 +121,15 @@ impl Printer<'_> {
                 }
             }
             _ => self.scalar(kind, value),
+        }
+    }
+
+    /// Elements of an array that are told.
+    pub(crate) const fn most(&self) -> usize {
+        if self.style.verbose {
+            1024
+        } else {
+            self.style.text
         }
     }
 

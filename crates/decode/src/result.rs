@@ -22,6 +22,10 @@ impl Printer<'_> {
             };
             return;
         }
+        if self.style.raw && answer != Answer::Never {
+            hex_result(result, self.out);
+            return;
+        }
         match answer {
             Answer::Never => self.out.push('?'),
             Answer::Hex => hex_result(result, self.out),

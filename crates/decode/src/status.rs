@@ -142,12 +142,14 @@ impl Printer<'_> {
         }
         let _ = write!(self.out, ", stx_blocks={}, stx_attributes_mask=", long(48));
         flags_of(long(56), &flags::STATX_ATTR, self.out);
-        for (name, at) in [
-            ("stx_atime", 64),
-            ("stx_btime", 80),
-            ("stx_ctime", 96),
-            ("stx_mtime", 112),
-        ] {
+        let times = [
+            ("stx_atime", 64, 0x20),
+            ("stx_btime", 80, 0x800),
+            ("stx_ctime", 96, 0x80),
+            ("stx_mtime", 112, 0x40),
+        ];
+        // Not every file system keeps them all.
+        for (name, at, _) in times.into_iter().filter(|(.., bit)| int(0) & bit != 0) {
             let _ = write!(
                 self.out,
                 ", {name}={{tv_sec={}, tv_nsec={}}}",

@@ -20,7 +20,7 @@ pub(crate) fn quote(bytes: &[u8], escapes: Escapes, out: &mut String) {
 
 fn escape(bytes: &[u8], escapes: Escapes, out: &mut String) {
     let all_hex = match escapes {
-        Escapes::Octal => false,
+        Escapes::Octal | Escapes::HexChars => false,
         Escapes::Hex => bytes.iter().any(|byte| !printable(*byte) && !space(*byte)),
         Escapes::AllHex => true,
     };
@@ -40,6 +40,9 @@ fn escape(bytes: &[u8], escapes: Escapes, out: &mut String) {
             0x0c => out.push_str("\\f"),
             b'\r' => out.push_str("\\r"),
             _ if printable(byte) => out.push(char::from(byte)),
+            _ if escapes == Escapes::HexChars => {
+                let _ = write!(out, "\\x{byte:02x}");
+            }
             // A digit behind it would be read as part of the escape.
             _ if matches!(bytes.get(index + 1), Some(b'0'..=b'7')) => {
                 let _ = write!(out, "\\{byte:03o}");

@@ -37,11 +37,13 @@ pub struct Header {
     pub rules: u32,
     /// Not 0: the first program has begun.
     pub begun: u32,
+    /// Not 0: the environments of execs are kept.
+    pub environment: u32,
 }
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc4");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc5");
 }
 
 /// What is done to which calls. Of several rules for a call the last one counts.

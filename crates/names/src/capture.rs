@@ -23,6 +23,8 @@ pub struct Limits {
     pub text: usize,
     /// Elements of an array.
     pub items: usize,
+    /// Whether an exec's environment is kept, not only how much of it there is.
+    pub environment: bool,
 }
 
 /// What the kept bytes lead to.
@@ -147,7 +149,7 @@ impl Captures {
     }
 
     fn extent(&self, what: What) -> (usize, Shape) {
-        let Limits { text, items } = self.limits;
+        let Limits { text, items, .. } = self.limits;
         let bytes = |length: usize| (length, Shape::Bytes);
         let arg = |index: u8| self.args.get(usize::from(index)).copied().unwrap_or(0);
         let many = |index: u8| {
@@ -165,6 +167,7 @@ impl Captures {
             What::Text => (text + 1, Shape::Text),
             What::Path => (4096, Shape::Text),
             What::Texts => ((items + 1) * 8, Shape::Texts),
+            What::Environment if self.limits.environment => ((items + 1) * 8, Shape::Texts),
             What::Environment => (1 << 16, Shape::Pointers),
             What::Vectors(index) => (many(index) * 16, Shape::Vectors { budget: u64::MAX }),
             What::Filled(index) => {

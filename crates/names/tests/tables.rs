@@ -162,6 +162,7 @@ fn captures_are_bounded_and_nested() {
     let limits = Limits {
         text: 32,
         items: 32,
+        environment: false,
     };
     let kept = |number, args, when, result| {
         captures(number, &args, when, result, limits).collect::<Vec<_>>()

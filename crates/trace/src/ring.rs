@@ -82,6 +82,7 @@ pub fn limits() -> Limits {
     Limits {
         text: header.text as usize,
         items: header.items as usize,
+        environment: header.environment != 0,
     }
 }
 

@@ -52,11 +52,12 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
     };
     let settings = settings(&args, report.as_ref(), hooks)?;
     let library = private.path.join(cache::file_name());
+    let environment = environment(&[]);
     let injected = match reach {
-        Reach::Program => Some(injected(&library, settings, args.verbose)?),
+        Reach::Program => Some(injected(&library, settings, &environment, args.verbose)?),
         _ => None,
     };
-    let exec = exec(&path, &args.program, injected)?;
+    let exec = exec(&path, &args.program, environment, injected)?;
 
     if report.is_none() && hook_log(&args).is_none() {
         let errno = start::execute(&exec);
@@ -79,10 +80,11 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
 pub fn injected(
     library: &Path,
     settings: Vec<Variable>,
+    environment: &[Variable],
     verbose: bool,
 ) -> anyhow::Result<Injected> {
     Ok(Injected {
-        preloaded: preloaded(library, &settings)?,
+        preloaded: preloaded(library, &settings, environment)?,
         library: c_string(library)?,
         settings: block(settings),
         verbose,
@@ -90,14 +92,37 @@ pub fn injected(
 }
 
 /// The exec of `program`, which is the file at `path`.
-pub fn exec(path: &Path, program: &[OsString], injected: Option<Injected>) -> anyhow::Result<Exec> {
-    let variables = std::env::vars_os().map(assignment);
+pub fn exec(
+    path: &Path,
+    program: &[OsString],
+    environment: Vec<Variable>,
+    injected: Option<Injected>,
+) -> anyhow::Result<Exec> {
     Ok(Exec {
         path: c_string(path)?,
         args: c_strings(program.to_vec())?,
-        environment: c_strings(variables)?,
+        environment: c_strings(environment.into_iter().map(assignment))?,
         injected,
     })
+}
+
+/// Our own environment with these changes: `NAME=value`, or a name to be left out.
+pub fn environment(changes: &[OsString]) -> Vec<Variable> {
+    let mut variables: Vec<Variable> = std::env::vars_os().collect();
+    for change in changes {
+        let bytes = change.as_bytes();
+        let end = bytes.iter().position(|&byte| byte == b'=');
+        let name = OsStr::from_bytes(&bytes[..end.unwrap_or(bytes.len())]);
+        let value = end.map(|end| OsStr::from_bytes(&bytes[end + 1..]));
+        let old = variables.iter().position(|(n, _)| n == name);
+        match (old, value) {
+            (Some(at), Some(value)) => variables[at].1 = value.to_owned(),
+            (Some(at), None) => drop(variables.remove(at)),
+            (None, Some(value)) => variables.push((name.to_owned(), value.to_owned())),
+            (None, None) => {}
+        }
+    }
+    variables
 }
 
 /// A script without `#!` is run by the shell, as `execvp(3)` does; anything else stays refused.
@@ -172,10 +197,15 @@ fn block(settings: Vec<Variable>) -> Vec<u8> {
     lines.flatten().collect()
 }
 
-/// The environment where the library has to come by it: ours, the library before others, and its settings.
-fn preloaded(library: &Path, settings: &[Variable]) -> anyhow::Result<Vec<CString>> {
-    let mut variables: Vec<Variable> = std::env::vars_os().collect();
-    let before = std::env::var_os("LD_PRELOAD").unwrap_or_default();
+/// The environment where the library has to come by it: with the library before others, and its settings.
+fn preloaded(
+    library: &Path,
+    settings: &[Variable],
+    environment: &[Variable],
+) -> anyhow::Result<Vec<CString>> {
+    let mut variables = environment.to_vec();
+    let before = variables.iter().find(|(name, _)| name == "LD_PRELOAD");
+    let before = before.map_or_else(OsString::new, |(_, value)| value.clone());
     let library = ("LD_PRELOAD".into(), preload(library, &before));
     for (name, value) in [library].iter().chain(settings) {
         match variables.iter_mut().find(|(n, _)| n == name) {
@@ -222,6 +252,24 @@ fn c_strings(words: impl IntoIterator<Item = OsString>) -> anyhow::Result<Vec<CS
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_environment_is_changed_as_asked() {
+        let of = |changes: &[&str]| {
+            let changes: Vec<OsString> = changes.iter().map(Into::into).collect();
+            let variables = environment(&changes);
+            let value = |name: &str| {
+                variables
+                    .iter()
+                    .find(|(n, _)| n == name)
+                    .map(|v| &v.1)
+                    .cloned()
+            };
+            (value("PATH").is_some(), value("HOTPATCH_X"))
+        };
+        assert_eq!(of(&["HOTPATCH_X=a=b"]), (true, Some("a=b".into())));
+        assert_eq!(of(&["HOTPATCH_X=1", "HOTPATCH_X", "PATH"]), (false, None));
+    }
 
     #[test]
     fn what_was_preloaded_stays_so() {

@@ -2,35 +2,37 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, ensure};
-use hotpatch_decode::expression::{Answer, Expression, Inject};
-use hotpatch_decode::{Call, Escapes, Style, exited, killed};
-use hotpatch_events::{MOST_RULES, Record, Rule, kind};
+use anyhow::Context;
+use hotpatch_decode::expression::quiet;
+use hotpatch_decode::{Call, exited, killed};
+use hotpatch_events::{Record, kind};
 use nix::unistd::Pid;
 
 use crate::args::Trace;
-use crate::clock::Stamp;
-use crate::commands::run::{Exec, exec, fall_back, injected, not_run};
-use crate::count::Counter;
+use crate::commands::run::{Exec, environment, exec, fall_back, injected, not_run};
+use crate::count::{Both, Counter};
 use crate::events::{Event, Events, Wishes, ticks};
 use crate::formats::{Format, Writer};
+use crate::output::{self, Output};
+use crate::pairs::EXECVE;
 use crate::program::{self, NotRun, Reach};
 use crate::supervise::{self, Ended};
-use crate::trace::{Choice, EXECVE, Listener, Printer};
+use crate::trace::{Choice, Listener, Printer};
 use crate::{cache, style};
+
+mod choice;
 
 /// `clone`, `fork`, `vfork`, `clone3`.
 const BIRTHS: [u64; 4] = [56, 57, 58, 435];
-/// Elements of an array that are kept.
-const ITEMS: u32 = 32;
+/// Elements of an array that are kept at most.
+const ITEMS: u32 = 1024;
 /// How long nobody looks at empty rings, at least and at most.
 const NAP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(2));
 /// How often it is asked whether threads are there still.
@@ -45,31 +47,30 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     };
     let reach = program::reach(&path);
     let private = cache::prepare()?;
-    let (choice, rules) = choice(args)?;
-    let out: Box<dyn Write + Send> = match &args.output {
-        Some(path) => Box::new(BufWriter::with_capacity(
-            1 << 16,
-            File::create(path).with_context(|| path.display().to_string())?,
-        )),
-        None => Box::new(BufWriter::with_capacity(1 << 16, io::stderr())),
-    };
+    let (choice, rules) = choice::choice(args)?;
+    let silent = choice.quiet & quiet::EXIT != 0;
+    let whole = choice.style.verbose || choice.whole.is_some_and(|calls| calls.has(EXECVE));
+    let begin = listener(args, choice)?;
+    let size = u32::try_from(args.size).unwrap_or(u32::MAX);
     let events = Arc::new(
         Events::new(
             Wishes {
-                text: u32::try_from(args.size).unwrap_or(u32::MAX).min(1 << 14),
-                items: ITEMS,
+                text: size.min(1 << 14),
+                items: if whole { ITEMS } else { size.min(ITEMS) },
                 drop: args.drop,
                 ends: args.count,
+                environment: whole,
             },
             &rules,
         )
         .context("no memory to share with the program")?,
     );
+    let environment = environment(&args.start.environment);
     let injected = match reach {
         Reach::Program => {
             let settings = settings(&cache::trace_hook(&private)?, &events);
             let library = private.path.join(cache::file_name());
-            Some(injected(&library, settings, true)?)
+            Some(injected(&library, settings, &environment, true)?)
         }
         _ => {
             if let Some(why) = reach.why_native() {
@@ -78,29 +79,13 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
             None
         }
     };
-    let exec = exec(&path, &args.program, injected)?;
+    let exec = exec(&path, &args.program, environment, injected)?;
     let first = first_exec(&exec);
-    let (count, json, format) = (args.count, args.json, args.format);
-    let listener = move |root| -> Box<dyn Listener + Send> {
-        let (calls, follow) = (choice.calls, choice.follow);
-        let perfetto = format == Format::Perfetto;
-        match (count, format) {
-            (true, _) => Box::new(Counter::new(out, calls, follow, json)),
-            (false, Format::Text) => Box::new(Printer::new(out, choice, root)),
-            _ => Box::new(Writer::new(
-                out,
-                perfetto,
-                choice.style,
-                calls,
-                follow,
-                root,
-            )),
-        }
-    };
     let traced = Traced {
         events,
         first,
-        listener: Mutex::new(Some(Box::new(listener))),
+        listener: Mutex::new(Some(begin)),
+        silent,
         ended: AtomicBool::new(false),
         reader: Mutex::new(None),
     };
@@ -112,6 +97,41 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     };
     traced.finish(ended)?;
     Ok(ended.follow())
+}
+
+/// Who is told of what the program does.
+fn listener(args: &Trace, choice: Choice) -> anyhow::Result<Begin> {
+    let open = || output::open(args.output.as_deref(), args.append);
+    let counter = Counter::new(choice.calls, choice.follow, args.json, args.table.clone());
+    Ok(match (args.count, args.format) {
+        (true, _) => {
+            let counter = counter.to(open()?);
+            Box::new(|_| Box::new(counter))
+        }
+        (_, Format::Text) => {
+            let separately = args.follow > 1 || args.output_separately;
+            let out = match &args.output {
+                Some(base) if separately => Output::each(base.clone(), args.append),
+                _ => Output::One(open()?),
+            };
+            let summary = args.summary.then_some(counter);
+            Box::new(|root| {
+                let printer = Printer::new(out, choice, root);
+                match summary {
+                    Some(counter) => Box::new(Both(printer, counter)),
+                    None => Box::new(printer),
+                }
+            })
+        }
+        (_, format) => {
+            let out = open()?;
+            Box::new(move |root| {
+                let perfetto = format == Format::Perfetto;
+                let (style, calls, follow) = (choice.style, choice.calls, choice.follow);
+                Box::new(Writer::new(out, perfetto, style, calls, follow, root))
+            })
+        }
+    })
 }
 
 /// The settings of the library in the program.
@@ -128,98 +148,6 @@ fn settings(hook: &Path, events: &Events) -> Vec<(OsString, OsString)> {
     settings
 }
 
-fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
-    let mut rules = Vec::new();
-    let mut choice = Choice {
-        calls: None,
-        status: Vec::new(),
-        descriptors: None,
-        whole: None,
-        style: Style {
-            text: args.size,
-            verbose: args.verbose,
-            escapes: match args.hexadecimal {
-                0 => Escapes::Octal,
-                1 => Escapes::Hex,
-                _ => Escapes::AllHex,
-            },
-            column: args.column,
-        },
-        follow: args.follow,
-        named: args.follow && args.output.is_some(),
-        stamp: match (args.relative, args.time) {
-            (true, _) => Some(Stamp::Relative),
-            (false, 0) => None,
-            (false, 1) => Some(Stamp::Seconds),
-            (false, 2) => Some(Stamp::Microseconds),
-            (false, _) => Some(Stamp::Epoch),
-        },
-        spans: args.spans,
-        places: args.places,
-        numbers: args.numbers,
-    };
-    for expression in &args.expressions {
-        match expression {
-            Expression::Trace(calls) => choice.calls = Some(*calls),
-            Expression::Status(status) => choice.status.extend(status),
-            Expression::Descriptors(others, fds) => {
-                choice.descriptors = Some((*others, fds.clone()));
-            }
-            Expression::Whole(calls) => choice.whole = Some(*calls),
-            // None is told, whichever is asked for.
-            Expression::Signals(_) => {}
-            Expression::Inject(inject) => rules.push(rule(inject)?),
-            Expression::Raw(_) => anyhow::bail!("-e raw: not supported yet"),
-        }
-    }
-    ensure!(
-        rules.len() <= MOST_RULES,
-        "-e inject: at most {MOST_RULES} of them"
-    );
-    Ok((choice, rules))
-}
-
-/// What the program's own hook does to calls.
-fn rule(inject: &Inject) -> anyhow::Result<Rule> {
-    ensure!(
-        inject.syscall.is_none(),
-        "-e inject: syscall= is not supported yet"
-    );
-    ensure!(
-        inject.pokes.is_empty(),
-        "-e inject: poke_enter= and poke_exit= are not supported yet"
-    );
-    let nanoseconds = |time: Option<Duration>| {
-        let time = time.unwrap_or_default().as_nanos();
-        u64::try_from(time).unwrap_or(u64::MAX)
-    };
-    // 2^64 chances; what is out of range is the nearest that is not.
-    let rate = inject
-        .probability
-        .map_or(u64::MAX, |p| (p.rate * 2_f64.powi(64)) as u64);
-    Ok(Rule {
-        calls: inject.calls.0,
-        first: inject.when.first,
-        last: inject.when.last,
-        step: inject.when.step,
-        rate,
-        seed: inject.probability.map_or(0, |p| p.seed),
-        answer: match inject.answer {
-            Some(Answer::Error(errno)) => u64::from(errno).wrapping_neg(),
-            Some(Answer::Value(value)) => value,
-            None => 0,
-        },
-        delay_enter: nanoseconds(inject.delay_enter),
-        delay_exit: nanoseconds(inject.delay_exit),
-        flags: if inject.answer.is_some() {
-            Rule::ANSWERS
-        } else {
-            0
-        },
-        signal: inject.signal.unwrap_or(0),
-    })
-}
-
 /// The exec that begins the program, and the memory that it names.
 type First = (Call, Vec<(u64, Vec<u8>)>);
 
@@ -233,6 +161,7 @@ fn first_exec(exec: &Exec) -> First {
     };
     let path = text(&exec.path);
     let words: Vec<u64> = exec.args.iter().map(|word| text(word)).collect();
+    let environment = exec.environment.iter().map(|word| text(word)).collect();
     let mut list = |words: Vec<u64>| {
         let bytes: Vec<u8> = words
             .iter()
@@ -244,7 +173,7 @@ fn first_exec(exec: &Exec) -> First {
         at
     };
     let args = list(words);
-    let environment = list(vec![1; exec.environment.len()]);
+    let environment = list(environment);
     let call = Call {
         number: EXECVE,
         args: [path, args, environment, 0, 0, 0],
@@ -265,6 +194,8 @@ struct Traced {
     first: First,
     /// Taken when the program starts.
     listener: Mutex<Option<Begin>>,
+    /// That a process has exited is not to be said.
+    silent: bool,
     /// The first process has ended.
     ended: AtomicBool,
     reader: Mutex<Option<JoinHandle<Told>>>,
@@ -306,6 +237,7 @@ impl Traced {
         };
         let mut text = String::new();
         match ended {
+            Ended::Exit(_) if self.silent => {}
             Ended::Exit(status) => exited(status, &mut text),
             Ended::Signal(signal) => killed(signal.cast_unsigned(), false, &mut text),
             Ended::Unknown => {}

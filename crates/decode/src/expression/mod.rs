@@ -133,13 +133,43 @@ pub enum Expression {
     Whole(CallSet),
     /// Calls whose arguments are printed as numbers.
     Raw(CallSet),
+    /// Calls whose structures are printed; others' are told by their addresses.
+    Followed(CallSet),
+    /// Messages that are not printed, a bit of [`quiet`] for each.
+    Quiet(u32),
     /// Something to be done to calls.
     Inject(Inject),
 }
 
-const QUALIFIERS: [&str; 16] = [
+/// Bits of [`Expression::Quiet`].
+pub mod quiet {
+    /// That a process is attached to.
+    pub const ATTACH: u32 = 1;
+    /// That a process has exited.
+    pub const EXIT: u32 = 2;
+    /// What a path leads to.
+    pub const PATH_RESOLUTION: u32 = 4;
+    /// That a process runs in another mode.
+    pub const PERSONALITY: u32 = 8;
+    /// That a thread's exec has ended the others.
+    pub const THREAD_EXECVE: u32 = 16;
+    /// All of them.
+    pub const ALL: u32 = 31;
+
+    pub(super) const NAMES: [(&str, u32); 7] = [
+        ("attach", ATTACH),
+        ("exit", EXIT),
+        ("path-resolution", PATH_RESOLUTION),
+        ("personality", PERSONALITY),
+        ("thread-execve", THREAD_EXECVE),
+        ("all", ALL),
+        ("none", 0),
+    ];
+}
+
+const QUALIFIERS: [&str; 19] = [
     "trace", "t", "status", "fd", "fds", "signal", "signals", "s", "abbrev", "a", "verbose", "v",
-    "raw", "x", "inject", "fault",
+    "raw", "x", "inject", "fault", "quiet", "silent", "q",
 ];
 
 /// Reads what stands behind `-e`.
@@ -161,7 +191,10 @@ pub fn expression(text: &str) -> Result<Expression, Error> {
             let CallSet(calls) = CallSet::parse(value)?;
             Expression::Whole(CallSet(calls.map(|word| !word)))
         }
-        "verbose" | "v" => Expression::Trace(CallSet::parse(value)?),
+        "verbose" | "v" => Expression::Followed(CallSet::parse(value)?),
+        "quiet" | "silent" | "silence" | "q" => {
+            Expression::Quiet(names(value, &quiet::NAMES, "message")?)
+        }
         "raw" | "x" => Expression::Raw(CallSet::parse(value)?),
         "inject" => Expression::Inject(Inject::parse(value, false)?),
         "fault" => Expression::Inject(Inject::parse(value, true)?),
@@ -207,6 +240,24 @@ fn statuses(value: Part<'_>) -> Result<Vec<Status>, Error> {
             .collect();
     }
     Ok(named)
+}
+
+/// The bits of names; `!` for all others.
+fn names(value: Part<'_>, known: &[(&str, u32)], what: &str) -> Result<u32, Error> {
+    let (not, value) = inverted(value);
+    let mut bits = 0;
+    for part in value.split(',') {
+        match known.iter().find(|(name, _)| *name == part.text) {
+            Some((_, 0)) => bits = 0,
+            Some((_, bit)) => bits |= bit,
+            None => {
+                let near = nearest(part.text, known.iter().map(|(name, _)| *name));
+                return Err(part.error(format!("no such {what}{near}")));
+            }
+        }
+    }
+    let all = known.iter().fold(0, |all, (_, bit)| all | bit);
+    Ok(if not { all & !bits } else { bits })
 }
 
 fn descriptors(value: Part<'_>) -> Result<Expression, Error> {

@@ -49,6 +49,7 @@ impl Keep for Kept {
         let limits = Limits {
             text: 32,
             items: 32,
+            environment: false,
         };
         let requests: Vec<Request> = captures(
             call.number,

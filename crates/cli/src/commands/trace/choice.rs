@@ -1,0 +1,146 @@
+//! What the command line says, as whoever prints and whoever does things to calls take it.
+
+use std::time::Duration;
+
+use anyhow::ensure;
+use hotpatch_decode::expression::{Answer, Expression, Inject, Status, quiet};
+use hotpatch_decode::{Escapes, Style};
+use hotpatch_events::{MOST_RULES, Rule};
+
+use crate::args::{Hexadecimal, Moment, Trace};
+use crate::clock::{Epoch, Precision, Stamp};
+use crate::trace::Choice;
+
+/// What is told and how, and what is done to calls.
+pub fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
+    let mut rules = Vec::new();
+    let mut choice = Choice {
+        calls: None,
+        status: None,
+        descriptors: None,
+        whole: None,
+        raw: None,
+        followed: None,
+        quiet: match args.quiet {
+            0 => 0,
+            1 => quiet::ATTACH | quiet::PERSONALITY,
+            2 => quiet::ATTACH | quiet::PERSONALITY | quiet::EXIT,
+            _ => quiet::ALL,
+        },
+        style: Style {
+            text: args.size,
+            verbose: args.verbose,
+            escapes: escapes(args),
+            column: args.column,
+            ..Style::default()
+        },
+        follow: args.follow > 0,
+        named: args.follow > 0 && args.output.is_some(),
+        stamp: stamp(args),
+        spans: args.syscall_times.or(args.spans.then_some(Precision::Us)),
+        places: args.places,
+        numbers: args.numbers,
+    };
+    if args.successful_only {
+        choice.status = Some(vec![Status::Successful]);
+    } else if args.failed_only {
+        choice.status = Some(vec![Status::Failed]);
+    }
+    for expression in args.choice.all() {
+        match expression {
+            Expression::Trace(calls) => choice.calls = Some(calls),
+            Expression::Status(status) => choice.status = Some(status),
+            Expression::Descriptors(others, fds) => choice.descriptors = Some((others, fds)),
+            Expression::Whole(calls) => choice.whole = Some(calls),
+            Expression::Raw(calls) => choice.raw = Some(calls),
+            Expression::Followed(calls) => choice.followed = Some(calls),
+            Expression::Quiet(messages) => choice.quiet = messages,
+            // None is told, whichever is asked for.
+            Expression::Signals(_) => {}
+            Expression::Inject(inject) => rules.push(rule(&inject)?),
+        }
+    }
+    ensure!(
+        rules.len() <= MOST_RULES,
+        "-e inject: at most {MOST_RULES} of them"
+    );
+    Ok((choice, rules))
+}
+
+fn escapes(args: &Trace) -> Escapes {
+    match (args.strings_in_hex, args.hexadecimal) {
+        (Some(Hexadecimal::All), _) => Escapes::AllHex,
+        (Some(Hexadecimal::NonAscii), _) => Escapes::Hex,
+        (Some(Hexadecimal::NonAsciiChars), _) => Escapes::HexChars,
+        (Some(Hexadecimal::None), _) | (None, 0) => Escapes::Octal,
+        (None, 1) => Escapes::Hex,
+        (None, _) => Escapes::AllHex,
+    }
+}
+
+fn stamp(args: &Trace) -> Stamp {
+    let mut absolute = match args.time {
+        0 => None,
+        1 => Some((Epoch::Day, Precision::S)),
+        2 => Some((Epoch::Day, Precision::Us)),
+        _ => Some((Epoch::Unix, Precision::Us)),
+    };
+    for word in &args.absolute_timestamps {
+        let precision = absolute.map_or(Precision::S, |(_, precision)| precision);
+        absolute = match *word {
+            Moment::None => None,
+            Moment::Time => Some((Epoch::Day, precision)),
+            Moment::Unix => Some((Epoch::Unix, precision)),
+            Moment::Precision(precision) => {
+                Some((absolute.map_or(Epoch::Day, |(epoch, _)| epoch), precision))
+            }
+        };
+    }
+    Stamp {
+        absolute,
+        relative: args
+            .relative_timestamps
+            .or(args.relative.then_some(Precision::Us)),
+    }
+}
+
+/// What the program's own hook does to calls.
+fn rule(inject: &Inject) -> anyhow::Result<Rule> {
+    ensure!(
+        inject.syscall.is_none(),
+        "-e inject: syscall= is not supported yet"
+    );
+    ensure!(
+        inject.pokes.is_empty(),
+        "-e inject: poke_enter= and poke_exit= are not supported yet"
+    );
+    let nanoseconds = |time: Option<Duration>| {
+        let time = time.unwrap_or_default().as_nanos();
+        u64::try_from(time).unwrap_or(u64::MAX)
+    };
+    // 2^64 chances; what is out of range is the nearest that is not.
+    let rate = inject
+        .probability
+        .map_or(u64::MAX, |p| (p.rate * 2_f64.powi(64)) as u64);
+    Ok(Rule {
+        calls: inject.calls.0,
+        first: inject.when.first,
+        last: inject.when.last,
+        step: inject.when.step,
+        rate,
+        seed: inject.probability.map_or(0, |p| p.seed),
+        answer: match inject.answer {
+            Some(Answer::Error(errno)) => u64::from(errno).wrapping_neg(),
+            Some(Answer::Value(value)) => value,
+            None => 0,
+        },
+        delay_enter: nanoseconds(inject.delay_enter),
+        delay_exit: nanoseconds(inject.delay_exit),
+        flags: if inject.answer.is_some() {
+            Rule::ANSWERS
+        } else {
+            0
+        },
+        signal: inject.signal.unwrap_or(0),
+    })
+}
