@@ -2,6 +2,7 @@
 // Handlers on an alternate stack make calls while other signals arrive that use it too: what lies on it stays.
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads
 // hook: record
+// hook: reads_all
 // hook: slow
 // patched: libc.so.6 400
 #include "guest.h"

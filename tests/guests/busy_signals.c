@@ -1,6 +1,7 @@
 // build: gcc -O2 -pthread
 // Children are spawned and threads begin and end, while timers send signals to whoever runs.
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
+// hook: reads_all
 // hook: slow
 // patched: libc.so.6 400
 // timeout: 60

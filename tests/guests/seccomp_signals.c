@@ -1,6 +1,7 @@
 // build: gcc -O1
 // Under a filter that kills for every other call, and in strict mode, handlers run while calls are made: nothing that
 // stands for the program makes a call that the program has not made.
+// hook: reads_all
 // hook: slow
 // hook: after_arguments run
 // patched: libc.so.6 400

@@ -2,6 +2,7 @@
 // A tracer sends a signal before every single instruction of a call's way, however it is patched and whoever is asked:
 // the handler sees the program's own state, runs once, and nothing is different afterwards.
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
+// hook: reads_first
 // hook: change
 // hook: answer
 // hook: answer_arguments
@@ -136,6 +137,11 @@ static void stop_at(pid_t child, const void *at) {
 	ptrace(PTRACE_POKEUSER, child, offsetof(struct user, u_debugreg[7]), at ? 1 : 0);
 }
 
+/* A fault of code that is not the program's: whose it is knows what to do. */
+static int is_ours(int status, unsigned long rip) {
+	return WSTOPSIG(status) == SIGSEGV && (rip < (unsigned long)__executable_start || rip >= (unsigned long)etext);
+}
+
 /* Lets the child go on to its next mark, and answers whether it is the one that begins. */
 static int next_mark(pid_t child, long deliver) {
 	for (;;) {
@@ -150,7 +156,7 @@ static int next_mark(pid_t child, long deliver) {
 		deliver = 0;
 		if (WSTOPSIG(status) != SIGTRAP) {
 			deliver = WSTOPSIG(status);
-			if (deliver != SIGCHLD && deliver != SIGUSR1) printf("signal %ld at %llx\n", deliver, regs.rip);
+			if (deliver != SIGCHLD && deliver != SIGUSR1 && !is_ours(status, regs.rip)) printf("signal %ld at %llx\n", deliver, regs.rip);
 		} else if (regs.rip == (unsigned long)mark_begin) return 1;
 		else if (regs.rip == (unsigned long)mark_end) return 0;
 		else {
@@ -166,11 +172,13 @@ static int at_end;
 /* Runs to an address; answers whether it came there before the end. */
 static int run_to(pid_t child, unsigned long at) {
 	stop_at(child, (void *)at);
-	for (;;) {
+	for (long deliver = 0;;) {
 		int status;
-		ptrace(PTRACE_CONT, child, 0, 0);
+		ptrace(PTRACE_CONT, child, 0, deliver);
 		if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) exit(7);
 		unsigned long rip = ptrace(PTRACE_PEEKUSER, child, offsetof(struct user, regs.rip), 0);
+		deliver = is_ours(status, rip) ? SIGSEGV : 0;
+		if (deliver) continue;
 		if (rip == at || rip == (unsigned long)mark_end) {
 			stop_at(child, NULL);
 			at_end = rip != at;
@@ -180,14 +188,17 @@ static int run_to(pid_t child, unsigned long at) {
 }
 
 static unsigned long step_once(pid_t child) {
-	int status;
-	ptrace(PTRACE_SINGLESTEP, child, 0, 0);
-	if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) exit(8);
-	if (WSTOPSIG(status) != SIGTRAP && WSTOPSIG(status) != SIGCHLD) {
+	for (long deliver = 0;;) {
+		int status;
+		ptrace(PTRACE_SINGLESTEP, child, 0, deliver);
+		if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) exit(8);
+		unsigned long rip = ptrace(PTRACE_PEEKUSER, child, offsetof(struct user, regs.rip), 0);
+		deliver = is_ours(status, rip) ? SIGSEGV : 0;
+		if (deliver) continue;
+		if (WSTOPSIG(status) == SIGTRAP || WSTOPSIG(status) == SIGCHLD) return rip;
 		printf("signal %d while stepping\n", WSTOPSIG(status));
 		exit(9);
 	}
-	return ptrace(PTRACE_PEEKUSER, child, offsetof(struct user, regs.rip), 0);
 }
 
 int main(void) {
@@ -199,7 +210,7 @@ int main(void) {
 	pid_t child = fork();
 	if (child == 0) traced();
 	int status;
-	waitpid(child, &status, 0);
+	while (waitpid(child, &status, 0) == child && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSEGV) ptrace(PTRACE_CONT, child, 0, SIGSEGV);
 	if (!WIFSTOPPED(status)) return 1;
 	for (;;) {
 		static unsigned long way[20000];
@@ -226,6 +237,6 @@ int main(void) {
 			if (at_end) at_end = 0;
 			else if (next_mark(child, there ? SIGUSR1 : 0)) return 6;
 		}
-		if (lost > len / 10 + 5) printf("%d of %d steps were not met again\n", lost, len);
+		if (lost > len / 10 + 5) printf("%s: %d of %d steps were not met again\n", "?", lost, len);
 	}
 }

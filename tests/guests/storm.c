@@ -1,5 +1,6 @@
 // build: gcc -O2 -pthread
 // A timer's signals land between any two instructions of patched code, ten thousand times a second.
+// hook: reads_all
 // hook: slow
 // patched: libc.so.6 400
 #include "guest.h"

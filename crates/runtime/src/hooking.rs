@@ -108,6 +108,10 @@ impl Hooking {
         let hooks: Vec<Hook> = loaded.iter().map(|l| l.hook).collect();
         // SAFETY: I14: this is start-up, and the loader has looked at each hook.
         unsafe { hooks::install(&hooks, &raw const SERVICES) };
+        if !config.skip.is_empty() {
+            // Some calls that change what is blocked are not seen.
+            signal::faults::go_astray();
+        }
         let bits = |hook: &Hook| if hook.kinds == 0 { 1 } else { hook.kinds };
         let mut wishes = [(Kinds::SYSCALL, None); MOST];
         for (wish, hook) in wishes.iter_mut().zip(&hooks) {

@@ -129,6 +129,7 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         }
         k::__NR_rt_sigprocmask => {
             let Frame { rdi, rsi, rsp, .. } = *call.frame;
+            call.block.signal.faults.change();
             if !is_filtered() {
                 signal::alternate::mask_changes(&mut call.block.signal, rdi, rsi, rsp);
             }
@@ -281,6 +282,9 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -
     if !shares || flags & u64::from(k::CLONE_VFORK) != 0 {
         // As the kernel has it: only a thread that shares memory begins without one.
         block.signal.alternate = call.block.signal.alternate;
+    }
+    if flags & k::CLONE_CLEAR_SIGHAND != 0 {
+        block.signal.faults.never_come();
     }
     call.frame.r9 = born.addr() as u64;
     Next::Go(entry::birth_call as *const () as u64)

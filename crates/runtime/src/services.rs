@@ -29,6 +29,8 @@ use crate::signal;
 use crate::sys::{self, Direction, Errno};
 use crate::thread;
 
+const RT_SIGPROCMASK: u32 = linux_raw_sys::general::__NR_rt_sigprocmask;
+
 /// What every hook gets.
 pub static SERVICES: Services = Services {
     abi: ABI,
@@ -201,6 +203,9 @@ pub fn say(who: &[u8], text: &[u8]) {
 unsafe extern "C" fn system_call(number: u64, arguments: *const [u64; 6]) -> i64 {
     // SAFETY: I16: the hook's own array.
     let arguments = unsafe { arguments.read() };
+    if number as u32 == RT_SIGPROCMASK {
+        signal::mask_changes();
+    }
     // SAFETY: I16: the hook has said what it wants.
     let answer = unsafe { arch::syscall(number as u32, arguments.map(|a| a as usize)) };
     answer as i64
@@ -214,18 +219,22 @@ fn answer(result: Result<usize, Errno>) -> i64 {
     }
 }
 
-/// Copies as far as there is memory. The kernel does it, which is right whatever the program has done to its signals.
-/// It can be asked until the program has set a filter; from then on a fault ends the copy.
+/// Copies as far as there is memory. A fault ends the copy where it is sure to come to us; else the kernel copies, which
+/// is right whatever the program has done to its signals. Once the program has set a filter it cannot be asked.
 fn copy(own: *mut u8, program: u64, len: usize, direction: Direction) -> Result<usize, Errno> {
     // Relaxed: as in `say`.
-    if FILTERED.load(Ordering::Relaxed) {
+    if FILTERED.load(Ordering::Relaxed) || signal::faults_come() {
         let there = ptr::with_exposed_provenance_mut::<u8>(program as usize);
         let (to, from) = match direction {
             Direction::FromProgram => (own, there.cast_const()),
             Direction::ToProgram => (there, own.cast_const()),
         };
         // SAFETY: I16: `len` bytes at `own` are the hook's.
-        return match len - unsafe { signal::copy::copy(to, from, len) } {
+        let left = unsafe { signal::copy::copy(to, from, len) };
+        if left > 0 {
+            signal::copied();
+        }
+        return match len - left {
             0 if len > 0 => Err(Errno::FAULT),
             done => Ok(done),
         };

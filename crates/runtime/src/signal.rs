@@ -21,6 +21,7 @@ pub mod asm;
 pub mod context;
 pub mod copy;
 pub mod disposition;
+pub mod faults;
 pub mod held;
 pub mod map;
 pub mod place;
@@ -28,7 +29,7 @@ pub mod slots;
 
 use core::fmt::Write as _;
 use core::ptr;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{Ordering, compiler_fence};
 
 use crate::entry;
 use crate::frame::Entered;
@@ -40,12 +41,15 @@ use crate::services;
 use crate::sys::{self, Errno};
 use crate::thread::{self, Block};
 use asm::code;
-use context::{Registers, SignalFrame};
+use context::{Context, Registers, SignalFrame};
 use disposition::{Action, DEFAULT, Entries, FAULTS, RESET, bit};
 use place::Place;
 use slots::Slots;
 
 static ENTRIES: Entries = Entries::new();
+
+/// SIGKILL and SIGSTOP, which nobody can block.
+const UNSTOPPABLE: u64 = bit(9) | bit(19);
 
 /// Takes over the dispositions that are there. From here on signals find threads' blocks through gs.
 pub fn begin() {
@@ -74,7 +78,27 @@ fn to_kernel(signal: u32, action: Action) -> Action {
     if action.handler == DEFAULT && !hooks::are_there() {
         return action; // no hook that could be at fault
     }
-    ENTRIES.to_kernel(signal, action, code())
+    let ours = ENTRIES.to_kernel(signal, action, code());
+    if (1..=64).contains(&signal)
+        && bit(signal) & faults::MEMORY != 0
+        && (code().index(ours.handler).is_none() || ours.flags & RESET != 0)
+    {
+        faults::go_astray();
+    }
+    ours
+}
+
+/// Whether a fault that this thread meets would come to us.
+#[must_use]
+pub fn faults_come() -> bool {
+    own_block().is_some_and(|block| block.signal.faults.come())
+}
+
+/// What this thread blocks may change.
+pub fn mask_changes() {
+    if let Some(block) = own_block() {
+        block.signal.faults.change();
+    }
 }
 
 /// `rt_sigaction`, as the program means it: the kernel's answer.
@@ -174,8 +198,12 @@ unsafe fn handle(
     };
     if let Some(block) = block {
         block.signal.arrived(&mut frame.info);
+        block.signal.faults.change();
     }
     if is_fault(frame) && copy::recover(&mut frame.context.registers) {
+        if let Some(block) = block {
+            meets_fault(frame, block);
+        }
         return 0;
     }
     let stack = block.as_ref().map_or(0..0, |block| block.base..block.top);
@@ -229,6 +257,10 @@ unsafe fn handle(
                 registers.rbx = below.addr() as u64;
                 if let Some(block) = block {
                     raise_again(frame, entry, block);
+                    // SAFETY: as above.
+                    if block.signal.fault == unsafe { &raw const (*below).context }.addr() as u64 {
+                        waits_for_copy(frame, block, true);
+                    }
                 }
                 frame.context.mask = everything(frame);
                 return 0;
@@ -256,6 +288,10 @@ unsafe fn handle(
     if let Some(block) = block {
         let at = ptr::from_ref(frame).addr() as u64;
         block.signal.alternate.begins(frame.info.signal, at);
+        let Context {
+            registers, mask, ..
+        } = &frame.context;
+        block.signal.faults.interrupted(*mask, registers.rax);
     }
     meaning.handler
 }
@@ -306,9 +342,49 @@ fn everything(frame: &SignalFrame) -> u64 {
 /// Puts the signal off until the hook ends.
 fn wait(frame: &mut SignalFrame, entry: usize, block: &mut Block, nested: bool) {
     raise_again(frame, entry, block);
-    block.signal.wait(frame.context.mask, nested);
+    if block.signal.fault == 0 {
+        block.signal.wait(frame.context.mask, nested);
+    } else {
+        waits_for_copy(frame, block, nested);
+    }
     frame.context.mask = everything(frame);
     place::interrupt(&mut frame.context.registers);
+}
+
+/// A signal waits that has landed in a hook while it copies, behind a fault. Where that is still being handled, with
+/// more blocked than in the hook, everything stays blocked behind it.
+#[inline(never)]
+fn waits_for_copy(frame: &SignalFrame, block: &mut Block, nested: bool) {
+    // How much stack code of ours may take.
+    const STACK: u64 = 1 << 14;
+    let slots = &mut block.signal;
+    slots.wait(slots.fault_mask, nested);
+    if slots.fault.wrapping_sub(frame.context.registers.rsp) < STACK {
+        let below = ptr::with_exposed_provenance_mut::<Context>(slots.fault as usize);
+        // SAFETY: I17: rsp lies below the frame that it is in.
+        unsafe { (*below).mask |= !FAULTS | bit(frame.info.signal) };
+    }
+}
+
+/// A copy in a hook has met a fault, whose frame this is.
+fn meets_fault(frame: &mut SignalFrame, block: &mut Block) {
+    let slots = &mut block.signal;
+    slots.fault_mask = frame.context.mask;
+    slots.fault = (&raw const frame.context).addr() as u64;
+    compiler_fence(Ordering::SeqCst);
+    // One that came ahead of these lines could not know them. What waits for longer has blocked everything.
+    let waited = frame.context.mask | FAULTS | UNSTOPPABLE == u64::MAX;
+    if slots.state.load(Ordering::Relaxed) != 0 && !waited {
+        slots.mask = slots.fault_mask;
+        frame.context.mask |= !FAULTS;
+    }
+}
+
+/// A copy that has met a fault is over.
+pub fn copied() {
+    if let Some(block) = own_block() {
+        block.signal.fault = 0;
+    }
 }
 
 /// Has the signal delivered with the program's stack pointer, which the frame's registers have.

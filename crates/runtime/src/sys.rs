@@ -360,6 +360,14 @@ pub fn block_signals() -> u64 {
     before
 }
 
+/// What this thread blocks.
+#[must_use]
+pub fn blocked() -> u64 {
+    let mut now = 0;
+    mask(k::SIG_BLOCK, 0, &mut now);
+    now
+}
+
 /// Gives this thread the mask that it had.
 pub fn restore_signals(before: u64) {
     mask(k::SIG_SETMASK, before, &mut 0);

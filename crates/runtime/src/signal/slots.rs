@@ -4,6 +4,7 @@ use core::sync::atomic::{AtomicU32, Ordering};
 
 use super::alternate::Alternate;
 use super::context::Info;
+use super::faults::Faults;
 
 /// How many signal numbers can have a [`Turn`] at once.
 const TURNS: usize = 2;
@@ -16,9 +17,14 @@ const DEPTH: usize = 4;
 pub struct Slots {
     /// Not 0: a signal waits until the hook ends, and everything is blocked.
     pub state: AtomicU32,
-    reserved: u32,
+    /// Whether faults come to us.
+    pub faults: Faults,
     /// What was blocked before.
     pub mask: u64,
+    /// A copy has met a fault: the frame's context, until the copy is over.
+    pub fault: u64,
+    /// What the hook that copies has blocked.
+    pub fault_mask: u64,
     /// Address of `mask`.
     pub mask_at: u64,
     /// Where the thread goes on when it has unblocked signals, with what in the registers that this takes.
