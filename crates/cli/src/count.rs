@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use hdrhistogram::Histogram;
 use hotpatch_decode::expression::CallSet;
 use hotpatch_decode::{Call, Kept};
-use hotpatch_events::kind;
+use hotpatch_events::{Sum, kind};
 use serde::Serialize;
 
 use crate::args::Table;
@@ -125,19 +125,50 @@ impl Counter {
         columns::table(&counts, &self.table.columns, out)
     }
 
-    fn count(&mut self, number: u64, result: u64, took: u64) {
+    /// The row of a call, if it is of interest.
+    fn row(&mut self, number: u64) -> Option<&mut Row> {
         if self.calls.is_some_and(|calls| !calls.has(number)) {
-            return;
+            return None;
         }
-        let row = self.rows.entry(number).or_insert_with(|| Row {
+        Some(self.rows.entry(number).or_insert_with(|| Row {
             errors: 0,
             sum: 0,
             times: Histogram::new(2).unwrap_or_else(|_| unreachable!("2 digits are allowed")),
-        });
+        }))
+    }
+
+    fn count(&mut self, number: u64, result: u64, took: u64) {
+        let Some(row) = self.row(number) else {
+            return;
+        };
         row.errors += u64::from(result > u64::MAX - 4096);
         row.sum += took;
         // It grows by itself up to what 64 bits hold.
         let _ = row.times.record(took);
+    }
+
+    /// Adds what a thread has summed up itself.
+    fn add(&mut self, number: u64, sum: &Sum) {
+        let Some(row) = self.row(number) else {
+            return;
+        };
+        row.errors += sum.errors;
+        row.sum += sum.ticks;
+        // The shortest and the longest are known to the tick.
+        let mut least = Some(!sum.not_least);
+        for (place, &count) in sum
+            .times
+            .iter()
+            .enumerate()
+            .filter(|(_, count)| **count > 0)
+        {
+            let first = least.take();
+            let _ = first.map(|least| row.times.record(least));
+            let at = Sum::most_at(place).min(sum.most);
+            let _ = row
+                .times
+                .record_n(at, u64::from(count) - u64::from(first.is_some()));
+        }
     }
 
     fn counts(&mut self) -> Counts {
@@ -202,6 +233,11 @@ impl Listener for Counter {
             kind::END => {
                 self.begun.gone(record.tid);
             }
+            kind::SUM => {
+                if let Some(sum) = &event.sum {
+                    self.add(record.number, sum);
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -242,6 +278,7 @@ impl Listener for Both {
     fn event(&mut self, event: Event) -> io::Result<()> {
         self.1.event(Event {
             kept: Vec::new(),
+            sum: None,
             ..event
         })?;
         self.0.event(event)

@@ -8,8 +8,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hotpatch_events::{
-    COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, RING_LEN, RINGS, RULES, Record, Ring, Rule,
-    kind, state,
+    COUNT, Chunk, DATA, FILE, FILE_WITH_SUMS, Header, MOST, MOST_RULES, MOST_SUMS, RING_LEN, RINGS,
+    RULES, Record, Ring, Rule, Sum, Sums, kind, state, tell,
 };
 use memmap2::{MmapOptions, MmapRaw};
 use nix::libc;
@@ -24,8 +24,8 @@ pub struct Wishes {
     pub items: u32,
     /// Whether calls that find no room are dropped rather than waited with.
     pub drop: bool,
-    /// Whether only how calls ended is told.
-    pub ends: bool,
+    /// What is told of calls: a value of [`tell`](hotpatch_events::tell).
+    pub tell: u32,
     /// Whether the environments of execs are kept.
     pub environment: bool,
 }
@@ -39,6 +39,8 @@ pub struct Event {
     pub flags: u32,
     /// What was kept of the program's memory: address and bytes.
     pub kept: Vec<(u64, Vec<u8>)>,
+    /// What it is about is many calls.
+    pub sum: Option<Box<Sum>>,
 }
 
 /// The file of rings.
@@ -55,8 +57,13 @@ impl Events {
     pub fn new(wishes: Wishes, rules: &[Rule]) -> std::io::Result<Self> {
         let rules = &rules[..rules.len().min(MOST_RULES)];
         let file = memfd_create(c"hotpatch-events", MFdFlags::MFD_CLOEXEC)?;
-        nix::unistd::ftruncate(&file, FILE as i64)?;
-        let map = MmapOptions::new().len(FILE).map_raw(file.as_raw_fd())?;
+        let len = if wishes.tell == tell::SUMS {
+            FILE_WITH_SUMS
+        } else {
+            FILE
+        };
+        nix::unistd::ftruncate(&file, len as i64)?;
+        let map = MmapOptions::new().len(len).map_raw(file.as_raw_fd())?;
         let header = Header {
             magic: Header::MAGIC,
             reader: std::process::id(),
@@ -65,7 +72,7 @@ impl Events {
             drop: u32::from(wishes.drop),
             next: 0,
             lost: 0,
-            ends: u32::from(wishes.ends),
+            tell: wishes.tell,
             rules: rules.len() as u32,
             begun: 0,
             environment: u32::from(wishes.environment),
@@ -145,9 +152,55 @@ impl Events {
             unsafe { libc::syscall(libc::SYS_futex, low, libc::FUTEX_WAKE, i32::MAX, 0, 0, 0) };
         }
         if is == state::DONE {
+            if self.map.len() == FILE_WITH_SUMS {
+                self.take_sums(index, into);
+            }
             // Release: pairs with the Acquire of whoever takes it next.
             state.store(state::FREE, Ordering::Release);
         }
+    }
+
+    /// Takes the sums of a thread that has ended.
+    fn take_sums(&self, index: usize, into: &mut Vec<Event>) {
+        let ring = self.ring(index);
+        let place = FILE + index * size_of::<Sums>();
+        let sums = self.map.as_mut_ptr().wrapping_add(place).cast::<Sums>();
+        // SAFETY: within the mapping; whoever wrote there has ended, and nobody takes the ring before it is free.
+        let sums = unsafe { &mut *sums };
+        let used = (sums.used as usize).min(MOST_SUMS);
+        let word = |offset| {
+            let field = ring.cast::<u8>().wrapping_add(offset).cast();
+            self.word(field).load(Ordering::Relaxed)
+        };
+        let (pid, tid) = (
+            word(std::mem::offset_of!(Ring, pid)),
+            word(std::mem::offset_of!(Ring, tid)),
+        );
+        for (number, of) in sums.of.iter_mut().enumerate() {
+            let of = std::mem::take(of);
+            let Some(sum) = usize::from(of)
+                .checked_sub(1)
+                .and_then(|n| sums.sums[..used].get_mut(n))
+            else {
+                continue;
+            };
+            // SAFETY: it is numbers alone, for which zeros are zeros.
+            let sum = std::mem::replace(sum, unsafe { std::mem::zeroed() });
+            into.push(Event {
+                record: Record {
+                    kind: kind::SUM,
+                    pid,
+                    tid,
+                    time: ticks(),
+                    number: number as u64,
+                    ..Record::default()
+                },
+                flags: 0,
+                kept: Vec::new(),
+                sum: Some(Box::new(sum)),
+            });
+        }
+        sums.used = 0;
     }
 
     /// Threads that write, each with its process.
@@ -271,6 +324,7 @@ fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
             record,
             flags,
             kept,
+            sum: None,
         }),
         len,
     ))

@@ -5,11 +5,12 @@
 //! RULES                 Rule, Rule, ...          what is done to calls
 //! RINGS                 Ring, Ring, ...          one for each thread that is traced
 //! DATA                  RING_LEN bytes for each  records, each in one piece
+//! SUMS                  Sums for each            only where calls are summed up rather than told
 //! ```
 //!
 //! A ring has one writer, its thread, and one reader. `head` and `tail` count all bytes ever written and read; a record
 //! is complete before `head` passes it. Everything lies in a shared mapping of a file: what was written outlives whoever
-//! wrote it. No logic here.
+//! wrote it. No logic here but how times are put into [`Sum::times`].
 #![no_std]
 #![forbid(unsafe_code)]
 
@@ -31,8 +32,8 @@ pub struct Header {
     pub next: u32,
     /// Threads that have found none: their calls are not told.
     pub lost: u32,
-    /// Not 0: only how a call ended is told, and when it began; no memory is kept.
-    pub ends: u32,
+    /// A value of [`tell`].
+    pub tell: u32,
     /// Rules that there are.
     pub rules: u32,
     /// Not 0: the first program has begun.
@@ -43,7 +44,18 @@ pub struct Header {
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc5");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc6");
+}
+
+/// What is told of calls: values of [`Header::tell`].
+pub mod tell {
+    /// All.
+    pub const ALL: u32 = 0;
+    /// How it ended, and when it began; no memory is kept.
+    pub const ENDS: u32 = 1;
+    /// How many there were, in [`Sums`](super::Sums). Births, execs and whatever finds no place there are told as
+    /// with [`ENDS`].
+    pub const SUMS: u32 = 2;
 }
 
 /// What is done to which calls. Of several rules for a call the last one counts.
@@ -143,6 +155,8 @@ pub mod kind {
     pub const END: u32 = 5;
     /// The part of [`Record::kind`](super::Record::kind) that says it; above are flags.
     pub const MASK: u32 = 0xff;
+    /// What the reader has found in a thread's [`Sums`](super::Sums); nobody writes it.
+    pub const SUM: u32 = 6;
     /// An end that a rule has answered.
     pub const INJECTED: u32 = 1 << 8;
     /// One that a rule has delayed.
@@ -185,6 +199,67 @@ pub struct Chunk {
     pub len: u64,
 }
 
+/// A thread's calls of one number.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Sum {
+    /// How many came back.
+    pub calls: u64,
+    /// Of these, how many failed.
+    pub errors: u64,
+    /// What they took together, in ticks of the time stamp counter.
+    pub ticks: u64,
+    /// What the shortest took, inverted: so that it begins with 0.
+    pub not_least: u64,
+    /// What the longest took.
+    pub most: u64,
+    /// How many took how long: see [`Sum::place`].
+    pub times: [u32; TIMES],
+}
+
+impl Sum {
+    /// Where in `times` a call counts that took so many ticks: 16 places for each power of 2.
+    #[must_use]
+    pub const fn place(ticks: u64) -> usize {
+        let Some(log) = ticks.checked_ilog2() else {
+            return 0;
+        };
+        if log < 4 {
+            return ticks as usize;
+        }
+        let place = (log as usize - 3) * 16 + (ticks >> (log - 4)) as usize % 16;
+        if place < TIMES { place } else { TIMES - 1 }
+    }
+
+    /// The most ticks that count there.
+    #[must_use]
+    pub const fn most_at(place: usize) -> u64 {
+        if place < 16 {
+            return place as u64;
+        }
+        let shift = place / 16 - 1;
+        ((place as u64 % 16 + 17) << shift) - 1
+    }
+}
+
+/// A thread's calls, summed up by number.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Sums {
+    /// How many of `sums` are in use.
+    pub used: u32,
+    /// For each number which of `sums` it has, counted from 1; 0: none yet.
+    pub of: [u8; NUMBERS],
+    pad: [u8; 60],
+    /// In the order of their first calls.
+    pub sums: [Sum; MOST_SUMS],
+}
+
+/// Places in [`Sum::times`]: up to 2^44 ticks, which are hours.
+pub const TIMES: usize = 41 * 16;
+/// Numbers that one thread can sum up.
+pub const MOST_SUMS: usize = 96;
+
 /// Where the first [`Rule`] lies.
 pub const RULES: usize = 64;
 /// Numbers of calls that rules can be about: those below.
@@ -201,10 +276,27 @@ pub const DATA: usize = RINGS + COUNT * size_of::<Ring>();
 pub const RING_LEN: usize = 1 << 19;
 /// Bytes of a record at most.
 pub const MOST: usize = 1 << 15;
-/// Bytes of the file.
+/// Bytes of the file without sums: where those begin.
 pub const FILE: usize = DATA + COUNT * RING_LEN;
+/// Bytes of a file with sums.
+pub const FILE_WITH_SUMS: usize = FILE + COUNT * size_of::<Sums>();
 
 const _: () = assert!(size_of::<Header>() == 64 && size_of::<Ring>() == 192 + 4 * NUMBERS);
 const _: () = assert!(RULES + MOST_RULES * size_of::<Rule>() <= RINGS);
 const _: () = assert!(size_of::<Record>() == 104 && size_of::<Chunk>() == 16);
 const _: () = assert!(DATA.is_multiple_of(4096) && RING_LEN.is_power_of_two());
+const _: () = assert!(MOST_SUMS < 256 && Sum::place(u64::MAX) == TIMES - 1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_lie_in_their_places() {
+        for place in 0..TIMES - 1 {
+            let most = Sum::most_at(place);
+            assert_eq!((Sum::place(most), Sum::place(most + 1)), (place, place + 1));
+        }
+        assert_eq!(Sum::place(u64::MAX), TIMES - 1);
+    }
+}

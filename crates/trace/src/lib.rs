@@ -11,7 +11,7 @@ mod rules;
 
 use core::arch::x86_64::_rdtsc;
 
-use hotpatch_events::kind;
+use hotpatch_events::{kind, tell};
 use hotpatch_hook::{Context, Errno, Event, Hook, Setting, Verdict, export_hook, nr};
 use hotpatch_names::{Limits, Request, Shape, When, captures};
 
@@ -42,7 +42,7 @@ impl Hook for Trace {
             return Verdict::Run;
         };
         // An exec that succeeds has no end.
-        if ring::tells_ends() && !matches!(context.number(), nr::EXECVE | nr::EXECVEAT) {
+        if ring::tell() != tell::ALL && !matches!(context.number(), nr::EXECVE | nr::EXECVEAT) {
             ring.begins(now());
         } else {
             tell(&ring, kind::ENTRY, context, 0);
@@ -60,18 +60,21 @@ impl Hook for Trace {
         let Some(ring) = ring(context.slot()) else {
             return;
         };
-        let result = context.frame().rax;
-        if matches!(
-            context.number(),
-            nr::CLONE | nr::CLONE3 | nr::FORK | nr::VFORK
-        ) {
-            // The child of a vfork writes to its parent's ring until it execs.
-            ring.tells_of_caller();
-            if result == 0 {
-                return;
-            }
-        }
+        let (number, result) = (context.number(), context.frame().rax);
         let flags = rules::after(&ring);
+        match number {
+            nr::CLONE | nr::CLONE3 | nr::FORK | nr::VFORK => {
+                // The child of a vfork writes to its parent's ring until it execs.
+                ring.tells_of_caller();
+                if result == 0 {
+                    return;
+                }
+            }
+            // Their beginning has been told.
+            nr::EXECVE | nr::EXECVEAT => {}
+            _ if ring::tell() == tell::SUMS && ring.sums_up(number, result, now()) => return,
+            _ => {}
+        }
         tell(&ring, kind::EXIT | flags, context, result);
     }
 
@@ -126,7 +129,7 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
         args[0] = context.frame().rsp.wrapping_add(296);
     }
     writer.call(context.site().address(), number, &args, result);
-    if ring::tells_ends() {
+    if ring::tell() != tell::ALL {
         writer.finish(what);
         return;
     }

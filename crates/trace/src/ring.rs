@@ -8,11 +8,11 @@
 use core::ffi::CStr;
 use core::ptr;
 use core::slice;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use hotpatch_events::{
-    COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, RING_LEN, RINGS, RULES, Record,
-    Ring as Shared, Rule, kind, state,
+    COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, MOST_SUMS, RING_LEN, RINGS, RULES, Record,
+    Ring as Shared, Rule, Sum, Sums, kind, state,
 };
 use hotpatch_hook::{Errno, nr, read_bytes, read_to_zero, syscall};
 use hotpatch_names::Limits;
@@ -33,6 +33,7 @@ const AT_FDCWD: u64 = -100_i64 as u64;
 const PROT_READ_WRITE: u64 = 3;
 const MAP_SHARED: u64 = 1;
 const FUTEX_WAIT: u64 = 0;
+const SEEK_END: u64 = 2;
 
 /// Maps the file at `path`.
 pub fn open(path: &[u8]) -> Result<(), Errno> {
@@ -44,9 +45,17 @@ pub fn open(path: &[u8]) -> Result<(), Errno> {
     let name = name.as_ptr().addr() as u64;
     // SAFETY: opens a file; the descriptor is ours.
     let fd = unsafe { syscall(nr::OPENAT, [AT_FDCWD, name, O_RDWR | O_CLOEXEC, 0, 0, 0]) }?;
-    let map = [0, FILE as u64, PROT_READ_WRITE, MAP_SHARED, fd, 0];
-    // SAFETY: asks for new memory.
-    let mapped = unsafe { syscall(nr::MMAP, map) };
+    // SAFETY: asks for the file's length.
+    let len = unsafe { syscall(nr::LSEEK, [fd, 0, SEEK_END, 0, 0, 0]) };
+    let map = |len| {
+        let map = [0, len, PROT_READ_WRITE, MAP_SHARED, fd, 0];
+        // SAFETY: asks for new memory.
+        unsafe { syscall(nr::MMAP, map) }
+    };
+    let mapped = match len {
+        Ok(len) if len >= FILE as u64 => map(len),
+        _ => Err(Errno::EINVAL),
+    };
     // SAFETY: the descriptor that was just opened.
     let _ = unsafe { syscall(nr::CLOSE, [fd, 0, 0, 0, 0, 0]) };
     BASE.store(mapped? as usize, Ordering::Relaxed);
@@ -93,9 +102,9 @@ pub fn rules() -> &'static [Rule] {
     unsafe { slice::from_raw_parts(at(RULES).cast(), count) }
 }
 
-/// Whether only ends of calls are told.
-pub fn tells_ends() -> bool {
-    header().ends != 0
+/// What is told of calls: a value of [`tell`](hotpatch_events::tell).
+pub fn tell() -> u32 {
+    header().tell
 }
 
 /// A ring that the calling thread has taken.
@@ -194,6 +203,69 @@ impl Ring {
     /// A call begins.
     pub fn begins(&self, time: u64) {
         long(&raw const self.shared().began).store(time, Ordering::Relaxed);
+    }
+
+    /// A call that began when that was said has ended: adds it to the sums. Not where all of them are taken, nor for the
+    /// child of a `vfork`: they are its parent's.
+    pub fn sums_up(&self, number: u32, result: u64, now: u64) -> bool {
+        let (tid, teller) = {
+            let shared = self.shared();
+            (
+                word(&raw const shared.tid),
+                word(&raw const shared.teller_tid),
+            )
+        };
+        if tid.load(Ordering::Relaxed) != teller.load(Ordering::Relaxed) {
+            return false;
+        }
+        let sums: *mut Sums = at(FILE + self.0 * size_of::<Sums>()).cast();
+        // SAFETY: in the mapping, which is that long where sums are asked for, and never accessed but as atomics.
+        let sums = unsafe { &*sums };
+        let Some(of) = sums.of.get(number as usize) else {
+            return false;
+        };
+        // SAFETY: as above.
+        let of = unsafe { AtomicU8::from_ptr(ptr::from_ref(of).cast_mut()) };
+        let mut n = usize::from(of.load(Ordering::Relaxed));
+        if n == 0 {
+            let used = word(&raw const sums.used);
+            n = used.load(Ordering::Relaxed) as usize + 1;
+            if n > MOST_SUMS {
+                return false;
+            }
+            used.store(n as u32, Ordering::Relaxed);
+            of.store(n as u8, Ordering::Relaxed);
+        }
+        let Some(sum) = sums.sums.get(n - 1) else {
+            return false;
+        };
+        // Relaxed, and no exchange: nobody else writes, and the reader's last look comes behind the thread's end.
+        let add = |field: *const u64, more: u64| {
+            let field = long(field);
+            field.store(field.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+        };
+        let raise = |field: *const u64, to: u64| {
+            let field = long(field);
+            if to > field.load(Ordering::Relaxed) {
+                field.store(to, Ordering::Relaxed);
+            }
+        };
+        let took = now.saturating_sub(long(&raw const self.shared().began).load(Ordering::Relaxed));
+        add(&raw const sum.calls, 1);
+        add(&raw const sum.ticks, took);
+        raise(&raw const sum.not_least, !took);
+        raise(&raw const sum.most, took);
+        if result > u64::MAX - 4096 {
+            add(&raw const sum.errors, 1);
+        }
+        if let Some(time) = sum.times.get(Sum::place(took)) {
+            let time = word(time);
+            time.store(
+                time.load(Ordering::Relaxed).wrapping_add(1),
+                Ordering::Relaxed,
+            );
+        }
+        true
     }
 
     /// Nothing more will be written.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use hotpatch_decode::expression::quiet;
 use hotpatch_decode::{Call, exited, killed};
-use hotpatch_events::{Record, kind};
+use hotpatch_events::{Record, kind, tell};
 use nix::unistd::Pid;
 
 use crate::args::Trace;
@@ -58,7 +58,7 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
                 text: size.min(1 << 14),
                 items: if whole { ITEMS } else { size.min(ITEMS) },
                 drop: args.drop,
-                ends: args.count,
+                tell: if args.count { tell::SUMS } else { tell::ALL },
                 environment: whole,
             },
             &rules,
