@@ -54,7 +54,7 @@ fn normal(trace: &str) -> Vec<String> {
         (r"/\* \d+ vars \*/", "VARIABLES"),
         (r"\b\d{4,}\b", "N"),
         (r"/tmp/[\w./]*", "PLACE"),
-        (r"^\d\d:\d\d:\d\d\b", "TIME"),
+        (r"\b\d\d:\d\d:\d\d\b", "TIME"),
         (r"\d+\.\d{3,}", "SECONDS"),
         (r" +\(\+ +", " (+"),
         (r"\s+= ", " = "),
