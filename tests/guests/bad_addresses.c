@@ -3,6 +3,7 @@
 // and a hook that reads there before it meets no signal either.
 // hook: reads_all
 // hook: run reads_all after
+// hook: reads_some
 // patched: libc.so.6 400
 #include "guest.h"
 #include <spawn.h>

@@ -5,13 +5,17 @@
 #define KINDS 0
 #endif
 
+#ifndef CALLS
+#define CALLS {{~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul}, 1}
+#endif
+
 #define HOOK(name_, flags_)                                                                        \
 	__attribute__((visibility("default"))) const hotpatch_hook_t hotpatch_hook = {             \
 		.abi = HOTPATCH_ABI,                                                               \
 		.size = sizeof(hotpatch_hook_t),                                                   \
 		.name = name_,                                                                     \
 		.flags = flags_,                                                                   \
-		.syscalls = {{~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul}, 1},                 \
+		.syscalls = CALLS,                                                                 \
 		.kinds = KINDS,                                                                    \
 		.before = before,                                                                  \
 		.after = after,                                                                    \

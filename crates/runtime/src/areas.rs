@@ -249,10 +249,10 @@ pub unsafe fn fill(data: u64, quiet: bool, flags: u32, one: bool) {
 
 /// The call that programs with signals make most often.
 const MASK_CALL: u64 = linux_raw_sys::general::__NR_rt_sigprocmask as u64;
-/// Whether the runtime looks at it: only alternate stacks make that necessary.
+/// Whether the runtime looks at it: only alternate stacks and copies for hooks make that necessary.
 static MASKS: AtomicBool = AtomicBool::new(false);
 
-/// An alternate stack has been registered: calls that change the mask are looked at from now on.
+/// Calls that change the mask are looked at from now on.
 pub fn look_at_masks() {
     if MASKS.load(Ordering::Relaxed) || MASKS.swap(true, Ordering::SeqCst) {
         return;

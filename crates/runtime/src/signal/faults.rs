@@ -11,6 +11,7 @@
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use super::disposition::bit;
+use crate::areas;
 use crate::sys;
 
 /// SIGBUS and SIGSEGV.
@@ -63,6 +64,8 @@ impl Faults {
         if ASTRAY.load(Ordering::Relaxed) {
             return false;
         }
+        // What changes it has to be seen from now on, whether or not a hook wants to see it.
+        areas::look_at_masks();
         self.0.store(Self::ASKED, Ordering::Relaxed);
         let come = sys::blocked() & MEMORY == 0;
         let known = if come { Self::COME } else { Self::PATIENCE };
