@@ -4,23 +4,25 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use hdrhistogram::Histogram;
-use hotpatch_decode::expression::CallSet;
-use hotpatch_decode::{Call, Kept};
-use hotpatch_events::{Sum, kind};
+use hotpatch_decode::{Call, Kept, When};
+use hotpatch_events::{Record, Sum, kind};
 use serde::Serialize;
 
 use crate::args::Table;
 use crate::clock::Clock;
 use crate::columns;
 use crate::events::Event;
-use crate::pairs::{EXECVE, Pairs};
+use crate::filter::Filter;
+use crate::pairs::Pairs;
 use crate::trace::{Listener, Printer, name};
 
 /// Counts by call.
 pub struct Counter {
     /// Where the table goes; nowhere until it is asked for.
     out: Option<Box<dyn Write + Send>>,
-    calls: Option<CallSet>,
+    filter: Filter,
+    /// Whether all that is told of a call is its end.
+    ends: bool,
     follow: bool,
     json: bool,
     table: Table,
@@ -96,10 +98,11 @@ impl Counts {
 
 impl Counter {
     /// For a program that has just been started.
-    pub fn new(calls: Option<CallSet>, follow: bool, json: bool, table: Table) -> Self {
+    pub fn new(filter: Filter, ends: bool, follow: bool, json: bool, table: Table) -> Self {
         Self {
             out: None,
-            calls,
+            filter,
+            ends,
             follow,
             json,
             table,
@@ -125,22 +128,17 @@ impl Counter {
         columns::table(&counts, &self.table.columns, out)
     }
 
-    /// The row of a call, if it is of interest.
-    fn row(&mut self, number: u64) -> Option<&mut Row> {
-        if self.calls.is_some_and(|calls| !calls.has(number)) {
-            return None;
-        }
-        Some(self.rows.entry(number).or_insert_with(|| Row {
+    /// The row of a call.
+    fn row(&mut self, number: u64) -> &mut Row {
+        self.rows.entry(number).or_insert_with(|| Row {
             errors: 0,
             sum: 0,
             times: Histogram::new(2).unwrap_or_else(|_| unreachable!("2 digits are allowed")),
-        }))
+        })
     }
 
     fn count(&mut self, number: u64, result: u64, took: u64) {
-        let Some(row) = self.row(number) else {
-            return;
-        };
+        let row = self.row(number);
         row.errors += u64::from(result > u64::MAX - 4096);
         row.sum += took;
         // It grows by itself up to what 64 bits hold.
@@ -149,9 +147,10 @@ impl Counter {
 
     /// Adds what a thread has summed up itself.
     fn add(&mut self, number: u64, sum: &Sum) {
-        let Some(row) = self.row(number) else {
+        if self.filter.calls.is_some_and(|calls| !calls.has(number)) {
             return;
-        };
+        }
+        let row = self.row(number);
         row.errors += sum.errors;
         row.sum += sum.ticks;
         // The shortest and the longest are known to the tick.
@@ -206,20 +205,35 @@ impl Counter {
 }
 
 impl Listener for Counter {
-    fn begins(&mut self, _: Call, _: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
         // As strace has it: the exec that begins the program is one of its calls.
-        self.count(EXECVE, 0, 0);
+        let record = Record {
+            number: call.number,
+            args: call.args,
+            ..Record::default()
+        };
+        if self.filter.tells(&record, &Kept::new(When::Entry, kept)) {
+            self.count(call.number, 0, 0);
+        }
         Ok(())
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         let record = event.record;
         match record.kind {
-            kind::ENTRY => self.begun.begins(record, Vec::new()),
+            kind::ENTRY => {
+                let kept = Kept::new(When::Entry, event.kept);
+                if self.filter.tells(&record, &kept) {
+                    self.begun.begins(record, Kept::default());
+                }
+            }
             kind::EXIT => {
                 let began = match self.begun.ends(&record, Kept::default()) {
                     Some(begun) => begun.record.time,
-                    None => record.began,
+                    None if self.ends && self.filter.tells(&record, &Kept::default()) => {
+                        record.began
+                    }
+                    None => return Ok(()),
                 };
                 let took = record.time.saturating_sub(began);
                 self.count(record.number, record.result, took);
@@ -271,15 +285,14 @@ pub struct Both(pub Printer, pub Counter);
 
 impl Listener for Both {
     fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-        self.0.begins(call, kept)?;
-        self.1.begins(call, Vec::new())
+        self.1.begins(call, kept.clone())?;
+        self.0.begins(call, kept)
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         self.1.event(Event {
-            kept: Vec::new(),
             sum: None,
-            ..event
+            ..event.clone()
         })?;
         self.0.event(event)
     }

@@ -28,6 +28,8 @@ pub struct Wishes {
     pub tell: u32,
     /// Whether the environments of execs are kept.
     pub environment: bool,
+    /// What is kept of descriptors: bits of [`links`](hotpatch_events::links).
+    pub links: u32,
 }
 
 /// One event.
@@ -76,6 +78,7 @@ impl Events {
             rules: rules.len() as u32,
             begun: 0,
             environment: u32::from(wishes.environment),
+            links: wishes.links,
         };
         // SAFETY: mapped, aligned, and nobody else's yet.
         unsafe { map.as_mut_ptr().cast::<Header>().write(header) };

@@ -2,13 +2,13 @@
 
 use std::io::{self, Write};
 
-use hotpatch_decode::expression::CallSet;
 use hotpatch_decode::{Call, Kept, Style, When, line};
 use hotpatch_events::{Record, kind};
 use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::events::{Event, ticks};
+use crate::filter::Filter;
 use crate::pairs::{Begun, Pairs};
 use crate::trace::{Listener, name};
 
@@ -74,7 +74,7 @@ pub struct Writer {
     out: Box<dyn Write + Send>,
     perfetto: bool,
     style: Style,
-    calls: Option<CallSet>,
+    filter: Filter,
     follow: bool,
     /// The program's first thread.
     root: u32,
@@ -90,7 +90,7 @@ impl Writer {
         out: Box<dyn Write + Send>,
         perfetto: bool,
         style: Style,
-        calls: Option<CallSet>,
+        filter: Filter,
         follow: bool,
         root: u32,
     ) -> Self {
@@ -98,12 +98,19 @@ impl Writer {
             out,
             perfetto,
             style,
-            calls,
+            filter,
             follow,
             root,
             clock: Clock::new(),
             begun: Pairs::default(),
             any: false,
+        }
+    }
+
+    fn begin(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) {
+        let kept = Kept::new(When::Entry, kept);
+        if self.filter.tells(&record, &kept) {
+            self.begun.begins(record, kept);
         }
     }
 
@@ -116,9 +123,6 @@ impl Writer {
         flags: u32,
     ) -> io::Result<()> {
         let Begun { record, kept, .. } = begun;
-        if self.calls.is_some_and(|calls| !calls.has(record.number)) {
-            return Ok(());
-        }
         let call = Call {
             number: record.number,
             args: record.args,
@@ -183,14 +187,14 @@ impl Listener for Writer {
             args: call.args,
             ..Record::default()
         };
-        self.begun.begins(record, kept);
+        self.begin(record, kept);
         Ok(())
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
         let record = event.record;
         match record.kind {
-            kind::ENTRY => self.begun.begins(record, event.kept),
+            kind::ENTRY => self.begin(record, event.kept),
             kind::EXIT => {
                 let kept = Kept::new(When::Exit, event.kept);
                 if let Some(begun) = self.begun.ends(&record, kept) {

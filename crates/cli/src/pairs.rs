@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use hotpatch_decode::{Kept, When};
+use hotpatch_decode::Kept;
 use hotpatch_events::Record;
 
 /// The number of `execve`.
@@ -31,7 +31,7 @@ pub struct Pairs(HashMap<u32, Vec<Begun>>);
 
 impl Pairs {
     /// A call begins.
-    pub fn begins(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) {
+    pub fn begins(&mut self, record: Record, kept: Kept) {
         let calls = self.0.entry(record.tid).or_default();
         // Those that a handler has jumped out of stay for ever.
         if calls.len() == DEEPEST {
@@ -39,7 +39,7 @@ impl Pairs {
         }
         calls.push(Begun {
             record,
-            kept: Kept::new(When::Entry, kept),
+            kept,
             told: false,
         });
     }

@@ -9,10 +9,11 @@ use std::time::Duration;
 use hotpatch_decode::expression::{CallSet, Status, quiet};
 use hotpatch_decode::{Call, Kept, Memory, Style, When, begin, exited, killed, line, resume};
 use hotpatch_events::{Record, kind};
-use hotpatch_names::{Kind, row, signature};
+use hotpatch_names::row;
 
 use crate::clock::{Clock, Precision, Stamp};
 use crate::events::{Event, ticks};
+use crate::filter::Filter;
 use crate::output::Output;
 use crate::pairs::{Begun, EXECVE, Pairs};
 
@@ -36,12 +37,10 @@ pub fn name(number: u64) -> Cow<'static, str> {
 /// What is told, and how.
 #[derive(Debug)]
 pub struct Choice {
-    /// Calls.
-    pub calls: Option<CallSet>,
+    /// Which calls, as far as that is known at their beginning.
+    pub filter: Filter,
     /// How they ended; nothing: however.
     pub status: Option<Vec<Status>>,
-    /// Descriptors that they take; `true`: all others.
-    pub descriptors: Option<(bool, Vec<i32>)>,
     /// Calls whose structures and arrays are printed whole.
     pub whole: Option<CallSet>,
     /// Calls whose arguments are printed as numbers.
@@ -190,7 +189,8 @@ impl Printer {
             }
             _ => {}
         }
-        if !self.tells(record.number, &record.args) {
+        let kept = Kept::new(When::Entry, kept);
+        if !self.choice.filter.tells(&record, &kept) {
             return Ok(());
         }
         self.interrupt(record.tid)?;
@@ -233,7 +233,7 @@ impl Printer {
     fn ends(&mut self, begun: &Begun, result: Option<u64>, now: u64, flags: u32) -> io::Result<()> {
         let record = &begun.record;
         let (tid, number) = (record.tid, record.number);
-        if !self.tells(number, &record.args) || !self.has_status(result) {
+        if !self.has_status(result) {
             self.open = self.open.filter(|open| *open != tid);
             return Ok(());
         }
@@ -332,20 +332,6 @@ impl Printer {
     fn put(&mut self, tid: u32, mut text: String) -> io::Result<()> {
         text.push('\n');
         self.out.of(tid)?.write_all(text.as_bytes())
-    }
-
-    fn tells(&self, number: u64, args: &[u64; 6]) -> bool {
-        let takes = |(others, fds): &(bool, Vec<i32>)| {
-            let told = |fd: i32| fd >= 0 && fds.contains(&fd) != *others;
-            let signature = signature(number, args);
-            let arguments = signature.as_ref().map_or(&[][..], |s| s.arguments());
-            arguments.iter().any(|argument| {
-                let value = args.get(usize::from(argument.index)).copied().unwrap_or(0);
-                matches!(argument.kind, Kind::Fd | Kind::DirFd) && told(value as i32)
-            })
-        };
-        self.choice.calls.is_none_or(|calls| calls.has(number))
-            && self.choice.descriptors.as_ref().is_none_or(takes)
     }
 
     fn has_status(&self, result: Option<u64>) -> bool {

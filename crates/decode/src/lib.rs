@@ -5,6 +5,8 @@
 
 #![forbid(unsafe_code)]
 
+mod descriptor;
+mod entries;
 mod events;
 pub mod expression;
 mod kept;
@@ -38,11 +40,6 @@ pub struct Call {
 pub trait Memory {
     /// Copies what is known from `address` on as it was then; how many bytes.
     fn read(&self, when: When, address: u64, into: &mut [u8]) -> usize;
-
-    /// What is to be said behind a descriptor, brackets included (`-y`).
-    fn descriptor(&self, fd: i32, out: &mut String) {
-        let _ = (fd, out);
-    }
 }
 
 /// Nothing was kept: every address is printed as such.
@@ -66,6 +63,18 @@ pub enum Escapes {
     AllHex,
 }
 
+/// What there is to say of descriptors.
+pub mod details {
+    /// What they lead to.
+    pub const PATH: u32 = 1;
+    /// Which device that is.
+    pub const DEVICE: u32 = 2;
+    /// The addresses of sockets.
+    pub const SOCKET: u32 = 4;
+    /// Which process a descriptor of one stands for. (Nobody tells.)
+    pub const PIDFD: u32 = 8;
+}
+
 /// How lines are printed.
 #[derive(Clone, Copy, Debug)]
 pub struct Style {
@@ -81,6 +90,8 @@ pub struct Style {
     pub raw: bool,
     /// Whether structures are told by their addresses (not in `-e verbose=`).
     pub addresses: bool,
+    /// What is told of descriptors (`-y`): bits of [`details`].
+    pub descriptors: u32,
 }
 
 impl Default for Style {
@@ -92,6 +103,7 @@ impl Default for Style {
             column: 40,
             raw: false,
             addresses: false,
+            descriptors: 0,
         }
     }
 }

@@ -96,7 +96,7 @@ impl Printer<'_> {
                 if bytes.is_empty() && count > 0 {
                     address(at, self.out)
                 } else {
-                    self.bits(&bytes, count as usize)
+                    self.bits(&bytes, count as usize, Some(when))
                 }
             }
             What::Processors(count) => {
@@ -104,7 +104,7 @@ impl Printer<'_> {
                 if bytes.is_empty() {
                     address(at, self.out)
                 } else {
-                    self.bits(&bytes, usize::MAX)
+                    self.bits(&bytes, usize::MAX, None)
                 }
             }
             What::Stat => self.stat(when, at),
@@ -192,7 +192,7 @@ impl Printer<'_> {
                 self.out.push(']');
             }
             Kind::In(what) => self.pointer(when, what, word(part)),
-            _ => self.scalar(kind, word(part)),
+            _ => self.scalar(when, kind, word(part)),
         }
     }
 
@@ -388,7 +388,8 @@ impl Printer<'_> {
         self.out.push(']');
     }
 
-    pub(crate) fn bits(&mut self, bytes: &[u8], count: usize) {
+    /// Numbers of bits; with `when` they are descriptors.
+    pub(crate) fn bits(&mut self, bytes: &[u8], count: usize, when: Option<When>) {
         self.out.push('[');
         let mut told = false;
         for bit in
@@ -399,33 +400,10 @@ impl Printer<'_> {
             }
             told = true;
             let _ = write!(self.out, "{bit}");
-            if count != usize::MAX {
-                self.memory.descriptor(bit as i32, self.out);
+            if let Some(when) = when {
+                self.descriptor(when, bit as i32);
             }
         }
         self.out.push(']');
-    }
-
-    fn entries(&mut self, at: u64) {
-        let bytes = self.bytes(
-            When::Exit,
-            at,
-            self.call.result.unwrap_or(0).min(1 << 20) as usize,
-        );
-        let (mut offset, mut count) = (0, 0);
-        while let Some(length) = bytes
-            .get(offset + 16..offset + 18)
-            .map(word)
-            .filter(|length| *length > 0)
-        {
-            offset += length as usize;
-            count += 1;
-        }
-        address(at, self.out);
-        let _ = write!(
-            self.out,
-            " /* {count} entr{} */",
-            if count == 1 { "y" } else { "ies" }
-        );
     }
 }

@@ -18,7 +18,10 @@ pub(crate) fn ether(value: u64, out: &mut String) {
         0x800 => out.push_str("ETH_P_IP"),
         0x806 => out.push_str("ETH_P_ARP"),
         0x86dd => out.push_str("ETH_P_IPV6"),
-        other => hex(u64::from(other), out),
+        other => {
+            hex(u64::from(other), out);
+            out.push_str(" /* ETH_P_??? */");
+        }
     }
     out.push(')');
 }
@@ -204,7 +207,7 @@ impl Printer<'_> {
             {
                 self.out.push_str(", cmsg_data=");
                 match (level, kind) {
-                    (1, 1) => self.passed(data),
+                    (1, 1) => self.passed(when, data),
                     (1, 2) if data.len() >= 12 => {
                         let [pid, uid, gid] = [0, 4, 8].map(|at| word(&data[at..at + 4]));
                         let _ = write!(self.out, "{{pid={pid}, uid={uid}, gid={gid}}}");
@@ -221,12 +224,12 @@ impl Printer<'_> {
         self.out.push(']');
     }
 
-    fn passed(&mut self, data: &[u8]) {
+    fn passed(&mut self, when: When, data: &[u8]) {
         self.out.push('[');
         for (index, fd) in data.as_chunks::<4>().0.iter().enumerate() {
             let fd = i32::from_le_bytes(*fd);
             let _ = write!(self.out, "{}{fd}", if index > 0 { ", " } else { "" });
-            self.memory.descriptor(fd, self.out);
+            self.descriptor(when, fd);
         }
         self.out.push(']');
     }

@@ -1,8 +1,9 @@
 //! Numbers, flags and names of constants.
 
+use crate::When;
 use crate::print::Printer;
 use hotpatch_names::flags::{self, Set};
-use hotpatch_names::{Kind, signal};
+use hotpatch_names::{CURRENT_DIRECTORY, Kind, signal};
 use std::fmt::Write as _;
 
 /// Appends a number in hexadecimal; 0 as it is.
@@ -252,23 +253,18 @@ fn request(value: u64, out: &mut String) {
 }
 
 impl Printer<'_> {
-    /// Appends a number of this kind.
-    pub(crate) fn scalar(&mut self, kind: &Kind, value: u64) {
+    /// Appends a number of this kind, as it was at that time.
+    pub(crate) fn scalar(&mut self, when: When, kind: &Kind, value: u64) {
         let out = &mut *self.out;
         let _ = match kind {
-            Kind::Fd => {
-                let _ = write!(out, "{}", value as i32);
-                self.memory.descriptor(value as i32, out);
-                Ok(())
-            }
-            Kind::DirFd if value as i32 == -100 => {
+            Kind::DirFd if value as i32 == CURRENT_DIRECTORY => {
                 out.push_str("AT_FDCWD");
-                self.memory.descriptor(-100, out);
+                self.descriptor(when, CURRENT_DIRECTORY);
                 Ok(())
             }
-            Kind::DirFd => {
+            Kind::Fd | Kind::DirFd => {
                 let _ = write!(out, "{}", value as i32);
-                self.memory.descriptor(value as i32, out);
+                self.descriptor(when, value as i32);
                 Ok(())
             }
             Kind::Int => write!(out, "{}", value as i32),

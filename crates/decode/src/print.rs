@@ -120,7 +120,7 @@ impl Printer<'_> {
                     self.pointer(When::Exit, what, value);
                 }
             }
-            _ => self.scalar(kind, value),
+            _ => self.scalar(When::Entry, kind, value),
         }
     }
 
@@ -136,7 +136,7 @@ impl Printer<'_> {
     /// Reads as much as was kept, up to the length asked for.
     pub(crate) fn bytes(&self, when: When, address: u64, length: usize) -> Vec<u8> {
         let mut bytes = vec![0; length];
-        let count = if address == 0 {
+        let count = if !is_memory(address) {
             0
         } else {
             self.memory.read(when, address, &mut bytes)
@@ -148,7 +148,7 @@ impl Printer<'_> {
     /// Reads all of it or nothing.
     pub(crate) fn exact<const N: usize>(&self, when: When, address: u64) -> Option<[u8; N]> {
         let mut bytes = [0; N];
-        (address != 0 && self.memory.read(when, address, &mut bytes) == N).then_some(bytes)
+        (is_memory(address) && self.memory.read(when, address, &mut bytes) == N).then_some(bytes)
     }
 
     /// The closing bracket, the column and the result.
@@ -165,4 +165,9 @@ impl Printer<'_> {
         });
         self.result(answer);
     }
+}
+
+/// Whether a program can have bytes there: elsewhere lies what is known of descriptors.
+const fn is_memory(address: u64) -> bool {
+    address != 0 && address <= i64::MAX as u64
 }

@@ -32,7 +32,7 @@ impl Printer<'_> {
             Answer::Octal => crate::number::octal(result, self.out),
             Answer::Fd => {
                 let _ = write!(self.out, "{result}");
-                self.memory.descriptor(result as i32, self.out);
+                self.descriptor(When::Exit, result as i32);
             }
             Answer::Number => {
                 let _ = write!(self.out, "{}", result as i64);
@@ -113,7 +113,7 @@ impl Printer<'_> {
             told += 1;
             let number = i32::from_le_bytes([fd[0], fd[1], fd[2], fd[3]]);
             let _ = write!(self.out, "{{fd={number}");
-            self.memory.descriptor(number, self.out);
+            self.descriptor(When::Exit, number);
             self.out.push_str(", revents=");
             flags_of(u64::from(revents), &flags::POLL, self.out);
             self.out.push('}');
@@ -154,7 +154,7 @@ impl Printer<'_> {
             }
             separate(&mut told, self.out);
             self.out.push_str(label);
-            self.bits(&bytes, args[0] as usize);
+            self.bits(&bytes, args[0] as usize, None);
         }
         if args[4] != 0 {
             separate(&mut told, self.out);

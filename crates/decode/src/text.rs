@@ -18,7 +18,17 @@ pub(crate) fn quote(bytes: &[u8], escapes: Escapes, out: &mut String) {
     out.push('"');
 }
 
+/// Appends a path between `<` and `>`.
+pub(crate) fn escape_path(bytes: &[u8], escapes: Escapes, out: &mut String) {
+    escape_but(bytes, b"<>", escapes, out);
+}
+
 fn escape(bytes: &[u8], escapes: Escapes, out: &mut String) {
+    escape_but(bytes, b"", escapes, out);
+}
+
+/// Those that are `marked` are escaped too.
+fn escape_but(bytes: &[u8], marked: &[u8], escapes: Escapes, out: &mut String) {
     let all_hex = match escapes {
         Escapes::Octal | Escapes::HexChars => false,
         Escapes::Hex => bytes.iter().any(|byte| !printable(*byte) && !space(*byte)),
@@ -39,7 +49,7 @@ fn escape(bytes: &[u8], escapes: Escapes, out: &mut String) {
             0x0b => out.push_str("\\v"),
             0x0c => out.push_str("\\f"),
             b'\r' => out.push_str("\\r"),
-            _ if printable(byte) => out.push(char::from(byte)),
+            _ if printable(byte) && !marked.contains(&byte) => out.push(char::from(byte)),
             _ if escapes == Escapes::HexChars => {
                 let _ = write!(out, "\\x{byte:02x}");
             }

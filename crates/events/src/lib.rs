@@ -40,11 +40,23 @@ pub struct Header {
     pub begun: u32,
     /// Not 0: the environments of execs are kept.
     pub environment: u32,
+    /// What is kept of descriptors: bits of [`links`].
+    pub links: u32,
+}
+
+/// Bits of [`Header::links`].
+pub mod links {
+    /// What they lead to.
+    pub const PATHS: u32 = 1;
+    /// Which device that is, where it is one.
+    pub const DEVICES: u32 = 2;
+    /// Addresses of sockets.
+    pub const SOCKETS: u32 = 4;
 }
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc6");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc7");
 }
 
 /// What is told of calls: values of [`Header::tell`].

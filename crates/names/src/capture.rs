@@ -54,6 +54,15 @@ pub enum Shape {
     CloneArgs,
     /// The set of signals of `pselect6`.
     Pselect,
+    /// Nothing; a descriptor stands at the beginning of each so many bytes.
+    Descriptors {
+        /// Bytes from one to the next.
+        stride: u8,
+    },
+    /// Nothing; each bit that is set stands for a descriptor.
+    Bits,
+    /// Nothing; control messages, which may pass descriptors.
+    Control,
 }
 
 /// Memory to be kept.
@@ -160,8 +169,16 @@ impl Captures {
         match what {
             What::Struct(of) if core::ptr::eq(of, &crate::structs::PSELECT) => (16, Shape::Pselect),
             What::Struct(of) | What::Remaining(of) => bytes(usize::from(of.size)),
+            What::List(of, count) if core::ptr::eq(of, &crate::structs::POLLFD) => (
+                self.count(count).min(items + 1) * 8,
+                Shape::Descriptors { stride: 8 },
+            ),
             What::List(of, count) => bytes(self.count(count).min(items + 1) * usize::from(of.size)),
             What::Number(kind) => bytes(kind.width()),
+            What::Numbers(Kind::Fd, count) => (
+                self.count(count).min(items + 1) * 4,
+                Shape::Descriptors { stride: 4 },
+            ),
             What::Numbers(kind, count) => bytes(self.count(count).min(items + 1) * kind.width()),
             What::Bytes(count) => bytes(self.count(count).min(text + 1)),
             What::Text => (text + 1, Shape::Text),
@@ -190,7 +207,7 @@ impl Captures {
             What::Length | What::Status => bytes(4),
             What::Signals => bytes(8),
             What::Action => bytes(32),
-            What::Descriptors(index) => bytes(many_bits(arg(index))),
+            What::Descriptors(index) => (many_bits(arg(index)), Shape::Bits),
             What::Processors(count) => bytes(self.count(count).min(128)),
             What::Stat => bytes(144),
             What::Statx => bytes(256),
@@ -266,7 +283,7 @@ impl Nested<'_> {
             _ => Request {
                 address: self.word(base + 32)?,
                 length: length(40)?.min(4096),
-                shape: Shape::Bytes,
+                shape: Shape::Control,
             },
         })
     }
@@ -280,7 +297,12 @@ impl Iterator for Nested<'_> {
             let at = self.at;
             self.at += 1;
             let request = match self.shape {
-                Shape::Bytes | Shape::Text | Shape::Pointers => return None,
+                Shape::Bytes
+                | Shape::Text
+                | Shape::Pointers
+                | Shape::Descriptors { .. }
+                | Shape::Bits
+                | Shape::Control => return None,
                 Shape::Texts => match self.word(at * 8)? {
                     0 => return None,
                     address => Request {

@@ -10,6 +10,7 @@
 mod calls;
 mod capture;
 mod class;
+mod descriptor;
 mod errors;
 pub mod flags;
 mod kind;
@@ -20,6 +21,9 @@ pub mod structs;
 pub use calls::{ROWS, Row};
 pub use capture::{Captures, Limits, Nested, Request, Shape, When, captures};
 pub use class::{CLASSES, Class};
+pub use descriptor::{
+    CURRENT_DIRECTORY, Descriptors, FILE, LINK, SOCKET, Socket, Within, descriptors, place,
+};
 pub use errors::{ERRORS, RESTARTS, error, restart};
 pub use kind::{Answer, Count, Field, Kind, Struct, What};
 pub use signature::{Argument, Signature, signature};

@@ -6,6 +6,7 @@
 
 #![cfg_attr(target_os = "none", no_std)]
 
+mod descriptors;
 mod ring;
 mod rules;
 
@@ -61,6 +62,7 @@ impl Hook for Trace {
             return;
         };
         let (number, result) = (context.number(), context.frame().rax);
+        descriptors::watch(number, &context.arguments(), result);
         let flags = rules::after(&ring);
         match number {
             nr::CLONE | nr::CLONE3 | nr::FORK | nr::VFORK => {
@@ -139,21 +141,34 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
         When::Exit
     };
     let limits = ring::limits();
+    let links = descriptors::are_asked_for();
+    if links {
+        for fd in hotpatch_names::descriptors(number, &args, when, result) {
+            descriptors::keep(&mut writer, fd);
+        }
+    }
+    // What is to be filled holds anything.
+    let fills = when == When::Entry && matches!(context.number(), nr::RECVMSG | nr::RECVMMSG);
     for request in captures(number, &args, when, result, limits) {
-        keep(&mut writer, &request, limits, 0);
+        keep(&mut writer, &request, limits, links && !fills, 0);
     }
     writer.finish(what);
 }
 
-/// Keeps what `request` asks for, and what that leads to.
-fn keep(writer: &mut Writer<'_>, request: &Request, limits: Limits, depth: u32) {
+/// Keeps what `request` asks for, and what that leads to; with `links` also what descriptors among that lead to.
+fn keep(writer: &mut Writer<'_>, request: &Request, limits: Limits, links: bool, depth: u32) {
     let to_zero = request.shape == Shape::Text;
     let Some(bytes) = writer.chunk(request.address, request.length, to_zero) else {
         return;
     };
+    if links {
+        for fd in request.descriptors(bytes) {
+            descriptors::keep(writer, fd);
+        }
+    }
     if depth < DEPTH {
         for nested in request.nested(bytes, limits) {
-            keep(writer, &nested, limits, depth + 1);
+            keep(writer, &nested, limits, links, depth + 1);
         }
     }
 }

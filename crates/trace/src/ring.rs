@@ -95,6 +95,11 @@ pub fn limits() -> Limits {
     }
 }
 
+/// What the reader wants to be kept of descriptors.
+pub fn links() -> u32 {
+    header().links
+}
+
 /// The rules.
 pub fn rules() -> &'static [Rule] {
     let count = (header().rules as usize).min(MOST_RULES);
@@ -385,20 +390,33 @@ impl Writer<'_> {
         self.record.result = result;
     }
 
-    /// Adds up to `len` bytes of the program's memory, as far as they can be read and there is room. The answer lives
-    /// as long as the ring: nobody overwrites it before the record is finished and read.
+    /// Adds up to `len` bytes of the program's memory, as far as they can be read and there is room.
     pub fn chunk<'b>(&mut self, address: u64, len: usize, to_zero: bool) -> Option<&'b [u8]> {
+        let read = |into: &mut [u8]| {
+            let done = match to_zero {
+                true => read_to_zero(address, into),
+                false => read_bytes(address, into),
+            };
+            done.ok()
+        };
+        self.fill(address, len, read)
+    }
+
+    /// Adds what `read` puts into up to `len` bytes: it says how many. The answer lives as long as the ring: nobody
+    /// overwrites it before the record is finished and read.
+    pub fn fill<'b>(
+        &mut self,
+        address: u64,
+        len: usize,
+        read: impl FnOnce(&mut [u8]) -> Option<usize>,
+    ) -> Option<&'b [u8]> {
         let room = MOST.checked_sub(self.len + size_of::<Chunk>())?;
         let len = len.min(room & !7);
         let start = self.ring.data(self.head).wrapping_add(self.len);
         let bytes = start.wrapping_add(size_of::<Chunk>());
         // SAFETY: within the `MOST` bytes that are ours, which do not wrap.
         let into = unsafe { slice::from_raw_parts_mut(bytes, len) };
-        let done = match to_zero {
-            true => read_to_zero(address, into),
-            false => read_bytes(address, into),
-        }
-        .ok()?;
+        let done = read(into)?.min(len);
         let chunk = Chunk {
             address,
             len: done as u64,

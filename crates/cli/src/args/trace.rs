@@ -69,6 +69,12 @@ pub struct Trace {
     /// Print texts in hexadecimal: `all`, `non-ascii`, or `non-ascii-chars` for those bytes alone
     #[arg(long, value_name = "WHICH", num_args = 0..=1, require_equals = true, default_missing_value = "all")]
     pub strings_in_hex: Option<Hexadecimal>,
+    /// Print what descriptors lead to; twice: also the addresses of sockets, and devices
+    #[arg(short = 'y', action = ArgAction::Count)]
+    pub descriptors: u8,
+    /// Print only calls that name this file, or a descriptor that leads to it
+    #[arg(short = 'P', long = "trace-path", value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
     /// Put results into this column
     #[arg(
         short = 'a',
@@ -160,6 +166,9 @@ pub struct Choice {
     /// As -e raw=SET
     #[arg(long, value_name = "SET", value_parser = qualified("raw"))]
     raw: Vec<Placed>,
+    /// As -e decode-fds=SET
+    #[arg(long, value_name = "SET", value_parser = qualified("decode-fds"), num_args = 0..=1, require_equals = true, default_missing_value = "path")]
+    decode_fds: Vec<Placed>,
     /// As -e quiet=SET
     #[arg(long = "quiet", value_name = "SET", value_parser = qualified("quiet"))]
     silent: Vec<Placed>,
@@ -182,6 +191,7 @@ impl Choice {
             &self.abbrev,
             &self.followed,
             &self.raw,
+            &self.decode_fds,
             &self.silent,
             &self.inject,
             &self.fault,

@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotpatch_decode::expression::quiet;
-use hotpatch_decode::{Call, exited, killed};
-use hotpatch_events::{Record, kind, tell};
+use hotpatch_decode::{Call, details, exited, killed};
+use hotpatch_events::{Record, kind, links, tell};
 use nix::unistd::Pid;
 
 use crate::args::Trace;
@@ -23,6 +23,7 @@ use crate::formats::{Format, Writer};
 use crate::output::{self, Output};
 use crate::pairs::EXECVE;
 use crate::program::{self, NotRun, Reach};
+use crate::sockets::Sockets;
 use crate::supervise::{self, Ended};
 use crate::trace::{Choice, Listener, Printer};
 use crate::{cache, style};
@@ -50,6 +51,7 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     let (choice, rules) = choice::choice(args)?;
     let silent = choice.quiet & quiet::EXIT != 0;
     let whole = choice.style.verbose || choice.whole.is_some_and(|calls| calls.has(EXECVE));
+    let (tell, links) = (told(args, &choice), links(&choice));
     let begin = listener(args, choice)?;
     let size = u32::try_from(args.size).unwrap_or(u32::MAX);
     let events = Arc::new(
@@ -58,8 +60,9 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
                 text: size.min(1 << 14),
                 items: if whole { ITEMS } else { size.min(ITEMS) },
                 drop: args.drop,
-                tell: if args.count { tell::SUMS } else { tell::ALL },
+                tell,
                 environment: whole,
+                links,
             },
             &rules,
         )
@@ -85,6 +88,7 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
         events,
         first,
         listener: Mutex::new(Some(begin)),
+        links,
         silent,
         ended: AtomicBool::new(false),
         reader: Mutex::new(None),
@@ -99,10 +103,40 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     Ok(ended.follow())
 }
 
+/// How much of each call has to be told.
+fn told(args: &Trace, choice: &Choice) -> u32 {
+    if args.count && choice.filter.needs_numbers_alone() {
+        tell::SUMS
+    } else {
+        tell::ALL
+    }
+}
+
+/// What has to be kept of descriptors.
+fn links(choice: &Choice) -> u32 {
+    let wanted = choice.style.descriptors;
+    [
+        (
+            wanted != 0 || !choice.filter.needs_no_memory(),
+            links::PATHS,
+        ),
+        (wanted & details::DEVICE != 0, links::DEVICES),
+        (wanted & details::SOCKET != 0, links::SOCKETS),
+    ]
+    .into_iter()
+    .fold(0, |all, (is, bit)| if is { all | bit } else { all })
+}
+
 /// Who is told of what the program does.
 fn listener(args: &Trace, choice: Choice) -> anyhow::Result<Begin> {
     let open = || output::open(args.output.as_deref(), args.append);
-    let counter = Counter::new(choice.calls, choice.follow, args.json, args.table.clone());
+    let counter = Counter::new(
+        choice.filter.clone(),
+        told(args, &choice) == tell::SUMS,
+        choice.follow,
+        args.json,
+        args.table.clone(),
+    );
     Ok(match (args.count, args.format) {
         (true, _) => {
             let counter = counter.to(open()?);
@@ -127,8 +161,9 @@ fn listener(args: &Trace, choice: Choice) -> anyhow::Result<Begin> {
             let out = open()?;
             Box::new(move |root| {
                 let perfetto = format == Format::Perfetto;
-                let (style, calls, follow) = (choice.style, choice.calls, choice.follow);
-                Box::new(Writer::new(out, perfetto, style, calls, follow, root))
+                let (style, follow) = (choice.style, choice.follow);
+                let filter = choice.filter;
+                Box::new(Writer::new(out, perfetto, style, filter, follow, root))
             })
         }
     })
@@ -194,6 +229,8 @@ struct Traced {
     first: First,
     /// Taken when the program starts.
     listener: Mutex<Option<Begin>>,
+    /// What is kept of descriptors.
+    links: u32,
     /// That a process has exited is not to be said.
     silent: bool,
     /// The first process has ended.
@@ -258,6 +295,7 @@ impl Traced {
         let (call, kept) = self.first.clone();
         listener.begins(call, kept)?;
         let only = (!listener.follows()).then_some(root);
+        let mut sockets = (self.links & links::SOCKETS != 0).then(Sockets::new);
         let mut held: Vec<Event> = Vec::new();
         let mut births = Births::default();
         let mut before = 0;
@@ -269,6 +307,9 @@ impl Traced {
             let from = held.len();
             let any = self.events.take(&mut held);
             births.note(&held[from..]);
+            if let Some(sockets) = &mut sockets {
+                sockets.complete(&mut held[from..]);
+            }
             // What was noted before the last round began is there by now.
             hand_on(&mut held, before, only, &mut *listener)?;
             before = now;

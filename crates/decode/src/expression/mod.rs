@@ -8,6 +8,7 @@ mod tests;
 pub use calls::CallSet;
 pub use inject::{Answer, Inject, Poke, Probability, When};
 
+use crate::details;
 use std::fmt;
 
 /// Why an expression cannot be used, and where.
@@ -135,6 +136,8 @@ pub enum Expression {
     Raw(CallSet),
     /// Calls whose structures are printed; others' are told by their addresses.
     Followed(CallSet),
+    /// What is told of descriptors: bits of [`details`](crate::details).
+    Details(u32),
     /// Messages that are not printed, a bit of [`quiet`] for each.
     Quiet(u32),
     /// Something to be done to calls.
@@ -167,9 +170,36 @@ pub mod quiet {
     ];
 }
 
-const QUALIFIERS: [&str; 19] = [
-    "trace", "t", "status", "fd", "fds", "signal", "signals", "s", "abbrev", "a", "verbose", "v",
-    "raw", "x", "inject", "fault", "quiet", "silent", "q",
+const DETAILS: [(&str, u32); 6] = [
+    ("path", details::PATH),
+    ("dev", details::DEVICE),
+    ("socket", details::SOCKET),
+    ("pidfd", details::PIDFD),
+    ("all", 15),
+    ("none", 0),
+];
+
+const QUALIFIERS: [&str; 20] = [
+    "trace",
+    "t",
+    "status",
+    "fd",
+    "fds",
+    "signal",
+    "signals",
+    "s",
+    "abbrev",
+    "a",
+    "verbose",
+    "v",
+    "raw",
+    "x",
+    "inject",
+    "fault",
+    "quiet",
+    "silent",
+    "q",
+    "decode-fds",
 ];
 
 /// Reads what stands behind `-e`.
@@ -192,6 +222,7 @@ pub fn expression(text: &str) -> Result<Expression, Error> {
             Expression::Whole(CallSet(calls.map(|word| !word)))
         }
         "verbose" | "v" => Expression::Followed(CallSet::parse(value)?),
+        "decode-fds" | "decode-fd" => Expression::Details(names(value, &DETAILS, "detail")?),
         "quiet" | "silent" | "silence" | "q" => {
             Expression::Quiet(names(value, &quiet::NAMES, "message")?)
         }

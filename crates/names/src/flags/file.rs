@@ -587,3 +587,19 @@ pub static UFFD: Set = Set::new(
         (0x80000, "O_CLOEXEC"),
     ],
 );
+
+/// `DT_*`.
+pub static ENTRY_TYPE: Set = Set::new(
+    "DT_???",
+    &[
+        (0, "DT_UNKNOWN"),
+        (1, "DT_FIFO"),
+        (2, "DT_CHR"),
+        (4, "DT_DIR"),
+        (6, "DT_BLK"),
+        (8, "DT_REG"),
+        (10, "DT_LNK"),
+        (12, "DT_SOCK"),
+        (14, "DT_WHT"),
+    ],
+);

@@ -4,20 +4,21 @@ use std::time::Duration;
 
 use anyhow::ensure;
 use hotpatch_decode::expression::{Answer, Expression, Inject, Status, quiet};
-use hotpatch_decode::{Escapes, Style};
+use hotpatch_decode::{Escapes, Style, details};
 use hotpatch_events::{MOST_RULES, Rule};
 
 use crate::args::{Hexadecimal, Moment, Trace};
 use crate::clock::{Epoch, Precision, Stamp};
+use crate::filter::Filter;
+use crate::style;
 use crate::trace::Choice;
 
 /// What is told and how, and what is done to calls.
 pub fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
     let mut rules = Vec::new();
     let mut choice = Choice {
-        calls: None,
+        filter: Filter::default(),
         status: None,
-        descriptors: None,
         whole: None,
         raw: None,
         followed: None,
@@ -32,6 +33,11 @@ pub fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
             verbose: args.verbose,
             escapes: escapes(args),
             column: args.column,
+            descriptors: match args.descriptors {
+                0 => 0,
+                1 => details::PATH,
+                _ => details::PATH | details::DEVICE | details::SOCKET,
+            },
             ..Style::default()
         },
         follow: args.follow > 0,
@@ -48,16 +54,26 @@ pub fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
     }
     for expression in args.choice.all() {
         match expression {
-            Expression::Trace(calls) => choice.calls = Some(calls),
+            Expression::Trace(calls) => choice.filter.calls = Some(calls),
             Expression::Status(status) => choice.status = Some(status),
-            Expression::Descriptors(others, fds) => choice.descriptors = Some((others, fds)),
+            Expression::Descriptors(others, fds) => choice.filter.descriptors = Some((others, fds)),
             Expression::Whole(calls) => choice.whole = Some(calls),
             Expression::Raw(calls) => choice.raw = Some(calls),
             Expression::Followed(calls) => choice.followed = Some(calls),
+            Expression::Details(details) => choice.style.descriptors = details,
             Expression::Quiet(messages) => choice.quiet = messages,
             // None is told, whichever is asked for.
             Expression::Signals(_) => {}
             Expression::Inject(inject) => rules.push(rule(&inject)?),
+        }
+    }
+    for path in &args.paths {
+        let real = choice.filter.add_path(path);
+        if let Some(real) = real.filter(|_| choice.quiet & quiet::PATH_RESOLUTION == 0) {
+            let (path, real) = (path.display(), real.display());
+            style::error(&format!(
+                "Requested path \"{path}\" resolved into \"{real}\""
+            ));
         }
     }
     ensure!(
