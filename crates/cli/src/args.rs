@@ -154,7 +154,7 @@ pub struct Run {
     #[arg(short, long)]
     pub verbose: bool,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required = true, trailing_var_arg = true)]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
 }

@@ -181,6 +181,23 @@ fn log_and_report_are_appended_to_files_named_from_here() {
 }
 
 #[test]
+fn an_option_that_does_not_exist_is_no_program() {
+    let place = Place::new();
+    for command in ["run", "trace", "count"] {
+        let output = place.output(&[command, "--bogus", "true"]);
+        assert_eq!(output.status.code(), Some(2), "{command}");
+        let said = text(&output.stderr);
+        assert!(said.contains("unexpected argument '--bogus'"), "{said}");
+        // Behind the program's name, and behind two hyphens, everything is the program's.
+        let own = ["echo", "--bogus", "-f", "--", "x"];
+        for ahead in [&[command][..], &[command, "--"]] {
+            let output = place.output(&[ahead, &own].concat());
+            assert_eq!(text(&output.stdout), "--bogus -f -- x\n", "{ahead:?}");
+        }
+    }
+}
+
+#[test]
 fn tactics_are_checked_before_anything_runs() {
     let output = Place::new().output(&["run", "--tactics", "stone,bogus", "echo", "x"]);
     assert_eq!(output.status.code(), Some(2));

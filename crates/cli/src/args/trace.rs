@@ -136,7 +136,7 @@ pub struct Trace {
     #[command(flatten)]
     pub start: Start,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required = true, trailing_var_arg = true)]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
 }
@@ -251,8 +251,11 @@ pub struct Count {
     pub json: bool,
     #[command(flatten)]
     pub start: Start,
+    /// Accepted, as all that the program starts is counted anyway
+    #[arg(short, action = clap::ArgAction::Count, hide_short_help = true)]
+    pub follow: u8,
     /// The program and its arguments; what it starts is counted too
-    #[arg(required = true, trailing_var_arg = true, allow_hyphen_values = true)]
+    #[arg(required = true, trailing_var_arg = true)]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
 }
