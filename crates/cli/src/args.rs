@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 mod trace;
 
-pub use trace::{Count, Hexadecimal, Moment, Table, Trace};
+pub use trace::{Count, Hexadecimal, Look, Moment, Table, Trace, View};
 
 use clap::builder::styling::{AnsiColor, Styles};
 use clap::{Parser, Subcommand};
@@ -103,6 +103,8 @@ pub enum Command {
     Trace(Box<Trace>),
     /// Run a program and count its system calls
     Count(Count),
+    /// Print a recorded trace again, in any form
+    View(Box<View>),
     /// Plan files without running anything, and show what would become of each system call
     Inspect(Inspect),
     /// Write a project to start a hook from

@@ -68,6 +68,8 @@ pub enum Epoch {
 pub struct Clock {
     first: (u64, SystemTime),
     last: (u64, SystemTime),
+    /// Not ours: what it says has been told.
+    told: bool,
 }
 
 impl Clock {
@@ -77,12 +79,35 @@ impl Clock {
         Self {
             first: now,
             last: now,
+            told: false,
         }
+    }
+
+    /// It was so late, since 1970. Once told, it goes by that alone.
+    pub fn tell(&mut self, ticks: u64, time: Duration) {
+        let now = (ticks, UNIX_EPOCH + time);
+        if !self.told {
+            self.first = now;
+        }
+        self.told = true;
+        self.last = now;
+    }
+
+    /// Ticks, and the time since 1970.
+    pub fn now(&self) -> (u64, Duration) {
+        let now = if self.told {
+            self.last
+        } else {
+            (ticks(), SystemTime::now())
+        };
+        (now.0, now.1.duration_since(UNIX_EPOCH).unwrap_or_default())
     }
 
     /// To be called now and then: what happened up to now can be told.
     pub fn goes_on(&mut self) {
-        self.last = (ticks(), SystemTime::now());
+        if !self.told {
+            self.last = (ticks(), SystemTime::now());
+        }
     }
 
     /// As long as this many ticks.
@@ -178,6 +203,7 @@ mod tests {
         let clock = Clock {
             first: (1000, UNIX_EPOCH),
             last: (3000, UNIX_EPOCH + Duration::from_micros(20)),
+            told: false,
         };
         assert_eq!(clock.at(2000), Duration::from_micros(10));
         assert_eq!(clock.span(500), Duration::from_micros(5));

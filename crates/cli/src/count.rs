@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 use std::io::{self, Write};
+use std::time::Duration;
 
 use hdrhistogram::Histogram;
-use hotpatch_decode::{Call, Kept, When};
+use hotpatch_decode::{Kept, When};
 use hotpatch_events::{Record, Sum, kind};
 use serde::Serialize;
 
@@ -13,13 +14,15 @@ use crate::clock::Clock;
 use crate::columns;
 use crate::events::Event;
 use crate::filter::Filter;
+use crate::output::Sink;
 use crate::pairs::Pairs;
+use crate::supervise::Ended;
 use crate::trace::{Listener, Printer, name};
 
 /// Counts by call.
 pub struct Counter {
     /// Where the table goes; nowhere until it is asked for.
-    out: Option<Box<dyn Write + Send>>,
+    out: Option<Sink>,
     filter: Filter,
     /// Whether all that is told of a call is its end.
     ends: bool,
@@ -113,7 +116,7 @@ impl Counter {
     }
 
     /// The table goes there in the end.
-    pub fn to(mut self, out: Box<dyn Write + Send>) -> Self {
+    pub fn to(mut self, out: Sink) -> Self {
         self.out = Some(out);
         self
     }
@@ -205,15 +208,10 @@ impl Counter {
 }
 
 impl Listener for Counter {
-    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
         // As strace has it: the exec that begins the program is one of its calls.
-        let record = Record {
-            number: call.number,
-            args: call.args,
-            ..Record::default()
-        };
-        if self.filter.tells(&record, &Kept::new(When::Entry, kept)) {
-            self.count(call.number, 0, 0);
+        if self.filter.tells(&exec, &Kept::new(When::Entry, kept)) {
+            self.count(exec.number, 0, 0);
         }
         Ok(())
     }
@@ -262,7 +260,7 @@ impl Listener for Counter {
         Ok(())
     }
 
-    fn end(&mut self, _: &str) -> io::Result<()> {
+    fn end(&mut self, _: Ended) -> io::Result<()> {
         let Some(mut out) = self.out.take() else {
             return Ok(());
         };
@@ -278,15 +276,19 @@ impl Listener for Counter {
     fn follows(&self) -> bool {
         self.follow
     }
+
+    fn at(&mut self, ticks: u64, time: Duration) {
+        self.clock.tell(ticks, time);
+    }
 }
 
 /// Lines, and behind them the table.
 pub struct Both(pub Printer, pub Counter);
 
 impl Listener for Both {
-    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-        self.1.begins(call, kept.clone())?;
-        self.0.begins(call, kept)
+    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        self.1.begins(exec, kept.clone())?;
+        self.0.begins(exec, kept)
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
@@ -302,7 +304,7 @@ impl Listener for Both {
         self.1.gone(pid, tid)
     }
 
-    fn end(&mut self, how: &str) -> io::Result<()> {
+    fn end(&mut self, how: Ended) -> io::Result<()> {
         self.0.end(how)?;
         self.1.report(self.0.out()?)
     }
@@ -313,5 +315,10 @@ impl Listener for Both {
 
     fn follows(&self) -> bool {
         self.0.follows()
+    }
+
+    fn at(&mut self, ticks: u64, time: Duration) {
+        self.0.at(ticks, time);
+        self.1.at(ticks, time);
     }
 }

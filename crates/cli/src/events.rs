@@ -4,6 +4,7 @@
 //! I20. The file is ours, never shortened, and mapped as long as this lives. Every field that others write is an atomic; the
 //! bytes between `tail` and `head` of a ring are left alone by its writer.
 
+use std::io::{self, Write};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -138,7 +139,7 @@ impl Events {
             let first = self.map.as_ptr().wrapping_add(start);
             // SAFETY: within the mapping; the writer leaves it alone until `tail` has passed it.
             let bytes = unsafe { std::slice::from_raw_parts(first, room) };
-            let Some((event, len)) = read(bytes) else {
+            let Some((event, len)) = read(bytes, MOST) else {
                 // Nobody but the program itself can have written that.
                 at = end;
                 break;
@@ -280,8 +281,8 @@ pub fn lives(pid: u32, tid: u32) -> bool {
     !matches!(stat.get(name_ends + 2), Some(b'Z' | b'X') | None)
 }
 
-/// The record at the start of `bytes`, if it is one to be told, and its length.
-fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
+/// The record at the start of `bytes`, if it is one to be told, and its length, which is `most` at most.
+pub fn read(bytes: &[u8], most: usize) -> Option<(Option<Event>, usize)> {
     let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let long = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
     let (len, what, flags) = (
@@ -295,7 +296,7 @@ fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
     if what == kind::SKIP {
         return Some((None, len));
     }
-    if len < size_of::<Record>() || len > MOST {
+    if len < size_of::<Record>() || len > most {
         return None;
     }
     let mut args = [0; 6];
@@ -331,6 +332,33 @@ fn read(bytes: &[u8]) -> Option<(Option<Event>, usize)> {
         }),
         len,
     ))
+}
+
+/// Writes a record as [`read`] reads it.
+pub fn write(record: &Record, kept: &[(u64, Vec<u8>)], out: &mut dyn Write) -> io::Result<()> {
+    let chunk = |bytes: &[u8]| size_of::<Chunk>() + bytes.len().next_multiple_of(8);
+    let len = size_of::<Record>() + kept.iter().map(|(_, bytes)| chunk(bytes)).sum::<usize>();
+    for word in [len as u32, record.kind, record.pid, record.tid] {
+        out.write_all(&word.to_le_bytes())?;
+    }
+    let words = [
+        record.time,
+        record.began,
+        record.site,
+        record.number,
+        record.result,
+    ];
+    for word in words.iter().chain(&record.args) {
+        out.write_all(&word.to_le_bytes())?;
+    }
+    for (address, bytes) in kept {
+        out.write_all(&address.to_le_bytes())?;
+        out.write_all(&(bytes.len() as u64).to_le_bytes())?;
+        out.write_all(bytes)?;
+        let rest = bytes.len().next_multiple_of(8) - bytes.len();
+        out.write_all(&[0; 8][..rest])?;
+    }
+    Ok(())
 }
 
 /// The counter that records are stamped with.

@@ -1,15 +1,18 @@
 //! Calls for programs to read: lines of JSON, or a trace that Perfetto's viewer opens. docs/trace.md has the fields.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 use hotpatch_decode::{Call, Kept, Style, When, line};
 use hotpatch_events::{Record, kind};
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::events::{Event, ticks};
+use crate::events::Event;
 use crate::filter::Filter;
+use crate::output::Sink;
 use crate::pairs::{Begun, Pairs};
+use crate::supervise::Ended;
 use crate::trace::{Listener, name};
 
 /// Which form.
@@ -71,13 +74,11 @@ fn is_false(flag: &bool) -> bool {
 
 /// Writes calls when they have ended.
 pub struct Writer {
-    out: Box<dyn Write + Send>,
+    out: Sink,
     perfetto: bool,
     style: Style,
     filter: Filter,
     follow: bool,
-    /// The program's first thread.
-    root: u32,
     clock: Clock,
     begun: Pairs,
     /// Something stands ahead of the next event.
@@ -86,21 +87,13 @@ pub struct Writer {
 
 impl Writer {
     /// For a program that has just been started.
-    pub fn new(
-        out: Box<dyn Write + Send>,
-        perfetto: bool,
-        style: Style,
-        filter: Filter,
-        follow: bool,
-        root: u32,
-    ) -> Self {
+    pub fn new(out: Sink, perfetto: bool, style: Style, filter: Filter, follow: bool) -> Self {
         Self {
             out,
             perfetto,
             style,
             filter,
             follow,
-            root,
             clock: Clock::new(),
             begun: Pairs::default(),
             any: false,
@@ -178,16 +171,8 @@ impl Writer {
 }
 
 impl Listener for Writer {
-    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-        let record = Record {
-            pid: self.root,
-            tid: self.root,
-            time: ticks(),
-            number: call.number,
-            args: call.args,
-            ..Record::default()
-        };
-        self.begin(record, kept);
+    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        self.begin(exec, kept);
         Ok(())
     }
 
@@ -214,12 +199,12 @@ impl Listener for Writer {
 
     fn gone(&mut self, _: u32, tid: u32) -> io::Result<()> {
         match self.begun.gone(tid) {
-            Some(begun) => self.end_of(&begun, None, ticks(), 0),
+            Some(begun) => self.end_of(&begun, None, self.clock.now().0, 0),
             None => Ok(()),
         }
     }
 
-    fn end(&mut self, _: &str) -> io::Result<()> {
+    fn end(&mut self, _: Ended) -> io::Result<()> {
         for tid in self.begun.threads() {
             self.gone(0, tid)?;
         }
@@ -237,5 +222,9 @@ impl Listener for Writer {
 
     fn follows(&self) -> bool {
         self.follow
+    }
+
+    fn at(&mut self, ticks: u64, time: Duration) {
+        self.clock.tell(ticks, time);
     }
 }

@@ -13,6 +13,7 @@ mod hook;
 mod output;
 mod pairs;
 mod program;
+mod record;
 mod report;
 mod sockets;
 mod start;
@@ -43,6 +44,7 @@ pub fn run(words: Vec<OsString>) -> i32 {
             commands::trace::run(&args.as_trace()),
             commands::run::FAILED,
         ),
+        Command::View(args) => (commands::view::run(&args), 1),
         Command::Inspect(args) => (commands::inspect::run(&args), 1),
         Command::NewHook(args) => (commands::new_hook::run(&args), 1),
         Command::Doctor(args) => (commands::doctor::run(&args), commands::run::FAILED),

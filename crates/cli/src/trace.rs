@@ -12,10 +12,11 @@ use hotpatch_events::{Record, kind};
 use hotpatch_names::row;
 
 use crate::clock::{Clock, Precision, Stamp};
-use crate::events::{Event, ticks};
+use crate::events::Event;
 use crate::filter::Filter;
 use crate::output::Output;
 use crate::pairs::{Begun, EXECVE, Pairs};
+use crate::supervise::Ended;
 
 const WAIT4: u64 = 61;
 const WAITID: u64 = 247;
@@ -120,17 +121,23 @@ fn reaped(record: &Record, kept: &Kept) -> Option<(u32, u32, bool)> {
 /// Whoever is told of events, in the order of time.
 pub trait Listener {
     /// The exec that begins the program, of which nobody in the program could tell.
-    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()>;
+    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()>;
     /// The next event.
     fn event(&mut self, event: Event) -> io::Result<()>;
     /// A thread is not there any more.
     fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()>;
-    /// The program's first process has ended: `how`, as a line.
-    fn end(&mut self, how: &str) -> io::Result<()>;
+    /// The program's first process has ended.
+    fn end(&mut self, how: Ended) -> io::Result<()>;
+    /// Nobody knows how it goes on.
+    fn break_off(&mut self) -> io::Result<()> {
+        self.end(Ended::Unknown)
+    }
     /// All that has been said reaches its reader.
     fn flush(&mut self) -> io::Result<()>;
     /// Whether all threads and processes are of interest.
     fn follows(&self) -> bool;
+    /// What is told now happened about then, `time` after 1970: it was recorded.
+    fn at(&mut self, ticks: u64, time: Duration);
 }
 
 /// Prints events.
@@ -323,7 +330,7 @@ impl Printer {
 
     /// The same of what is no call.
     fn remark(&mut self, tid: u32) -> String {
-        let mut text = self.prefix(tid, ticks());
+        let mut text = self.prefix(tid, self.clock.now().0);
         let last = self.last.get(&tid).copied();
         self.choice.whence(last.unwrap_or(0), 0, &mut text);
         text
@@ -346,16 +353,8 @@ impl Printer {
 }
 
 impl Listener for Printer {
-    fn begins(&mut self, call: Call, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-        let record = Record {
-            pid: self.root,
-            tid: self.root,
-            time: ticks(),
-            number: call.number,
-            args: call.args,
-            ..Record::default()
-        };
-        self.entry(record, kept)
+    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+        self.entry(exec, kept)
     }
 
     fn event(&mut self, event: Event) -> io::Result<()> {
@@ -378,7 +377,7 @@ impl Listener for Printer {
 
     fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
         if let Some(begun) = self.pending.gone(tid) {
-            self.ends(&begun, None, ticks(), 0)?;
+            self.ends(&begun, None, self.clock.now().0, 0)?;
         }
         // The thread that ends a process is the first to tell.
         let Some(status) = self
@@ -405,17 +404,20 @@ impl Listener for Printer {
         Ok(())
     }
 
-    fn end(&mut self, how: &str) -> io::Result<()> {
+    fn end(&mut self, how: Ended) -> io::Result<()> {
         if let Some(begun) = self.pending.gone(self.root) {
             // Where nobody tells anything, the exec is all that is known.
             let first = begun.record.number == EXECVE && begun.record.site == 0;
-            self.ends(&begun, first.then_some(0), ticks(), 0)?;
+            self.ends(&begun, first.then_some(0), self.clock.now().0, 0)?;
         }
         self.interrupt(self.root)?;
-        if how.is_empty() {
-            return Ok(());
+        let mut text = self.remark(self.root);
+        match how {
+            Ended::Exit(_) if self.choice.quiet & quiet::EXIT != 0 => return Ok(()),
+            Ended::Exit(status) => exited(status, &mut text),
+            Ended::Signal(signal) => killed(signal.cast_unsigned(), false, &mut text),
+            Ended::Unknown => return Ok(()),
         }
-        let text = self.remark(self.root) + how;
         self.threads.remove(&self.root);
         self.put(self.root, text)
     }
@@ -426,5 +428,9 @@ impl Listener for Printer {
 
     fn follows(&self) -> bool {
         self.choice.follow
+    }
+
+    fn at(&mut self, ticks: u64, time: Duration) {
+        self.clock.tell(ticks, time);
     }
 }

@@ -22,6 +22,15 @@ Examples:
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
 signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
 
+const VIEW_EXAMPLES: &str = "\
+Examples:
+  hotpatch view make.trace    what hotpatch trace -f --record make.trace make has written
+  hotpatch view -e trace=%file -e status=failed make.trace
+  hotpatch view -c -S calls make.trace
+  hotpatch view --format perfetto -o make.json make.trace
+
+Exit status: 1 if the file is cut, damaged or none of these; what it holds up to there is printed.";
+
 const COUNT_EXAMPLES: &str = "\
 Examples:
   hotpatch count make
@@ -38,10 +47,43 @@ pub struct Trace {
     /// thread in a file of its own, FILE.TID
     #[arg(short, long = "follow-forks", action = ArgAction::Count)]
     pub follow: u8,
-    /// With -f and -o: each thread in a file of its own, FILE.TID
-    #[arg(long, requires = "follow")]
+    #[command(flatten)]
+    pub look: Look,
+    /// Write what is told to this file as it is, for `hotpatch view`, and print nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "count", "summary", "format"])]
+    pub record: Option<PathBuf>,
+    /// Never let the program wait for what is printed: calls that find no room are counted
+    #[arg(long)]
+    pub drop: bool,
+    /// Of no effect: calls that are not asked for cost little as it is
+    #[arg(long)]
+    pub seccomp_bpf: bool,
+    #[command(flatten)]
+    pub start: Start,
+    /// The program and its arguments
+    #[arg(required = true, trailing_var_arg = true)]
+    #[arg(value_names = ["PROGRAM", "ARGS"])]
+    pub program: Vec<OsString>,
+}
+
+/// Print a recorded trace.
+#[derive(clap::Args, Debug)]
+#[command(after_help = VIEW_EXAMPLES)]
+pub struct View {
+    #[command(flatten)]
+    pub look: Look,
+    /// What `hotpatch trace --record` has written; `-`: standard input
+    #[arg(value_name = "FILE")]
+    pub file: PathBuf,
+}
+
+/// What is printed, and how.
+#[derive(clap::Args, Debug, Default)]
+pub struct Look {
+    /// With -o: each thread in a file of its own, FILE.TID
+    #[arg(long, requires = "output")]
     pub output_separately: bool,
-    /// Write to this file rather than to standard error
+    /// Write to this file rather than to standard error, or output where a record is viewed
     #[arg(short, long, value_name = "FILE")]
     pub output: Option<PathBuf>,
     /// Append to that file
@@ -127,18 +169,6 @@ pub struct Trace {
     /// With -c: as one line of JSON
     #[arg(long, requires = "count")]
     pub json: bool,
-    /// Never let the program wait for what is printed: calls that find no room are counted
-    #[arg(long)]
-    pub drop: bool,
-    /// Of no effect: calls that are not asked for cost little as it is
-    #[arg(long)]
-    pub seccomp_bpf: bool,
-    #[command(flatten)]
-    pub start: Start,
-    /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true)]
-    #[arg(value_names = ["PROGRAM", "ARGS"])]
-    pub program: Vec<OsString>,
 }
 
 /// Which calls.
@@ -265,14 +295,17 @@ impl Count {
     pub fn as_trace(&self) -> Trace {
         Trace {
             follow: 1,
-            output: self.output.clone(),
-            choice: Choice {
-                expressions: self.expressions.clone(),
-                ..Choice::default()
+            look: Look {
+                output: self.output.clone(),
+                choice: Choice {
+                    expressions: self.expressions.clone(),
+                    ..Choice::default()
+                },
+                count: true,
+                table: self.table.clone(),
+                json: self.json,
+                ..Look::default()
             },
-            count: true,
-            table: self.table.clone(),
-            json: self.json,
             start: self.start.clone(),
             program: self.program.clone(),
             ..Trace::default()

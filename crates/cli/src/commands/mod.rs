@@ -7,3 +7,4 @@ pub mod new_hook;
 pub mod run;
 pub mod shell;
 pub mod trace;
+pub mod view;

@@ -10,25 +10,25 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hotpatch_decode::expression::quiet;
-use hotpatch_decode::{Call, details, exited, killed};
-use hotpatch_events::{Record, kind, links, tell};
+use hotpatch_events::{Record, kind, links};
 use nix::unistd::Pid;
 
 use crate::args::Trace;
 use crate::commands::run::{Exec, environment, exec, fall_back, injected, not_run};
-use crate::count::{Both, Counter};
 use crate::events::{Event, Events, Wishes, ticks};
-use crate::formats::{Format, Writer};
-use crate::output::{self, Output};
+use crate::output::{self, Loss};
 use crate::pairs::EXECVE;
 use crate::program::{self, NotRun, Reach};
+use crate::record::Recorder;
 use crate::sockets::Sockets;
 use crate::supervise::{self, Ended};
-use crate::trace::{Choice, Listener, Printer};
+use crate::trace::Listener;
 use crate::{cache, style};
 
-mod choice;
+use listener::Begin;
+
+pub mod choice;
+pub mod listener;
 
 /// `clone`, `fork`, `vfork`, `clone3`.
 const BIRTHS: [u64; 4] = [56, 57, 58, 435];
@@ -48,16 +48,32 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     };
     let reach = program::reach(&path);
     let private = cache::prepare()?;
-    let (choice, rules) = choice::choice(args)?;
-    let silent = choice.quiet & quiet::EXIT != 0;
+    let look = &args.look;
+    let follow = args.follow > 0;
+    let (choice, rules) = choice::choice(look, follow, follow && look.output.is_some())?;
     let whole = choice.style.verbose || choice.whole.is_some_and(|calls| calls.has(EXECVE));
-    let (tell, links) = (told(args, &choice), links(&choice));
-    let begin = listener(args, choice)?;
-    let size = u32::try_from(args.size).unwrap_or(u32::MAX);
+    let (tell, links) = (listener::told(look, &choice), listener::links(&choice));
+    let size = u32::try_from(look.size).unwrap_or(u32::MAX);
+    let text = size.min(1 << 14);
+    let loss = Arc::new(Loss::default());
+    let begin = match &args.record {
+        Some(path) => {
+            let out = output::open(path, false, &loss)?;
+            let calls = choice.filter.calls;
+            Box::new(move |root| {
+                let recorder = Recorder::new(out, calls, follow, text.into(), root);
+                Box::new(recorder) as Box<dyn Listener + Send>
+            }) as Begin
+        }
+        None => {
+            let separately = args.follow > 1 || look.output_separately;
+            listener::listener(look, choice, separately, Box::new(io::stderr()), &loss)?
+        }
+    };
     let events = Arc::new(
         Events::new(
             Wishes {
-                text: size.min(1 << 14),
+                text,
                 items: if whole { ITEMS } else { size.min(ITEMS) },
                 drop: args.drop,
                 tell,
@@ -89,7 +105,8 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
         first,
         listener: Mutex::new(Some(begin)),
         links,
-        silent,
+        recorded: args.record.is_some(),
+        loss,
         ended: AtomicBool::new(false),
         reader: Mutex::new(None),
     };
@@ -101,72 +118,6 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     };
     traced.finish(ended)?;
     Ok(ended.follow())
-}
-
-/// How much of each call has to be told.
-fn told(args: &Trace, choice: &Choice) -> u32 {
-    if args.count && choice.filter.needs_numbers_alone() {
-        tell::SUMS
-    } else {
-        tell::ALL
-    }
-}
-
-/// What has to be kept of descriptors.
-fn links(choice: &Choice) -> u32 {
-    let wanted = choice.style.descriptors;
-    [
-        (
-            wanted != 0 || !choice.filter.needs_no_memory(),
-            links::PATHS,
-        ),
-        (wanted & details::DEVICE != 0, links::DEVICES),
-        (wanted & details::SOCKET != 0, links::SOCKETS),
-    ]
-    .into_iter()
-    .fold(0, |all, (is, bit)| if is { all | bit } else { all })
-}
-
-/// Who is told of what the program does.
-fn listener(args: &Trace, choice: Choice) -> anyhow::Result<Begin> {
-    let open = || output::open(args.output.as_deref(), args.append);
-    let counter = Counter::new(
-        choice.filter.clone(),
-        told(args, &choice) == tell::SUMS,
-        choice.follow,
-        args.json,
-        args.table.clone(),
-    );
-    Ok(match (args.count, args.format) {
-        (true, _) => {
-            let counter = counter.to(open()?);
-            Box::new(|_| Box::new(counter))
-        }
-        (_, Format::Text) => {
-            let separately = args.follow > 1 || args.output_separately;
-            let out = match &args.output {
-                Some(base) if separately => Output::each(base.clone(), args.append),
-                _ => Output::One(open()?),
-            };
-            let summary = args.summary.then_some(counter);
-            Box::new(|root| {
-                let printer = Printer::new(out, choice, root);
-                match summary {
-                    Some(counter) => Box::new(Both(printer, counter)),
-                    None => Box::new(printer),
-                }
-            })
-        }
-        (_, format) => {
-            let out = open()?;
-            Box::new(move |root| {
-                let perfetto = format == Format::Perfetto;
-                let (style, follow) = (choice.style, choice.follow);
-                let filter = choice.filter;
-                Box::new(Writer::new(out, perfetto, style, filter, follow, root))
-            })
-        }
-    })
 }
 
 /// The settings of the library in the program.
@@ -184,7 +135,7 @@ fn settings(hook: &Path, events: &Events) -> Vec<(OsString, OsString)> {
 }
 
 /// The exec that begins the program, and the memory that it names.
-type First = (Call, Vec<(u64, Vec<u8>)>);
+type First = (Record, Vec<(u64, Vec<u8>)>);
 
 fn first_exec(exec: &Exec) -> First {
     let mut kept = Vec::new();
@@ -209,16 +160,14 @@ fn first_exec(exec: &Exec) -> First {
     };
     let args = list(words);
     let environment = list(environment);
-    let call = Call {
+    let record = Record {
+        kind: kind::ENTRY,
         number: EXECVE,
         args: [path, args, environment, 0, 0, 0],
-        result: Some(0),
+        ..Record::default()
     };
-    (call, kept)
+    (record, kept)
 }
-
-/// Who is told, once the program's first thread is known.
-type Begin = Box<dyn FnOnce(u32) -> Box<dyn Listener + Send> + Send>;
 
 /// Whoever was told, in the end.
 type Told = io::Result<Box<dyn Listener + Send>>;
@@ -231,8 +180,10 @@ struct Traced {
     listener: Mutex<Option<Begin>>,
     /// What is kept of descriptors.
     links: u32,
-    /// That a process has exited is not to be said.
-    silent: bool,
+    /// Whether it is a record that is written.
+    recorded: bool,
+    /// What could not be written.
+    loss: Arc<Loss>,
     /// The first process has ended.
     ended: AtomicBool,
     reader: Mutex<Option<JoinHandle<Told>>>,
@@ -263,24 +214,16 @@ impl Traced {
         let Some(reader) = reader else {
             return Ok(());
         };
-        let printer = reader
-            .join()
-            .map_err(|_| anyhow::anyhow!("the reader failed"))?;
-        let mut printer = match printer {
-            Ok(printer) => printer,
-            // Nobody reads on: the program has run to its end all the same.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(error).context("what was traced cannot be written"),
-        };
-        let mut text = String::new();
-        match ended {
-            Ended::Exit(_) if self.silent => {}
-            Ended::Exit(status) => exited(status, &mut text),
-            Ended::Signal(signal) => killed(signal.cast_unsigned(), false, &mut text),
-            Ended::Unknown => {}
+        let told = reader.join();
+        let mut listener = told.map_err(|_| anyhow::anyhow!("the reader failed"))??;
+        listener.end(ended)?;
+        listener.flush()?;
+        if let Some((why, lines)) = self.loss.is().filter(|_| !self.loss.is_unread()) {
+            style::error(&match self.recorded {
+                true => format!("{why}: the record is cut"),
+                false => format!("{why}: {lines} lines could not be written"),
+            });
         }
-        printer.end(&text)?;
-        printer.flush()?;
         let (dropped, threads) = self.events.lost();
         if dropped > 0 {
             style::error(&format!("{dropped} events found no room and are missing"));
@@ -292,8 +235,14 @@ impl Traced {
     }
 
     fn read(&self, root: u32, mut listener: Box<dyn Listener + Send>) -> Told {
-        let (call, kept) = self.first.clone();
-        listener.begins(call, kept)?;
+        let (exec, kept) = self.first.clone();
+        let exec = Record {
+            pid: root,
+            tid: root,
+            time: ticks(),
+            ..exec
+        };
+        listener.begins(exec, kept)?;
         let only = (!listener.follows()).then_some(root);
         let mut sockets = (self.links & links::SOCKETS != 0).then(Sockets::new);
         let mut held: Vec<Event> = Vec::new();

@@ -7,14 +7,14 @@ use hotpatch_decode::expression::{Answer, Expression, Inject, Status, quiet};
 use hotpatch_decode::{Escapes, Style, details};
 use hotpatch_events::{MOST_RULES, Rule};
 
-use crate::args::{Hexadecimal, Moment, Trace};
+use crate::args::{Hexadecimal, Look, Moment};
 use crate::clock::{Epoch, Precision, Stamp};
 use crate::filter::Filter;
 use crate::style;
 use crate::trace::Choice;
 
 /// What is told and how, and what is done to calls.
-pub fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
+pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice, Vec<Rule>)> {
     let mut rules = Vec::new();
     let mut choice = Choice {
         filter: Filter::default(),
@@ -40,8 +40,8 @@ pub fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
             },
             ..Style::default()
         },
-        follow: args.follow > 0,
-        named: args.follow > 0 && args.output.is_some(),
+        follow,
+        named,
         stamp: stamp(args),
         spans: args.syscall_times.or(args.spans.then_some(Precision::Us)),
         places: args.places,
@@ -83,7 +83,7 @@ pub fn choice(args: &Trace) -> anyhow::Result<(Choice, Vec<Rule>)> {
     Ok((choice, rules))
 }
 
-fn escapes(args: &Trace) -> Escapes {
+fn escapes(args: &Look) -> Escapes {
     match (args.strings_in_hex, args.hexadecimal) {
         (Some(Hexadecimal::All), _) => Escapes::AllHex,
         (Some(Hexadecimal::NonAscii), _) => Escapes::Hex,
@@ -94,7 +94,7 @@ fn escapes(args: &Trace) -> Escapes {
     }
 }
 
-fn stamp(args: &Trace) -> Stamp {
+fn stamp(args: &Look) -> Stamp {
     let mut absolute = match args.time {
         0 => None,
         1 => Some((Epoch::Day, Precision::S)),

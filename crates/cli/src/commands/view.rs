@@ -1,0 +1,79 @@
+//! `hotpatch view`: a recorded trace, printed again.
+
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use crate::args::View;
+use crate::commands::trace::{choice, listener};
+use crate::output::Loss;
+use crate::record::{Broken, Reader};
+use crate::style;
+
+/// Prints the file: 1 if it is not whole.
+pub fn run(args: &View) -> anyhow::Result<i32> {
+    let name = args.file.display().to_string();
+    let from: Box<dyn Read> = if name == "-" {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(&args.file).with_context(|| name.clone())?)
+    };
+    let loss = Arc::new(Loss::default());
+    match print(args, BufReader::with_capacity(1 << 16, from), &loss) {
+        Ok(()) => {}
+        Err(Stop::Broken(broken)) => {
+            style::error(&format!("{name}: {broken}"));
+            return Ok(1);
+        }
+        Err(Stop::Other(error)) => return Err(error),
+    }
+    if let Some((why, lines)) = loss.is().filter(|_| !loss.is_unread()) {
+        style::error(&format!("{why}: {lines} lines could not be written"));
+        return Ok(1);
+    }
+    Ok(0)
+}
+
+/// Why the rest is not printed.
+enum Stop {
+    Broken(Broken),
+    Other(anyhow::Error),
+}
+
+impl From<Broken> for Stop {
+    fn from(broken: Broken) -> Self {
+        Self::Broken(broken)
+    }
+}
+
+impl From<anyhow::Error> for Stop {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+fn print(args: &View, from: impl Read, loss: &Arc<Loss>) -> Result<(), Stop> {
+    let mut reader = Reader::new(from)?;
+    let first = reader.first()?;
+    let (mut choice, rules) = choice::choice(&args.look, first.follow, first.follow)?;
+    if !rules.is_empty() {
+        let why = anyhow::anyhow!("-e inject: these calls have been made already");
+        return Err(Stop::Other(why));
+    }
+    choice.style.text = choice.style.text.min(first.text);
+    let out = Box::new(io::stdout());
+    let separately = args.look.output_separately;
+    let begin = listener::listener(&args.look, choice, separately, out, loss)?;
+    let mut listener = begin(first.record.tid);
+    let told = listener
+        .begins(first.record, first.kept)
+        .map_err(Broken::from)
+        .and_then(|()| reader.tell(&mut *listener, || loss.is_unread()));
+    if told.is_err() {
+        listener.break_off().map_err(Broken::from)?;
+    }
+    listener.flush().map_err(Broken::from)?;
+    Ok(told?)
+}
