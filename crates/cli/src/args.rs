@@ -73,6 +73,15 @@ Examples:
 
 Exit status: 1 if they cannot be written.";
 
+const GDB_EXAMPLES: &str = "\
+Examples:
+  hotpatch gdb -p 4711               a running program
+  hotpatch gdb PROGRAM core          what one left behind
+  hotpatch gdb --args ls -l          set LD_PRELOAD there to debug a patched start
+  hotpatch gdb --script >>~/.config/hotpatch.py
+
+Exit status: gdb's own; 125 if it cannot be started.";
+
 const NEW_HOOK_EXAMPLES: &str = "\
 Examples:
   hotpatch new-hook count
@@ -111,6 +120,8 @@ pub enum Command {
     NewHook(NewHook),
     /// Say what this kernel and container allow, and what follows
     Doctor(Doctor),
+    /// Start gdb so that it sees through trampolines and hooks
+    Gdb(Gdb),
     /// Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
     Lib,
     /// Print what a shell completes hotpatch by
@@ -168,6 +179,22 @@ pub struct Doctor {
     /// As one line of JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// Start gdb so that it sees through trampolines and hooks.
+#[derive(clap::Args, Debug)]
+#[command(after_help = GDB_EXAMPLES)]
+pub struct Gdb {
+    /// Print what gdb is told, and start nothing
+    #[arg(long)]
+    pub script: bool,
+    /// gdb's own arguments
+    #[arg(
+        trailing_var_arg = true,
+        allow_hyphen_values = true,
+        value_name = "ARGS"
+    )]
+    pub arguments: Vec<OsString>,
 }
 
 /// Write a project to start a hook from.

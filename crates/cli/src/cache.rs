@@ -241,6 +241,13 @@ pub fn trace_hook(private: &Private) -> anyhow::Result<PathBuf> {
     Ok(private.path.join(name))
 }
 
+/// What `hotpatch gdb` tells gdb, in `private`: its path.
+pub fn gdb_script(private: &Private, script: &str) -> anyhow::Result<PathBuf> {
+    let name = format!("hotpatch-gdb-{HASH}.py");
+    provide(private, &name, script.as_bytes())?;
+    Ok(private.path.join(name))
+}
+
 /// Sees to it that `name` is in `private`, complete.
 fn provide(private: &Private, name: &str, content: &[u8]) -> Result<(), Unusable> {
     if is_ours(private, name, content).unwrap_or(false) {

@@ -48,6 +48,7 @@ pub fn run(words: Vec<OsString>) -> i32 {
         Command::Inspect(args) => (commands::inspect::run(&args), 1),
         Command::NewHook(args) => (commands::new_hook::run(&args), 1),
         Command::Doctor(args) => (commands::doctor::run(&args), commands::run::FAILED),
+        Command::Gdb(args) => (commands::gdb::run(&args), commands::run::FAILED),
         Command::Lib => (commands::lib::run(), 1),
         Command::Completions { shell } => (commands::shell::completions(shell), 1),
         Command::Man { dir } => (commands::shell::man(&dir), 1),

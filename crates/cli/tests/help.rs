@@ -20,6 +20,7 @@ Commands:
   inspect      Plan files without running anything, and show what would become of each system call
   new-hook     Write a project to start a hook from
   doctor       Say what this kernel and container allow, and what follows
+  gdb          Start gdb so that it sees through trampolines and hooks
   lib          Print the path of the library, for LD_PRELOAD=$(hotpatch lib)
   completions  Print what a shell completes hotpatch by
   man          Write manual pages, one for each command
@@ -57,6 +58,7 @@ fn each_command_has_examples() {
         "inspect",
         "new-hook",
         "doctor",
+        "gdb",
         "completions",
         "man",
     ] {

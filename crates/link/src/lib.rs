@@ -28,6 +28,9 @@ pub const CONSTRUCTOR: &str = "hotpatch_start";
 /// Where a program begins that the runtime is mapped into at its exec; the injector finds it in the file's header.
 pub const ENTRY: &str = "hotpatch_entry";
 
+/// What tells debuggers where trampolines are: nothing in the library refers to it.
+const DEBUG: &str = "hotpatch_debug";
+
 const VERSION_SCRIPT: &str = include_str!("libhotpatch.map");
 
 /// What to build, and where.
@@ -193,7 +196,8 @@ fn compile(options: &Options, package: &str) -> Result<PathBuf, Error> {
 
 /// Paths of the building machine would make the object differ from one machine to the next.
 fn rust_flags(workspace: &Path) -> OsString {
-    let mut flags = OsString::from("--remap-path-prefix=");
+    // Debuggers find the way from a hook to the program by unwind tables, which nobody else reads.
+    let mut flags = OsString::from("-Cforce-unwind-tables=yes\u{1f}--remap-path-prefix=");
     flags.push(workspace);
     flags.push("=hotpatch");
     let home = env::var_os("CARGO_HOME")
@@ -251,7 +255,8 @@ fn link(sysroot: &Path, archive: &Path, target_dir: &Path) -> Result<PathBuf, Er
             CONSTRUCTOR,
         ])
         // Each byte lies as far from the file's start as from the first in memory: one mapping brings all code.
-        .args(["-e", ENTRY, "-u", ENTRY, "-z", "separate-loadable-segments"])
+        .args(["-e", ENTRY, "-u", ENTRY, "-u", DEBUG])
+        .args(["-z", "separate-loadable-segments"])
         // One page of padding less for each segment; nothing is ever mapped on huge pages here.
         .args([
             "-z",

@@ -100,7 +100,7 @@ pub struct Area {
     pub count: usize,
 }
 
-static AREAS: AtomicPtr<Area> = AtomicPtr::new(ptr::null_mut());
+pub(crate) static AREAS: AtomicPtr<Area> = AtomicPtr::new(ptr::null_mut());
 
 /// No more images are patched.
 pub const MOST: u32 = 64 * WORDS as u32;

@@ -89,6 +89,8 @@ pub struct Config<'a> {
     pub keep: Keep<'a>,
     /// `LIBHOTPATCH_HOOK_LOGPATH`: where what hooks say goes, if not to `log`.
     pub hook_log: Option<Target>,
+    /// `LIBHOTPATCH_PERF=1`: trampolines are named in `/tmp/perf-PID.map`.
+    pub perf: bool,
     /// `LIBHOTPATCH_VDSO=hook`: hooks see calls that never enter the kernel.
     pub vdso: bool,
     /// `LIBHOTPATCH_HOOK`: paths, in order.
@@ -109,6 +111,7 @@ impl<'a> Config<'a> {
             strict: false,
             keep: Keep::Usual,
             hook_log: None,
+            perf: false,
             vdso: false,
             hooks: Vec::new(),
             complaints: Vec::new(),
@@ -136,6 +139,21 @@ impl<'a> Config<'a> {
         }
         config.read_words(environment);
         config
+    }
+
+    /// Whether a setting that is 0 or 1 is 1.
+    fn is_on(&mut self, environment: &Environment<'a>, name: &str) -> bool {
+        match environment.get(name) {
+            None | Some(b"" | b"0") => false,
+            Some(b"1") => true,
+            Some(other) => {
+                self.complaints.push(format!(
+                    "{name}: `{}` is neither 0 nor 1; using 0",
+                    String::from_utf8_lossy(other)
+                ));
+                false
+            }
+        }
     }
 
     fn read_words(&mut self, environment: &Environment<'a>) {
@@ -173,14 +191,8 @@ impl<'a> Config<'a> {
                 String::from_utf8_lossy(other)
             )),
         }
-        match environment.get("LIBHOTPATCH_STRICT") {
-            None | Some(b"" | b"0") => {}
-            Some(b"1") => self.strict = true,
-            Some(other) => self.complaints.push(format!(
-                "LIBHOTPATCH_STRICT: `{}` is neither 0 nor 1; using 0",
-                String::from_utf8_lossy(other)
-            )),
-        }
+        self.strict = self.is_on(environment, "LIBHOTPATCH_STRICT");
+        self.perf = self.is_on(environment, "LIBHOTPATCH_PERF");
         for variable in &environment.variables {
             let name = variable.split(|&b| b == b'=').next().unwrap_or(variable);
             if name.starts_with(b"LIBHOTPATCH_")
@@ -195,15 +207,17 @@ impl<'a> Config<'a> {
     }
 }
 
-const KNOWN: [&str; 8] = [
+const KNOWN: [&str; 10] = [
     "LIBHOTPATCH_CACHE",
     "LIBHOTPATCH_HOOK",
     "LIBHOTPATCH_HOOK_LOGPATH",
     "LIBHOTPATCH_LOGPATH",
+    "LIBHOTPATCH_PERF",
     "LIBHOTPATCH_REPORT",
     "LIBHOTPATCH_SKIP",
     "LIBHOTPATCH_STRICT",
     "LIBHOTPATCH_TACTICS",
+    "LIBHOTPATCH_VDSO",
 ];
 
 /// `None` where `path` is empty.
@@ -297,7 +311,9 @@ mod tests {
     fn what_is_not_understood_is_said() {
         let config = read(&["LIBHOTPATCH_STRICT=yes", "LIBHOTPATCH_SKIPS=x"]);
         assert_eq!(config.complaints.len(), 2, "{:?}", config.complaints);
-        assert!(!config.vdso && read(&["LIBHOTPATCH_VDSO=hook"]).vdso);
+        let vdso = read(&["LIBHOTPATCH_VDSO=hook", "LIBHOTPATCH_PERF=1"]);
+        assert!(!config.vdso && vdso.vdso && !config.perf && vdso.perf);
+        assert!(vdso.complaints.is_empty(), "{:?}", vdso.complaints);
         let odd = read(&["LIBHOTPATCH_VDSO=1"]);
         assert!(!odd.vdso && odd.complaints[0].contains("`1` is not hook"));
         assert!(!config.strict && read(&["LIBHOTPATCH_STRICT=1"]).strict);

@@ -20,6 +20,7 @@ macro_rules! label {
 pub(crate) use label;
 
 /// A gate: between a block and the hooks.
+#[repr(C)]
 #[derive(Clone, Copy, Debug)]
 pub struct Gate {
     begin: *const u8,

@@ -36,11 +36,16 @@ impl Sink {
     /// # Errors
     /// The kernel's.
     pub fn open_path(path: &CStr) -> Result<Self, Errno> {
-        let descriptor = Descriptor::Own(Fd::open(path, Open::Append)?);
-        Ok(Self {
-            descriptor,
+        Fd::open(path, Open::Append).map(Self::own)
+    }
+
+    /// Writes to `file`.
+    #[must_use]
+    pub fn own(file: Fd) -> Self {
+        Self {
+            descriptor: Descriptor::Own(file),
             _quiet: Some(Unharmed::begin()),
-        })
+        }
     }
 
     /// Opens `target`.

@@ -24,6 +24,7 @@ use crate::memory::{self, Write, Writer};
 use crate::object::{self, Loaded, Object};
 use crate::pages::{PAGE, Range, Space};
 use crate::patch::{self, Fitting, Threads};
+use crate::perf;
 use crate::report::{self, Report, Subject, Times};
 use crate::rescue::{LastWords, rescue};
 use crate::start::ARENA;
@@ -330,6 +331,9 @@ impl Process<'_> {
                 }
             }
             let applied = self.write(&writes);
+            if self.config.perf && applied.is_ok() {
+                perf::name(loaded, path, plan, &emission);
+            }
             times.apply += (sys::now() - emitted) / 1000;
             if applied.is_err()
                 && let Some(area) = areas::at(at)

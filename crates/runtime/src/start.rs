@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc as _, Layout};
 use core::ffi::{CStr, c_char};
 
+use crate::arch;
 use crate::arena::Arena;
 use crate::cache::Cache;
 use crate::config::{Config, Target};
@@ -172,10 +173,16 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         log.say(format_args!("{complaint}"));
     }
     report.start(&environment.arguments);
-    if maps.is_empty() {
-        log.say(format_args!(
-            "/proc/self/maps cannot be read: the program runs unpatched"
-        ));
+    let obstacle = if maps.is_empty() {
+        Some("/proc/self/maps cannot be read")
+    } else if arch::runs_in_valgrind() || environment.get("VALGRIND_LAUNCHER").is_some() {
+        // The second: valgrind itself, before it loads a program.
+        Some("valgrind translates code, and would not see it change")
+    } else {
+        None
+    };
+    if let Some(obstacle) = obstacle {
+        log.say(format_args!("{obstacle}: the program runs unpatched"));
         return if config.strict {
             Verdict::Refuse(UNPATCHED_STATUS)
         } else {

@@ -154,9 +154,13 @@ impl Fd {
     }
 
     /// Maps `len` bytes of the file to read, private; never written through.
+    ///
+    /// Far from where libraries are mapped: where they lie below nothing but the stack (addresses are not random), the
+    /// one place that trampolines can have is where the kernel would put this.
     pub fn map(&self, len: usize) -> Result<*const u8> {
+        const HINT: usize = 0x18_0000_0000;
         let arguments = [
-            0,
+            HINT,
             len,
             k::PROT_READ as usize,
             k::MAP_PRIVATE as usize,

@@ -1,6 +1,7 @@
 //! One file for each command; each returns the exit status.
 
 pub mod doctor;
+pub mod gdb;
 pub mod inspect;
 pub mod lib;
 pub mod new_hook;

@@ -52,6 +52,11 @@ pub fn create(path: &CStr) -> Result<Fd> {
     open(path, k::O_WRONLY | k::O_CREAT | k::O_EXCL)
 }
 
+/// Opens a file to add to it; makes it, for its owner alone, where there is none.
+pub fn open_to_append(path: &CStr) -> Result<Fd> {
+    open(path, k::O_WRONLY | k::O_CREAT | k::O_APPEND)
+}
+
 /// Makes a directory that its owner alone can use.
 pub fn make_directory(path: &CStr) -> Result<()> {
     let arguments = [HERE, path.as_ptr().addr(), 0o700];
