@@ -9,8 +9,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hotpatch_events::{
-    COUNT, Chunk, DATA, FILE, FILE_WITH_SUMS, Header, MOST, MOST_RULES, MOST_SUMS, RING_LEN, RINGS,
-    RULES, Record, Ring, Rule, Sum, Sums, kind, state, tell,
+    COUNT, Chunk, DATA, FILE, FILE_WITH_SUMS, Header, MOST, MOST_RULES, MOST_SUMS, POOL, POOL_LEN,
+    RING_LEN, RINGS, RULES, Record, Ring, Rule, Sum, Sums, kind, state, tell,
 };
 use memmap2::{MmapOptions, MmapRaw};
 use nix::libc;
@@ -29,6 +29,8 @@ pub struct Wishes {
     pub tell: u32,
     /// Whether the environments of execs are kept.
     pub environment: bool,
+    /// Whether rules are for the program's first thread alone.
+    pub alone: bool,
     /// What is kept of descriptors: bits of [`links`](hotpatch_events::links).
     pub links: u32,
 }
@@ -56,9 +58,10 @@ pub struct Events {
 impl Events {
     /// A new file without a name, which this process reads.
     ///
-    /// At most [`MOST_RULES`] of `rules` are heeded.
-    pub fn new(wishes: Wishes, rules: &[Rule]) -> std::io::Result<Self> {
+    /// At most [`MOST_RULES`] of `rules` are heeded, and [`POOL_LEN`] bytes of `pool`, which holds parts.
+    pub fn new(wishes: Wishes, rules: &[Rule], pool: &[u8]) -> io::Result<Self> {
         let rules = &rules[..rules.len().min(MOST_RULES)];
+        let pool = &pool[..pool.len().min(POOL_LEN)];
         let file = memfd_create(c"hotpatch-events", MFdFlags::MFD_CLOEXEC)?;
         let len = if wishes.tell == tell::SUMS {
             FILE_WITH_SUMS
@@ -80,12 +83,18 @@ impl Events {
             begun: 0,
             environment: u32::from(wishes.environment),
             links: wishes.links,
+            pool: pool.len() as u32,
+            first: 0,
+            alone: u32::from(wishes.alone),
         };
         // SAFETY: mapped, aligned, and nobody else's yet.
         unsafe { map.as_mut_ptr().cast::<Header>().write(header) };
         let place = map.as_mut_ptr().wrapping_add(RULES).cast::<Rule>();
         // SAFETY: as above; there is room for so many.
         unsafe { std::ptr::copy_nonoverlapping(rules.as_ptr(), place, rules.len()) };
+        let place = map.as_mut_ptr().wrapping_add(POOL);
+        // SAFETY: as above.
+        unsafe { std::ptr::copy_nonoverlapping(pool.as_ptr(), place, pool.len()) };
         Ok(Self { file, map })
     }
 

@@ -143,7 +143,7 @@ impl Writer {
                 args: record.args,
                 result: result.map(u64::cast_signed),
                 seconds: result.map(|_| took.as_secs_f64()),
-                injected: flags & kind::INJECTED != 0,
+                injected: flags & (kind::INJECTED | kind::POKED) != 0,
                 delayed: flags & kind::DELAYED != 0,
                 text: &text,
             };

@@ -259,13 +259,16 @@ impl Printer {
             result,
         };
         print(&call, &begun.kept, &style, &mut text);
-        for (flag, word) in [
-            (kind::INJECTED, " (INJECTED)"),
-            (kind::DELAYED, " (DELAYED)"),
-        ] {
-            if flags & flag != 0 {
-                text.push_str(word);
-            }
+        text.push_str(
+            match (flags & kind::POKED != 0, flags & kind::INJECTED != 0) {
+                (false, false) => "",
+                (false, true) => " (INJECTED)",
+                (true, false) => " (INJECTED: args)",
+                (true, true) => " (INJECTED: args, retval)",
+            },
+        );
+        if flags & kind::DELAYED != 0 {
+            text.push_str(" (DELAYED)");
         }
         if let Some(precision) = self.choice.spans.filter(|_| result.is_some()) {
             text.push_str(" <");

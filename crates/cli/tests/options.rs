@@ -424,6 +424,16 @@ fn errors_are_marked() {
             "              ^^^^",
             "did you mean error?",
         ),
+        (
+            "inject=read:syscall=getpid",
+            "       ^^^^^^^^^^^^^^^^^^^",
+            "error= or retval=",
+        ),
+        (
+            "inject=read:poke_exit=@arg7=00",
+            "                      ^^^^^^^^",
+            "N from 1 to 6",
+        ),
         ("quiet=exti", "      ^^^^", "did you mean exit?"),
         ("stauts=failed", "^^^^^^", "did you mean status?"),
     ] {
@@ -433,4 +443,122 @@ fn errors_are_marked() {
         let marks = format!("\n{expression}\n{marked}\n");
         assert!(error.contains(&marks) && error.contains(near), "{error}");
     }
+}
+
+const POKED: &str = r#"
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+    char path[32] = "/etc/passwd", buffer[8] = "";
+    for (int n = 0; n < 3; n++) {
+        int fd = open(path, O_RDONLY);
+        long done = read(fd, buffer, 4);
+        printf("%s %ld %.4s\n", path, done, buffer);
+        close(fd);
+    }
+    fflush(stdout);
+    if (fork() == 0) { read(open("/etc/group", O_RDONLY), buffer, 4); printf("%.4s\n", buffer); return 0; }
+    int status;
+    return wait(&status), 0;
+}
+"#;
+
+/// Memory that is written to, files that calls have to name, calls that stand in.
+#[test]
+fn what_is_done_to_calls() {
+    let place = Place::new();
+    let program = place.dir.path().join("poked");
+    let source = program.with_extension("c");
+    std::fs::write(&source, POKED).unwrap();
+    let status = Command::new("gcc")
+        .arg("-o")
+        .arg(&program)
+        .arg(&source)
+        .status();
+    assert!(status.unwrap().success());
+    let program = [program.to_str().unwrap()];
+    let cases: [&[&str]; 12] = [
+        &["-e", "inject=read:poke_exit=@arg2=41424344:when=2"],
+        &[
+            "-e",
+            "inject=read:poke_exit=@arg2=414243:when=2+2:delay_exit=10",
+        ],
+        &[
+            "-e",
+            "inject=openat:poke_enter=@arg2=2f6465762f6e756c6c00:when=4",
+        ],
+        &["-e", "inject=write:poke_enter=@arg2=41424344:error=EIO"],
+        &["-e", "inject=read:retval=4:poke_exit=@arg2=41424344"],
+        &["-e", "inject=read:poke_exit=@arg3=41424344"],
+        &[
+            "-e",
+            "inject=read:poke_enter=@arg2=4142,@arg1=00:poke_exit=@arg2=61:when=3",
+        ],
+        &["-e", "inject=read:syscall=getppid:error=EIO:when=2"],
+        &["-e", "inject=read:syscall=getppid:retval=3:when=2..3"],
+        &[
+            "-P",
+            "/etc/passwd",
+            "-e",
+            "inject=openat:error=EACCES:when=2",
+        ],
+        &["-P", "/etc/passwd", "-e", "inject=read:retval=1:when=2+"],
+        &[
+            "-P",
+            "/etc/group",
+            "-P",
+            "/nowhere",
+            "-f",
+            "-qq",
+            "-e",
+            "inject=%file,read:error=EIO",
+        ],
+    ];
+    let mut done = 0;
+    for options in cases {
+        let options = [&["-e", "trace=openat,read,write"], options].concat();
+        let lines = same(&place, &options, &program);
+        done += lines
+            .iter()
+            .filter(|line| line.contains("INJECTED"))
+            .count();
+    }
+    assert!(done > 20, "{done}");
+
+    // Of descriptors strace says nothing.
+    let trace = place.dir.path().join("descriptor");
+    let output = place
+        .hotpatch()
+        .args([
+            "trace",
+            "-e",
+            "fd=3",
+            "-e",
+            "inject=read:error=EIO:when=2",
+            "-o",
+        ])
+        .arg(&trace)
+        .args(program)
+        .output()
+        .unwrap();
+    assert!(output.status.success());
+    let trace = std::fs::read_to_string(&trace).unwrap();
+    let reads: Vec<&str> = trace
+        .lines()
+        .filter(|line| line.starts_with("read(3"))
+        .collect();
+    assert!(
+        reads.len() > 3 && reads[1].contains("(INJECTED)"),
+        "{reads:?}"
+    );
+    assert_eq!(
+        reads
+            .iter()
+            .filter(|line| line.contains("INJECTED"))
+            .count(),
+        1
+    );
 }

@@ -3,6 +3,7 @@
 //! ```text
 //! offset 0              Header
 //! RULES                 Rule, Rule, ...          what is done to calls
+//! POOL                  Part, Part, ...          what of that has no fixed length
 //! RINGS                 Ring, Ring, ...          one for each thread that is traced
 //! DATA                  RING_LEN bytes for each  records, each in one piece
 //! SUMS                  Sums for each            only where calls are summed up rather than told
@@ -42,6 +43,12 @@ pub struct Header {
     pub environment: u32,
     /// What is kept of descriptors: bits of [`links`].
     pub links: u32,
+    /// Bytes of the pool that hold [`Part`]s.
+    pub pool: u32,
+    /// The thread that the first program has begun with, once that is known, where there are rules.
+    pub first: u32,
+    /// Not 0: rules are for that thread alone.
+    pub alone: u32,
 }
 
 /// Bits of [`Header::links`].
@@ -56,7 +63,7 @@ pub mod links {
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc7");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc8");
 }
 
 /// What is told of calls: values of [`Header::tell`].
@@ -103,6 +110,36 @@ impl Rule {
     pub const ANSWERS: u32 = 1;
 }
 
+/// What a rule needs that has no fixed length; so many bytes follow, and fill up to a multiple of 8.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Part {
+    /// A value of [`part`].
+    pub kind: u8,
+    /// The rule that it belongs to; with some kinds all.
+    pub rule: u8,
+    /// The argument that it is about, from 0 on.
+    pub argument: u8,
+    /// Nothing.
+    pub pad: u8,
+    /// Bytes that follow.
+    pub length: u32,
+}
+
+/// Values of [`Part::kind`].
+pub mod part {
+    /// Bytes that are written to where an argument points, before the call.
+    pub const POKE_ENTER: u8 = 1;
+    /// And behind it.
+    pub const POKE_EXIT: u8 = 2;
+    /// A file that calls have to name, this one or another, for any rule to apply.
+    pub const PATH: u8 = 3;
+    /// Descriptors, 4 bytes each, one of which calls have to take.
+    pub const DESCRIPTORS: u8 = 4;
+    /// Descriptors one besides which they have to take.
+    pub const OTHER_DESCRIPTORS: u8 = 5;
+}
+
 /// How far a ring is.
 #[repr(C, align(64))]
 #[derive(Debug)]
@@ -128,7 +165,10 @@ pub struct Ring {
     pub teller_pid: u32,
     /// The thread of that.
     pub teller_tid: u32,
-    pad: u64,
+    /// The rule that the present call is done something by, and one more; 0: none.
+    pub rule: u32,
+    /// Not 0: its memory has been written to.
+    pub poked: u32,
     /// Bytes written. On a line of its own, as the reader looks at it all the time.
     pub head: u64,
     pad_head: [u64; 7],
@@ -173,6 +213,8 @@ pub mod kind {
     pub const INJECTED: u32 = 1 << 8;
     /// One that a rule has delayed.
     pub const DELAYED: u32 = 1 << 9;
+    /// One whose memory a rule has written to.
+    pub const POKED: u32 = 1 << 10;
 }
 
 /// One event; what was kept of the program's memory follows as [`Chunk`]s.
@@ -278,8 +320,12 @@ pub const RULES: usize = 64;
 pub const NUMBERS: usize = 512;
 /// Rules that there can be.
 pub const MOST_RULES: usize = 16;
+/// Where the first [`Part`] lies.
+pub const POOL: usize = 4096;
+/// Bytes for parts.
+pub const POOL_LEN: usize = 4 * 4096;
 /// Where the first [`Ring`] lies.
-pub const RINGS: usize = 4096;
+pub const RINGS: usize = POOL + POOL_LEN;
 /// Rings in a file.
 pub const COUNT: usize = 512;
 /// Where the data of the first ring lies.
@@ -294,8 +340,9 @@ pub const FILE: usize = DATA + COUNT * RING_LEN;
 pub const FILE_WITH_SUMS: usize = FILE + COUNT * size_of::<Sums>();
 
 const _: () = assert!(size_of::<Header>() == 64 && size_of::<Ring>() == 192 + 4 * NUMBERS);
-const _: () = assert!(RULES + MOST_RULES * size_of::<Rule>() <= RINGS);
-const _: () = assert!(size_of::<Record>() == 104 && size_of::<Chunk>() == 16);
+const _: () = assert!(RULES + MOST_RULES * size_of::<Rule>() <= POOL);
+const _: () =
+    assert!(size_of::<Record>() == 104 && size_of::<Chunk>() == 16 && size_of::<Part>() == 8);
 const _: () = assert!(DATA.is_multiple_of(4096) && RING_LEN.is_power_of_two());
 const _: () = assert!(MOST_SUMS < 256 && Sum::place(u64::MAX) == TIMES - 1);
 

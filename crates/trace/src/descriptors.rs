@@ -34,28 +34,12 @@ pub fn watch(number: u32, arguments: &[u64; 6], result: u64) {
 
 /// Whether anything is to be kept of descriptors.
 pub fn are_asked_for() -> bool {
-    wanted() != 0 && !SILENT.load(Ordering::Relaxed)
+    wanted() != 0
 }
 
 /// Keeps what `fd` leads to.
 pub fn keep(writer: &mut Writer<'_>, fd: i32) {
-    let Some(name) = Name::of(fd) else {
-        return;
-    };
-    let path = name.0.as_ptr().addr() as u64;
-    let read = |into: &mut [u8]| {
-        let into = [
-            path,
-            into.as_mut_ptr().addr() as u64,
-            into.len() as u64,
-            0,
-            0,
-            0,
-        ];
-        // SAFETY: reads the path and writes to `into`, which is as long.
-        let done = unsafe { syscall(nr::READLINK, into) }.ok()?;
-        Some(done as usize)
-    };
+    let read = |into: &mut [u8]| link(fd, into).map(|link| link.len());
     let Some(link) = writer.fill(place(LINK, fd), PATH, read) else {
         return;
     };
@@ -68,6 +52,25 @@ pub fn keep(writer: &mut Writer<'_>, fd: i32) {
     if link.first() == Some(&b'/') && wanted() & links::DEVICES != 0 {
         writer.fill(place(FILE, fd), 16, |into| file(fd, into));
     }
+}
+
+/// What `fd` leads to.
+pub fn link(fd: i32, into: &mut [u8]) -> Option<&[u8]> {
+    if SILENT.load(Ordering::Relaxed) {
+        return None;
+    }
+    let name = Name::of(fd)?;
+    let args = [
+        name.0.as_ptr().addr() as u64,
+        into.as_mut_ptr().addr() as u64,
+        into.len() as u64,
+        0,
+        0,
+        0,
+    ];
+    // SAFETY: reads the name and writes to `into`, which is as long.
+    let done = unsafe { syscall(nr::READLINK, args) }.ok()?;
+    into.get(..done as usize)
 }
 
 /// Where a descriptor's link is, ended by a zero.

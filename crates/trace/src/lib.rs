@@ -7,6 +7,7 @@
 #![cfg_attr(target_os = "none", no_std)]
 
 mod descriptors;
+mod pool;
 mod ring;
 mod rules;
 
@@ -42,13 +43,16 @@ impl Hook for Trace {
         let Some(ring) = ring(context.slot()) else {
             return Verdict::Run;
         };
+        let args = context.arguments();
+        let applied = rules::look(&ring, context.number(), &args);
         // An exec that succeeds has no end.
         if ring::tell() != tell::ALL && !matches!(context.number(), nr::EXECVE | nr::EXECVEAT) {
             ring.begins(now());
         } else {
             tell(&ring, kind::ENTRY, context, 0);
         }
-        match rules::before(&ring, context.number()) {
+        let answer = applied.and_then(|applied| rules::before(&ring, &applied, &args));
+        match answer {
             None => Verdict::RunAndReturn,
             Some((result, flags)) => {
                 tell(&ring, kind::EXIT | flags, context, result);
@@ -63,7 +67,7 @@ impl Hook for Trace {
         };
         let (number, result) = (context.number(), context.frame().rax);
         descriptors::watch(number, &context.arguments(), result);
-        let flags = rules::after(&ring);
+        let flags = rules::after(&ring, &context.arguments());
         match number {
             nr::CLONE | nr::CLONE3 | nr::FORK | nr::VFORK => {
                 // The child of a vfork writes to its parent's ring until it execs.

@@ -11,8 +11,8 @@ use core::slice;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use hotpatch_events::{
-    COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, MOST_SUMS, RING_LEN, RINGS, RULES, Record,
-    Ring as Shared, Rule, Sum, Sums, kind, state,
+    COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, MOST_SUMS, POOL, POOL_LEN, RING_LEN, RINGS,
+    RULES, Record, Ring as Shared, Rule, Sum, Sums, kind, state,
 };
 use hotpatch_hook::{Errno, nr, read_bytes, read_to_zero, syscall};
 use hotpatch_names::Limits;
@@ -100,6 +100,17 @@ pub fn links() -> u32 {
     header().links
 }
 
+/// Bytes of [`Part`](hotpatch_events::Part)s.
+pub fn pool_used() -> usize {
+    header().pool as usize
+}
+
+/// Where they lie.
+pub fn pool() -> &'static [u8] {
+    // SAFETY: mapped, and written before the file is named to anybody.
+    unsafe { slice::from_raw_parts(at(POOL), POOL_LEN) }
+}
+
 /// The rules.
 pub fn rules() -> &'static [Rule] {
     let count = (header().rules as usize).min(MOST_RULES);
@@ -153,6 +164,7 @@ impl Ring {
                 let shared = ring.shared();
                 word(&raw const shared.pid).store(pid, Ordering::Relaxed);
                 word(&raw const shared.tid).store(tid, Ordering::Relaxed);
+                word(&raw const shared.rule).store(0, Ordering::Relaxed);
                 ring.counts_on(first);
                 // Release: pairs with the reader's Acquire: it knows whose it is.
                 word(&raw const shared.state).store(state::TAKEN, Ordering::Release);
@@ -195,6 +207,9 @@ impl Ring {
         };
         let old = (0..COUNT).map(Self).filter(|_| program).find(is_old);
         let is_first = program && word(&raw const header().begun).swap(1, Ordering::Relaxed) == 0;
+        if is_first {
+            word(&raw const header().first).store(tid, Ordering::Relaxed);
+        }
         for (n, count) in self.shared().counts.iter().enumerate() {
             let counted = match &old {
                 Some(old) => word(&raw const old.shared().counts[n]).load(Ordering::Relaxed),
@@ -203,6 +218,13 @@ impl Ring {
             };
             word(count).store(counted, Ordering::Relaxed);
         }
+    }
+
+    /// Whether rules are for this thread.
+    pub fn is_ruled(&self) -> bool {
+        let first = word(&raw const header().first).load(Ordering::Relaxed);
+        header().alone == 0
+            || word(&raw const self.shared().teller_tid).load(Ordering::Relaxed) == first
     }
 
     /// A call begins.

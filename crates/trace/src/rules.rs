@@ -4,19 +4,42 @@ use core::sync::atomic::Ordering;
 
 use hotpatch_events::{Rule, kind};
 use hotpatch_hook::{nr, syscall};
+use hotpatch_names::When;
 
+use crate::pool;
 use crate::ring::{Ring, long, rules, word};
 
-/// Does what the rules say of a call that is about to be made. What it answers in place of the kernel, if it does, and
-/// the flags of its record.
-pub fn before(ring: &Ring, number: u32) -> Option<(u64, u32)> {
-    let rule = rules().iter().rfind(|rule| has(rule, number))?;
-    let shared = ring.shared();
+/// A rule that applies to the call that is about to be made.
+pub struct Applied {
+    index: u8,
+    rule: &'static Rule,
+    poked: bool,
+}
+
+/// The rule that applies to the call, if one does. What it writes ahead of the call is written.
+pub fn look(ring: &Ring, number: u32, args: &[u64; 6]) -> Option<Applied> {
+    let index = rules().iter().rposition(|rule| has(rule, number))?;
+    let rule = rules().get(index)?;
+    if !ring.is_ruled() || !pool::names(number.into(), args) {
+        return None;
+    }
     // Relaxed: this thread's alone.
-    let count = word(shared.counts.get(number as usize)?).fetch_add(1, Ordering::Relaxed);
+    let count = word(ring.shared().counts.get(number as usize)?).fetch_add(1, Ordering::Relaxed);
     if !applies(rule, u64::from(count) + 1) {
         return None;
     }
+    let index = index as u8;
+    Some(Applied {
+        index,
+        rule,
+        poked: pool::poke(index, When::Entry, args),
+    })
+}
+
+/// Does what the rule says of the call. What it answers in place of the kernel, if it does, and the flags of its record.
+pub fn before(ring: &Ring, applied: &Applied, args: &[u64; 6]) -> Option<(u64, u32)> {
+    let Applied { index, rule, poked } = *applied;
+    let shared = ring.shared();
     sleep(rule.delay_enter);
     let (signals, delay) = (
         rule.signal.checked_sub(1).map_or(0, |n| 1 << n),
@@ -25,29 +48,41 @@ pub fn before(ring: &Ring, number: u32) -> Option<(u64, u32)> {
     if rule.flags & Rule::ANSWERS == 0 {
         long(&raw const shared.delay).store(delay, Ordering::Relaxed);
         long(&raw const shared.signals).store(signals, Ordering::Relaxed);
+        word(&raw const shared.rule).store(u32::from(index) + 1, Ordering::Relaxed);
+        word(&raw const shared.poked).store(u32::from(poked), Ordering::Relaxed);
         return None;
     }
+    let poked = pool::poke(index, When::Exit, args) | poked;
     sleep(delay);
     send(ring, signals);
     let delayed = if delay == 0 { 0 } else { kind::DELAYED };
-    Some((rule.answer, kind::INJECTED | delayed))
+    let poked = if poked { kind::POKED } else { 0 };
+    Some((rule.answer, kind::INJECTED | delayed | poked))
 }
 
 /// Does what is left to do when the call has ended: the flags of its record.
-pub fn after(ring: &Ring) -> u32 {
-    let signals = long(&raw const ring.shared().signals);
-    if signals.load(Ordering::Relaxed) != 0 {
-        send(ring, signals.swap(0, Ordering::Relaxed));
+pub fn after(ring: &Ring, args: &[u64; 6]) -> u32 {
+    let shared = ring.shared();
+    let rule = word(&raw const shared.rule);
+    let Some(index) = rule.load(Ordering::Relaxed).checked_sub(1) else {
+        return 0;
+    };
+    rule.store(0, Ordering::Relaxed);
+    let mut flags = 0;
+    let poked = pool::poke(index as u8, When::Exit, args);
+    if poked || word(&raw const shared.poked).load(Ordering::Relaxed) != 0 {
+        flags |= kind::POKED;
     }
-    let delay = long(&raw const ring.shared().delay);
-    match delay.load(Ordering::Relaxed) {
-        0 => 0,
-        time => {
-            delay.store(0, Ordering::Relaxed);
-            sleep(time);
-            kind::DELAYED
-        }
+    send(
+        ring,
+        long(&raw const shared.signals).swap(0, Ordering::Relaxed),
+    );
+    let delay = long(&raw const shared.delay).swap(0, Ordering::Relaxed);
+    if delay != 0 {
+        sleep(delay);
+        flags |= kind::DELAYED;
     }
+    flags
 }
 
 /// Sends signals to the thread, bit 0 for signal 1. They come when the hook has returned.

@@ -28,6 +28,7 @@ use crate::{cache, style};
 use listener::Begin;
 
 pub mod choice;
+mod deeds;
 pub mod listener;
 
 /// `clone`, `fork`, `vfork`, `clone3`.
@@ -50,7 +51,7 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     let private = cache::prepare()?;
     let look = &args.look;
     let follow = args.follow > 0;
-    let (choice, rules) = choice::choice(look, follow, follow && look.output.is_some())?;
+    let (choice, deeds) = choice::choice(look, follow, follow && look.output.is_some())?;
     let whole = choice.style.verbose || choice.whole.is_some_and(|calls| calls.has(EXECVE));
     let (tell, links) = (listener::told(look, &choice), listener::links(&choice));
     let size = u32::try_from(look.size).unwrap_or(u32::MAX);
@@ -79,8 +80,10 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
                 tell,
                 environment: whole,
                 links,
+                alone: !follow,
             },
-            &rules,
+            &deeds.rules,
+            &deeds.pool,
         )
         .context("no memory to share with the program")?,
     );

@@ -57,8 +57,8 @@ impl From<anyhow::Error> for Stop {
 fn print(args: &View, from: impl Read, loss: &Arc<Loss>) -> Result<(), Stop> {
     let mut reader = Reader::new(from)?;
     let first = reader.first()?;
-    let (mut choice, rules) = choice::choice(&args.look, first.follow, first.follow)?;
-    if !rules.is_empty() {
+    let (mut choice, deeds) = choice::choice(&args.look, first.follow, first.follow)?;
+    if !deeds.rules.is_empty() {
         let why = anyhow::anyhow!("-e inject: these calls have been made already");
         return Err(Stop::Other(why));
     }

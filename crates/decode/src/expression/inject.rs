@@ -162,6 +162,10 @@ impl Inject {
             (None, Some((part, _))) => return Err(part.error("a seed without prob=")),
             _ => {}
         }
+        if inject.syscall.is_some() && inject.answer.is_none() {
+            return Err(value
+                .error("syscall= without error= or retval=, which is what the call then answers"));
+        }
         if fault && inject.answer.is_none() {
             inject.answer = Some(Answer::Error(38));
         }

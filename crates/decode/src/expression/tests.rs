@@ -111,7 +111,7 @@ fn injections() {
             seed: 7
         })
     );
-    let inject = injected("inject=uname:poke_exit=@arg1=48690a,@arg2=00:syscall=getpid");
+    let inject = injected("inject=uname:poke_exit=@arg1=48690a,@arg2=00:syscall=getpid:retval=1");
     assert_eq!(inject.pokes.len(), 2);
     assert_eq!(
         (inject.pokes[0].argument, inject.pokes[0].bytes.as_slice()),

@@ -1,21 +1,18 @@
 //! What the command line says, as whoever prints and whoever does things to calls take it.
 
-use std::time::Duration;
-
-use anyhow::ensure;
-use hotpatch_decode::expression::{Answer, Expression, Inject, Status, quiet};
+use hotpatch_decode::expression::{Expression, Status, quiet};
 use hotpatch_decode::{Escapes, Style, details};
-use hotpatch_events::{MOST_RULES, Rule};
 
 use crate::args::{Hexadecimal, Look, Moment};
 use crate::clock::{Epoch, Precision, Stamp};
+use crate::commands::trace::deeds::Deeds;
 use crate::filter::Filter;
 use crate::style;
 use crate::trace::Choice;
 
 /// What is told and how, and what is done to calls.
-pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice, Vec<Rule>)> {
-    let mut rules = Vec::new();
+pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice, Deeds)> {
+    let mut deeds = Deeds::default();
     let mut choice = Choice {
         filter: Filter::default(),
         status: None,
@@ -64,7 +61,7 @@ pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice,
             Expression::Quiet(messages) => choice.quiet = messages,
             // None is told, whichever is asked for.
             Expression::Signals(_) => {}
-            Expression::Inject(inject) => rules.push(rule(&inject)?),
+            Expression::Inject(inject) => deeds.add(&inject)?,
         }
     }
     for path in &args.paths {
@@ -76,11 +73,8 @@ pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice,
             ));
         }
     }
-    ensure!(
-        rules.len() <= MOST_RULES,
-        "-e inject: at most {MOST_RULES} of them"
-    );
-    Ok((choice, rules))
+    deeds.only(&choice.filter)?;
+    Ok((choice, deeds))
 }
 
 fn escapes(args: &Look) -> Escapes {
@@ -118,45 +112,4 @@ fn stamp(args: &Look) -> Stamp {
             .relative_timestamps
             .or(args.relative.then_some(Precision::Us)),
     }
-}
-
-/// What the program's own hook does to calls.
-fn rule(inject: &Inject) -> anyhow::Result<Rule> {
-    ensure!(
-        inject.syscall.is_none(),
-        "-e inject: syscall= is not supported yet"
-    );
-    ensure!(
-        inject.pokes.is_empty(),
-        "-e inject: poke_enter= and poke_exit= are not supported yet"
-    );
-    let nanoseconds = |time: Option<Duration>| {
-        let time = time.unwrap_or_default().as_nanos();
-        u64::try_from(time).unwrap_or(u64::MAX)
-    };
-    // 2^64 chances; what is out of range is the nearest that is not.
-    let rate = inject
-        .probability
-        .map_or(u64::MAX, |p| (p.rate * 2_f64.powi(64)) as u64);
-    Ok(Rule {
-        calls: inject.calls.0,
-        first: inject.when.first,
-        last: inject.when.last,
-        step: inject.when.step,
-        rate,
-        seed: inject.probability.map_or(0, |p| p.seed),
-        answer: match inject.answer {
-            Some(Answer::Error(errno)) => u64::from(errno).wrapping_neg(),
-            Some(Answer::Value(value)) => value,
-            None => 0,
-        },
-        delay_enter: nanoseconds(inject.delay_enter),
-        delay_exit: nanoseconds(inject.delay_exit),
-        flags: if inject.answer.is_some() {
-            Rule::ANSWERS
-        } else {
-            0
-        },
-        signal: inject.signal.unwrap_or(0),
-    })
 }
