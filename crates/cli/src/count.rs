@@ -12,7 +12,7 @@ use serde::Serialize;
 use crate::args::Table;
 use crate::clock::Clock;
 use crate::columns;
-use crate::events::Event;
+use crate::events::{Chunks, Event};
 use crate::filter::Filter;
 use crate::output::Sink;
 use crate::pairs::Pairs;
@@ -208,25 +208,29 @@ impl Counter {
 }
 
 impl Listener for Counter {
-    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    fn begins(&mut self, exec: Record, kept: &Chunks<'_>) -> io::Result<()> {
         // As strace has it: the exec that begins the program is one of its calls.
-        if self.filter.tells(&exec, &Kept::new(When::Entry, kept)) {
+        if self
+            .filter
+            .tells(&exec, &Kept::new(When::Entry, kept.iter()))
+        {
             self.count(exec.number, 0, 0);
         }
         Ok(())
     }
 
-    fn event(&mut self, event: Event) -> io::Result<()> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let record = event.record;
         match record.kind {
             kind::ENTRY => {
-                let kept = Kept::new(When::Entry, event.kept);
+                let kept = self.begun.keep(&event.kept);
                 if self.filter.tells(&record, &kept) {
                     self.begun.begins(record, Kept::default());
                 }
+                self.begun.leave(kept);
             }
             kind::EXIT => {
-                let began = match self.begun.ends(&record, Kept::default()) {
+                let began = match self.begun.ends(&record, &Chunks(&mut [])) {
                     Some(begun) => begun.record.time,
                     None if self.ends && self.filter.tells(&record, &Kept::default()) => {
                         record.began
@@ -246,7 +250,7 @@ impl Listener for Counter {
                 self.begun.gone(record.tid);
             }
             kind::SUM => {
-                if let Some(sum) = &event.sum {
+                if let Some(sum) = event.sum {
                     self.add(record.number, sum);
                 }
             }
@@ -286,16 +290,13 @@ impl Listener for Counter {
 pub struct Both(pub Printer, pub Counter);
 
 impl Listener for Both {
-    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
-        self.1.begins(exec, kept.clone())?;
+    fn begins(&mut self, exec: Record, kept: &Chunks<'_>) -> io::Result<()> {
+        self.1.begins(exec, kept)?;
         self.0.begins(exec, kept)
     }
 
-    fn event(&mut self, event: Event) -> io::Result<()> {
-        self.1.event(Event {
-            sum: None,
-            ..event.clone()
-        })?;
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        self.1.event(event)?;
         self.0.event(event)
     }
 

@@ -4,7 +4,11 @@
 //! I20. The file is ours, never shortened, and mapped as long as this lives. Every field that others write is an atomic; the
 //! bytes between `tail` and `head` of a ring are left alone by its writer.
 
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 use std::io::{self, Write};
+use std::mem::offset_of;
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -36,16 +40,61 @@ pub struct Wishes {
 }
 
 /// One event.
-#[derive(Clone, Debug)]
-pub struct Event {
+#[derive(Debug)]
+pub struct Event<'r> {
     /// What happened; its kind without flags.
     pub record: Record,
     /// The flags of its kind.
     pub flags: u32,
-    /// What was kept of the program's memory: address and bytes.
-    pub kept: Vec<(u64, Vec<u8>)>,
+    /// What was kept of the program's memory.
+    pub kept: Chunks<'r>,
     /// What it is about is many calls.
-    pub sum: Option<Box<Sum>>,
+    pub sum: Option<&'r Sum>,
+}
+
+/// What was kept of a program's memory, as it lies in a record: [`Chunk`]s.
+#[derive(Debug)]
+pub struct Chunks<'r>(pub &'r mut [u8]);
+
+impl Chunks<'_> {
+    /// The same bytes in a form of their own.
+    pub fn from(chunks: &[(u64, Vec<u8>)]) -> Vec<u8> {
+        let mut all = Vec::new();
+        for (address, bytes) in chunks {
+            all.extend_from_slice(&address.to_le_bytes());
+            all.extend_from_slice(&(bytes.len() as u64).to_le_bytes());
+            all.extend_from_slice(bytes);
+            all.resize(all.len().next_multiple_of(8), 0);
+        }
+        all
+    }
+
+    /// Addresses, and where in the record their bytes are.
+    pub fn places(&self) -> impl Iterator<Item = (u64, Range<usize>)> {
+        let mut at = 0;
+        std::iter::from_fn(move || {
+            let (address, len) = (long(self.0, at)?, long(self.0, at + 8)? as usize);
+            let start = at + size_of::<Chunk>();
+            let end = start.checked_add(len).filter(|end| *end <= self.0.len())?;
+            at = end.next_multiple_of(8);
+            Some((address, start..end))
+        })
+    }
+
+    /// Addresses and bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (u64, &[u8])> {
+        self.places()
+            .map(|(address, place)| (address, &self.0[place]))
+    }
+}
+
+/// What a round has brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Told {
+    /// Something was told.
+    pub any: bool,
+    /// Something is there that is too young.
+    pub left: bool,
 }
 
 /// The file of rings.
@@ -118,63 +167,69 @@ impl Events {
         unsafe { AtomicU64::from_ptr(field.cast_mut()) }
     }
 
-    /// Takes all that is in the rings, in order for each; whether there was anything.
-    pub fn take(&self, into: &mut Vec<Event>) -> bool {
-        let before = into.len();
-        for index in 0..COUNT {
-            self.take_from(index, into);
+    /// Tells what happened before `until`, in the order of time; a thread's own events stay as they are. What `each`
+    /// fails with ends it.
+    pub fn tell(
+        &self,
+        until: u64,
+        each: &mut dyn FnMut(Event<'_>) -> io::Result<()>,
+    ) -> io::Result<Told> {
+        // No ring is taken beyond the last that a search began with, before all have been.
+        let header = self.map.as_ptr();
+        let next = header.wrapping_add(offset_of!(Header, next));
+        let known = self.word(next.cast()).load(Ordering::Acquire) as usize;
+        let mut told = Told::default();
+        let mut tales: Vec<Tale<'_>> = (0..known.min(COUNT))
+            .filter_map(|index| Tale::of(self, index))
+            .collect();
+        // The next of each, the earliest on top.
+        let mut heads: BinaryHeap<Reverse<(u64, usize)>> = BinaryHeap::new();
+        for (n, tale) in tales.iter_mut().enumerate() {
+            heads.extend(tale.time().map(|time| Reverse((time, n))));
         }
-        into.len() > before
-    }
-
-    fn take_from(&self, index: usize, into: &mut Vec<Event>) {
-        let ring = self.ring(index);
-        let field = |offset| ring.cast::<u8>().wrapping_add(offset);
-        let state = self.word(field(std::mem::offset_of!(Ring, state)).cast());
-        // Acquire: pairs with the writer's Release: the last head is seen with it.
-        let is = state.load(Ordering::Acquire);
-        if is == state::FREE {
-            return;
-        }
-        let head = self.long(field(std::mem::offset_of!(Ring, head)).cast());
-        let tail = self.long(field(std::mem::offset_of!(Ring, tail)).cast());
-        // Acquire: pairs with the writer's Release: records up to it are complete.
-        let end = head.load(Ordering::Acquire);
-        let mut at = tail.load(Ordering::Relaxed);
-        while at < end {
-            let place = at as usize % RING_LEN;
-            let start = DATA + index * RING_LEN + place;
-            let room = (RING_LEN - place).min((end - at) as usize);
-            let first = self.map.as_ptr().wrapping_add(start);
-            // SAFETY: within the mapping; the writer leaves it alone until `tail` has passed it.
-            let bytes = unsafe { std::slice::from_raw_parts(first, room) };
-            let Some((event, len)) = read(bytes, MOST) else {
-                // Nobody but the program itself can have written that.
-                at = end;
+        let mut failed = Ok(());
+        while let Some(Reverse((time, n))) = heads.pop() {
+            if time >= until || failed.is_err() {
+                told.left = true;
                 break;
-            };
-            into.extend(event);
-            at += len as u64;
-        }
-        // SeqCst: the writer sets `waits`, then looks at `tail`.
-        tail.store(at, Ordering::SeqCst);
-        let waits = self.word(field(std::mem::offset_of!(Ring, waits)).cast());
-        if waits.swap(0, Ordering::SeqCst) != 0 {
-            let low = field(std::mem::offset_of!(Ring, tail));
-            // SAFETY: wakes whoever sleeps on a word of ours.
-            unsafe { libc::syscall(libc::SYS_futex, low, libc::FUTEX_WAKE, i32::MAX, 0, 0, 0) };
-        }
-        if is == state::DONE {
-            if self.map.len() == FILE_WITH_SUMS {
-                self.take_sums(index, into);
             }
-            // Release: pairs with the Acquire of whoever takes it next.
-            state.store(state::FREE, Ordering::Release);
+            let others = heads.peek().map_or(u64::MAX, |Reverse((time, _))| *time);
+            let tale = &mut tales[n];
+            let mut now = Some(time);
+            while let Some(time) = now.filter(|time| *time < until && *time <= others) {
+                told.any = true;
+                failed = tale.event().map_or(Ok(()), &mut *each);
+                if failed.is_err() {
+                    break;
+                }
+                now = tale.time().map(|next| next.max(time));
+            }
+            heads.extend(now.map(|time| Reverse((time, n))));
         }
+        for tale in tales {
+            let index = tale.index;
+            if tale.ends() && failed.is_ok() {
+                if self.map.len() == FILE_WITH_SUMS {
+                    failed = self.tell_sums(index, each);
+                }
+                let state = self
+                    .ring(index)
+                    .cast::<u8>()
+                    .wrapping_add(offset_of!(Ring, state));
+                // Release: pairs with the Acquire of whoever takes it next.
+                self.word(state.cast())
+                    .store(state::FREE, Ordering::Release);
+            }
+        }
+        failed.map(|()| told)
     }
 
-    /// Takes the sums of a thread that has ended.
-    fn take_sums(&self, index: usize, into: &mut Vec<Event>) {
+    /// Tells the sums of a thread that has ended, and clears them.
+    fn tell_sums(
+        &self,
+        index: usize,
+        each: &mut dyn FnMut(Event<'_>) -> io::Result<()>,
+    ) -> io::Result<()> {
         let ring = self.ring(index);
         let place = FILE + index * size_of::<Sums>();
         let sums = self.map.as_mut_ptr().wrapping_add(place).cast::<Sums>();
@@ -185,10 +240,7 @@ impl Events {
             let field = ring.cast::<u8>().wrapping_add(offset).cast();
             self.word(field).load(Ordering::Relaxed)
         };
-        let (pid, tid) = (
-            word(std::mem::offset_of!(Ring, pid)),
-            word(std::mem::offset_of!(Ring, tid)),
-        );
+        let (pid, tid) = (word(offset_of!(Ring, pid)), word(offset_of!(Ring, tid)));
         for (number, of) in sums.of.iter_mut().enumerate() {
             let of = std::mem::take(of);
             let Some(sum) = usize::from(of)
@@ -199,7 +251,7 @@ impl Events {
             };
             // SAFETY: it is numbers alone, for which zeros are zeros.
             let sum = std::mem::replace(sum, unsafe { std::mem::zeroed() });
-            into.push(Event {
+            each(Event {
                 record: Record {
                     kind: kind::SUM,
                     pid,
@@ -209,11 +261,12 @@ impl Events {
                     ..Record::default()
                 },
                 flags: 0,
-                kept: Vec::new(),
-                sum: Some(Box::new(sum)),
-            });
+                kept: Chunks(&mut []),
+                sum: Some(&sum),
+            })?;
         }
         sums.used = 0;
+        Ok(())
     }
 
     /// Threads that write, each with its process.
@@ -224,11 +277,11 @@ impl Events {
                 let field = ring.cast::<u8>().wrapping_add(offset).cast();
                 self.word(field).load(Ordering::Acquire)
             };
-            let taken = field(std::mem::offset_of!(Ring, state)) == state::TAKEN;
+            let taken = field(offset_of!(Ring, state)) == state::TAKEN;
             taken.then(|| Writer {
                 index,
-                pid: field(std::mem::offset_of!(Ring, pid)),
-                tid: field(std::mem::offset_of!(Ring, tid)),
+                pid: field(offset_of!(Ring, pid)),
+                tid: field(offset_of!(Ring, tid)),
             })
         });
         taken.collect()
@@ -239,7 +292,7 @@ impl Events {
         let state = self
             .ring(writer.index)
             .cast::<u8>()
-            .wrapping_add(std::mem::offset_of!(Ring, state));
+            .wrapping_add(offset_of!(Ring, state));
         self.word(state.cast())
             .store(state::DONE, Ordering::Release);
     }
@@ -250,13 +303,10 @@ impl Events {
             let field = self
                 .ring(index)
                 .cast::<u8>()
-                .wrapping_add(std::mem::offset_of!(Ring, dropped));
+                .wrapping_add(offset_of!(Ring, dropped));
             self.long(field.cast()).load(Ordering::Relaxed)
         });
-        let threads = self
-            .map
-            .as_ptr()
-            .wrapping_add(std::mem::offset_of!(Header, lost));
+        let threads = self.map.as_ptr().wrapping_add(offset_of!(Header, lost));
         (
             dropped.sum(),
             self.word(threads.cast()).load(Ordering::Relaxed),
@@ -290,63 +340,160 @@ pub fn lives(pid: u32, tid: u32) -> bool {
     !matches!(stat.get(name_ends + 2), Some(b'Z' | b'X') | None)
 }
 
-/// The record at the start of `bytes`, if it is one to be told, and its length, which is `most` at most.
-pub fn read(bytes: &[u8], most: usize) -> Option<(Option<Event>, usize)> {
-    let word = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let long = |at: usize| Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
-    let (len, what, flags) = (
-        word(0)? as usize,
-        word(4)? & kind::MASK,
-        word(4)? & !kind::MASK,
-    );
-    if len == 0 || len % 8 != 0 || len > bytes.len() {
-        return None;
+/// What a ring holds, from its reader's side.
+struct Tale<'e> {
+    events: &'e Events,
+    index: usize,
+    /// Its thread had ended before `end` was read.
+    done: bool,
+    at: u64,
+    end: u64,
+    /// Up to here the writer knows that it may write.
+    given: u64,
+}
+
+impl<'e> Tale<'e> {
+    /// What the ring `index` holds now, unless nobody has it.
+    fn of(events: &'e Events, index: usize) -> Option<Self> {
+        let mut tale = Self {
+            events,
+            index,
+            done: false,
+            at: 0,
+            end: 0,
+            given: 0,
+        };
+        // Acquire: pairs with the writer's Release: the last head is seen with it.
+        let state = events
+            .word(tale.field(offset_of!(Ring, state)).cast())
+            .load(Ordering::Acquire);
+        if state == state::FREE {
+            return None;
+        }
+        tale.done = state == state::DONE;
+        // Acquire: pairs with the writer's Release: records up to it are complete.
+        tale.end = events
+            .long(tale.field(offset_of!(Ring, head)).cast())
+            .load(Ordering::Acquire);
+        tale.at = events
+            .long(tale.field(offset_of!(Ring, tail)).cast())
+            .load(Ordering::Relaxed);
+        tale.given = tale.at;
+        Some(tale)
     }
-    if what == kind::SKIP {
-        return Some((None, len));
+
+    fn field(&self, offset: usize) -> *const u8 {
+        self.events
+            .ring(self.index)
+            .cast::<u8>()
+            .wrapping_add(offset)
     }
-    if len < size_of::<Record>() || len > most {
-        return None;
+
+    /// What lies from here to the end, or to where the ring ends.
+    fn rest(&mut self) -> &'e mut [u8] {
+        let place = self.at as usize % RING_LEN;
+        let start = DATA + self.index * RING_LEN + place;
+        let room = (RING_LEN - place).min((self.end - self.at) as usize);
+        let first = self.events.map.as_mut_ptr().wrapping_add(start);
+        // SAFETY: within the mapping; the writer leaves it alone until `tail` has passed it, and there is one reader.
+        unsafe { std::slice::from_raw_parts_mut(first, room) }
     }
+
+    /// When the next event happened.
+    fn time(&mut self) -> Option<u64> {
+        while self.at < self.end {
+            let rest = self.rest();
+            let (len, kind) = (word(rest, 0)? as usize, word(rest, 4)? & kind::MASK);
+            let record = size_of::<Record>()..=MOST;
+            let fits = len % 8 == 0 && len <= rest.len();
+            if fits && kind == kind::SKIP && len > 0 {
+                self.at += len as u64;
+            } else if fits && record.contains(&len) {
+                return long(rest, offset_of!(Record, time));
+            } else {
+                // Nobody but the program itself can have written that.
+                self.at = self.end;
+            }
+        }
+        None
+    }
+
+    /// The next event, where [`time`](Self::time) has said that there is one.
+    fn event(&mut self) -> Option<Event<'e>> {
+        // What the last one borrowed is free by now.
+        if self.at - self.given > RING_LEN as u64 / 16 {
+            self.give();
+        }
+        let event = read(self.rest())?;
+        self.at += u64::from(event.record.len);
+        Some(event)
+    }
+
+    /// The writer may write to where we have been.
+    fn give(&mut self) {
+        self.given = self.at;
+        let tail = self.field(offset_of!(Ring, tail));
+        // SeqCst: the writer sets `waits`, then looks at `tail`.
+        self.events
+            .long(tail.cast())
+            .store(self.at, Ordering::SeqCst);
+        let waits = self.events.word(self.field(offset_of!(Ring, waits)).cast());
+        // Whoever sleeps is woken once there is room for many.
+        if waits.load(Ordering::SeqCst) != 0 && waits.swap(0, Ordering::SeqCst) != 0 {
+            // SAFETY: wakes whoever sleeps on a word of ours.
+            unsafe { libc::syscall(libc::SYS_futex, tail, libc::FUTEX_WAKE, i32::MAX, 0, 0, 0) };
+        }
+    }
+
+    /// Gives back what has been told; whether its thread has ended and all is.
+    fn ends(mut self) -> bool {
+        if self.at != self.given {
+            self.give();
+        }
+        self.done && self.at >= self.end
+    }
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+fn long(bytes: &[u8], at: usize) -> Option<u64> {
+    Some(u64::from_le_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+/// The record at the start of `bytes`.
+pub fn read(bytes: &mut [u8]) -> Option<Event<'_>> {
+    let (record, rest) = bytes.split_first_chunk_mut::<{ size_of::<Record>() }>()?;
     let mut args = [0; 6];
     for (n, arg) in args.iter_mut().enumerate() {
-        *arg = long(56 + 8 * n)?;
+        *arg = long(record, offset_of!(Record, args) + 8 * n)?;
     }
+    let kind = word(record, 4)?;
     let record = Record {
-        len: len as u32,
-        kind: what,
-        pid: word(8)?,
-        tid: word(12)?,
-        time: long(16)?,
-        began: long(24)?,
-        site: long(32)?,
-        number: long(40)?,
-        result: long(48)?,
+        len: word(record, 0)?,
+        kind: kind & kind::MASK,
+        pid: word(record, 8)?,
+        tid: word(record, 12)?,
+        time: long(record, 16)?,
+        began: long(record, 24)?,
+        site: long(record, 32)?,
+        number: long(record, 40)?,
+        result: long(record, 48)?,
         args,
     };
-    let mut kept = Vec::new();
-    let mut at = size_of::<Record>();
-    while at < len {
-        let (address, count) = (long(at)?, long(at + 8)? as usize);
-        at += size_of::<Chunk>();
-        kept.push((address, bytes.get(at..at.checked_add(count)?)?.to_vec()));
-        at += count.next_multiple_of(8);
-    }
-    Some((
-        Some(Event {
-            record,
-            flags,
-            kept,
-            sum: None,
-        }),
-        len,
-    ))
+    let kept = (record.len as usize).checked_sub(size_of::<Record>())?;
+    Some(Event {
+        record,
+        flags: kind & !kind::MASK,
+        kept: Chunks(rest.get_mut(..kept)?),
+        sum: None,
+    })
 }
 
 /// Writes a record as [`read`] reads it.
-pub fn write(record: &Record, kept: &[(u64, Vec<u8>)], out: &mut dyn Write) -> io::Result<()> {
-    let chunk = |bytes: &[u8]| size_of::<Chunk>() + bytes.len().next_multiple_of(8);
-    let len = size_of::<Record>() + kept.iter().map(|(_, bytes)| chunk(bytes)).sum::<usize>();
+pub fn write(record: &Record, kept: &[u8], out: &mut dyn Write) -> io::Result<()> {
+    let len = size_of::<Record>() + kept.len();
     for word in [len as u32, record.kind, record.pid, record.tid] {
         out.write_all(&word.to_le_bytes())?;
     }
@@ -360,14 +507,7 @@ pub fn write(record: &Record, kept: &[(u64, Vec<u8>)], out: &mut dyn Write) -> i
     for word in words.iter().chain(&record.args) {
         out.write_all(&word.to_le_bytes())?;
     }
-    for (address, bytes) in kept {
-        out.write_all(&address.to_le_bytes())?;
-        out.write_all(&(bytes.len() as u64).to_le_bytes())?;
-        out.write_all(bytes)?;
-        let rest = bytes.len().next_multiple_of(8) - bytes.len();
-        out.write_all(&[0; 8][..rest])?;
-    }
-    Ok(())
+    out.write_all(kept)
 }
 
 /// The counter that records are stamped with.

@@ -53,11 +53,8 @@ impl Filter {
     }
 
     fn names_path(&self, record: &Record, kept: &Kept) -> bool {
-        let links = kept.0.iter().filter(|(_, at, _)| is_link(*at));
-        if links
-            .map(|(.., link)| link)
-            .any(|link| self.paths.contains(link))
-        {
+        let mut links = kept.iter().filter(|(_, at, _)| is_link(*at));
+        if links.any(|(.., link)| self.paths.iter().any(|path| path == link)) {
             return true;
         }
         let signature = signature(record.number, &record.args);

@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use hotpatch_decode::{Call, Kept, Style, When, line};
+use hotpatch_decode::{Call, Style, line};
 use hotpatch_events::{Record, kind};
 use serde::Serialize;
 
 use crate::clock::Clock;
-use crate::events::Event;
+use crate::events::{Chunks, Event};
 use crate::filter::Filter;
 use crate::output::Sink;
 use crate::pairs::{Begun, Pairs};
@@ -100,8 +100,8 @@ impl Writer {
         }
     }
 
-    fn begin(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) {
-        let kept = Kept::new(When::Entry, kept);
+    fn begin(&mut self, record: Record, chunks: &Chunks<'_>) {
+        let kept = self.begun.keep(chunks);
         if self.filter.tells(&record, &kept) {
             self.begun.begins(record, kept);
         }
@@ -171,19 +171,19 @@ impl Writer {
 }
 
 impl Listener for Writer {
-    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    fn begins(&mut self, exec: Record, kept: &Chunks<'_>) -> io::Result<()> {
         self.begin(exec, kept);
         Ok(())
     }
 
-    fn event(&mut self, event: Event) -> io::Result<()> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let record = event.record;
         match record.kind {
-            kind::ENTRY => self.begin(record, event.kept),
+            kind::ENTRY => self.begin(record, &event.kept),
             kind::EXIT => {
-                let kept = Kept::new(When::Exit, event.kept);
-                if let Some(begun) = self.begun.ends(&record, kept) {
+                if let Some(begun) = self.begun.ends(&record, &event.kept) {
                     self.end_of(&begun, Some(record.result), record.time, event.flags)?;
+                    self.begun.leave(begun.kept);
                 }
             }
             kind::PROGRAM => {

@@ -2,8 +2,11 @@
 
 use std::collections::HashMap;
 
-use hotpatch_decode::Kept;
+use hotpatch_decode::{Kept, When};
 use hotpatch_events::Record;
+use rustc_hash::FxBuildHasher;
+
+use crate::events::Chunks;
 
 /// The number of `execve`.
 pub const EXECVE: u64 = 59;
@@ -27,12 +30,34 @@ pub struct Begun {
 /// Calls that have not come back, by thread; a call of a signal's handler lies on the one that the signal has come to
 /// the end of.
 #[derive(Debug, Default)]
-pub struct Pairs(HashMap<u32, Vec<Begun>>);
+pub struct Pairs {
+    calls: HashMap<u32, Vec<Begun>, FxBuildHasher>,
+    /// What calls that are over leave, to be filled again.
+    spare: Vec<Kept>,
+}
+
+/// So many are enough where few threads run.
+const SPARE: usize = 64;
 
 impl Pairs {
+    /// What has been kept of a call that begins.
+    pub fn keep(&mut self, chunks: &Chunks<'_>) -> Kept {
+        let mut kept = self.spare.pop().unwrap_or_default();
+        kept.add(When::Entry, chunks.iter());
+        kept
+    }
+
+    /// It is needed no more.
+    pub fn leave(&mut self, mut kept: Kept) {
+        if self.spare.len() < SPARE {
+            kept.clear();
+            self.spare.push(kept);
+        }
+    }
+
     /// A call begins.
     pub fn begins(&mut self, record: Record, kept: Kept) {
-        let calls = self.0.entry(record.tid).or_default();
+        let calls = self.calls.entry(record.tid).or_default();
         // Those that a handler has jumped out of stay for ever.
         if calls.len() == DEEPEST {
             calls.remove(0);
@@ -45,14 +70,14 @@ impl Pairs {
     }
 
     /// The call that ends with this; none if its beginning was not told. Those above it never come back.
-    pub fn ends(&mut self, record: &Record, kept: Kept) -> Option<Begun> {
-        let calls = self.0.get_mut(&record.tid)?;
+    pub fn ends(&mut self, record: &Record, chunks: &Chunks<'_>) -> Option<Begun> {
+        let calls = self.calls.get_mut(&record.tid)?;
         let at = calls
             .iter()
             .rposition(|begun| begun.record.number == record.number)?;
         calls.truncate(at + 1);
         let mut begun = calls.pop()?;
-        begun.kept.0.extend(kept.0);
+        begun.kept.add(When::Exit, chunks.iter());
         Some(begun)
     }
 
@@ -62,25 +87,25 @@ impl Pairs {
             begun.record.pid == record.pid && matches!(begun.record.number, EXECVE | EXECVEAT)
         };
         let tid = self
-            .0
+            .calls
             .iter()
             .find(|(_, calls)| calls.last().is_some_and(execs))
             .map(|(tid, _)| *tid)?;
-        self.0.remove(&tid)?.pop()
+        self.calls.remove(&tid)?.pop()
     }
 
     /// A thread is not there any more: what it was in.
     pub fn gone(&mut self, tid: u32) -> Option<Begun> {
-        self.0.remove(&tid)?.pop()
+        self.calls.remove(&tid)?.pop()
     }
 
     /// What a thread is in.
     pub fn last(&mut self, tid: u32) -> Option<&mut Begun> {
-        self.0.get_mut(&tid)?.last_mut()
+        self.calls.get_mut(&tid)?.last_mut()
     }
 
     /// Threads that are in a call.
     pub fn threads(&self) -> Vec<u32> {
-        self.0.keys().copied().collect()
+        self.calls.keys().copied().collect()
     }
 }

@@ -7,7 +7,7 @@ use hotpatch_decode::expression::CallSet;
 use hotpatch_events::{Record, kind};
 
 use crate::clock::Clock;
-use crate::events::{self, Event};
+use crate::events::{self, Chunks, Event};
 use crate::output::Sink;
 use crate::supervise::Ended;
 use crate::trace::Listener;
@@ -56,7 +56,7 @@ impl Recorder {
         }
     }
 
-    fn put(&mut self, record: Record, kept: &[(u64, Vec<u8>)]) -> io::Result<()> {
+    fn put(&mut self, record: Record, kept: &[u8]) -> io::Result<()> {
         events::write(&record, kept, &mut self.out)
     }
 
@@ -85,7 +85,7 @@ impl Recorder {
 }
 
 impl Listener for Recorder {
-    fn begins(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    fn begins(&mut self, record: Record, kept: &Chunks<'_>) -> io::Result<()> {
         self.out.write_all(&MAGIC)?;
         self.stamp(u64::MAX)?;
         let record = Record {
@@ -94,10 +94,10 @@ impl Listener for Recorder {
             site: u64::from(self.follow),
             ..record
         };
-        self.put(record, &kept)
+        self.put(record, kept.0)
     }
 
-    fn event(&mut self, event: Event) -> io::Result<()> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         if !self.is_written(&event.record) {
             return Ok(());
         }
@@ -106,7 +106,7 @@ impl Listener for Recorder {
             kind: event.record.kind | event.flags,
             ..event.record
         };
-        self.put(record, &event.kept)
+        self.put(record, event.kept.0)
     }
 
     fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
@@ -155,8 +155,8 @@ impl Listener for Recorder {
 pub struct First {
     /// The exec.
     pub record: Record,
-    /// The memory that it names.
-    pub kept: Vec<(u64, Vec<u8>)>,
+    /// The memory that it names, as [`Chunks`].
+    pub kept: Vec<u8>,
     /// Bytes of texts that were kept.
     pub text: usize,
     /// Whether all threads are told.
@@ -211,7 +211,7 @@ impl<R: Read> Reader<R> {
     }
 
     /// The next record; nothing where the file ends.
-    fn next(&mut self) -> Result<Event, Broken> {
+    fn next(&mut self) -> Result<Event<'_>, Broken> {
         let cut = |error: io::Error| match error.kind() {
             io::ErrorKind::UnexpectedEof => Broken::Cut,
             _ => Broken::Unreadable(error),
@@ -226,10 +226,9 @@ impl<R: Read> Reader<R> {
         self.bytes.extend_from_slice(&len);
         self.bytes.resize(count, 0);
         self.from.read_exact(&mut self.bytes[4..]).map_err(cut)?;
-        let read = events::read(&self.bytes, MOST).and_then(|(event, _)| event);
-        let event = read.ok_or(Broken::Damaged(self.at))?;
+        let at = self.at;
         self.at += count as u64;
-        Ok(event)
+        events::read(&mut self.bytes).ok_or(Broken::Damaged(at))
     }
 
     /// The exec that everything begins with.
@@ -248,7 +247,7 @@ impl<R: Read> Reader<R> {
                             site: 0,
                             ..event.record
                         },
-                        kept: event.kept,
+                        kept: event.kept.0.to_vec(),
                     });
                 }
                 _ => return Err(Broken::Damaged(self.at)),
@@ -275,7 +274,7 @@ impl<R: Read> Reader<R> {
                     listener.end(how(&record))?;
                     return Ok(());
                 }
-                _ => listener.event(event)?,
+                _ => listener.event(&event)?,
             }
         }
         Ok(())

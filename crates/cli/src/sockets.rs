@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::{FromRawFd, OwnedFd};
 
 use hotpatch_events::kind;
@@ -57,21 +58,24 @@ impl Sockets {
     }
 
     /// Completes what was kept of sockets.
-    pub fn complete(&mut self, events: &mut [Event]) {
-        for event in events {
-            let found: Vec<(usize, u32)> = (0..event.kept.len())
-                .filter_map(|at| Some((at, inode(&event.kept, at)?)))
-                .collect();
-            let pair = event.record.number == SOCKETPAIR && event.record.kind == kind::EXIT;
-            if let ([(_, one), (_, other)], true) = (&found[..], pair) {
-                self.local.insert(*one, *other);
-                self.local.insert(*other, *one);
+    pub fn complete(&mut self, event: &mut Event<'_>) {
+        let mut links = HashMap::new();
+        let mut found: Vec<(Range<usize>, u32)> = Vec::new();
+        for (address, place) in event.kept.places() {
+            if let Some(fd) = behind(LINK, address) {
+                links.insert(fd, inode(&event.kept.0[place]));
+            } else if let Some(fd) = behind(SOCKET, address) {
+                let inode = links.get(&fd).copied().flatten();
+                found.extend(inode.map(|inode| (place, inode)));
             }
-            for (at, inode) in found {
-                if let Some((_, socket)) = event.kept.get_mut(at) {
-                    self.know(inode, socket);
-                }
-            }
+        }
+        let pair = event.record.number == SOCKETPAIR && event.record.kind == kind::EXIT;
+        if let ([(_, one), (_, other)], true) = (&found[..], pair) {
+            self.local.insert(*one, *other);
+            self.local.insert(*other, *one);
+        }
+        for (place, inode) in found {
+            self.know(inode, &mut event.kept.0[place]);
         }
     }
 
@@ -123,13 +127,13 @@ impl Sockets {
     }
 }
 
-/// The inode of the socket that the chunk `at` is about.
-fn inode(kept: &[(u64, Vec<u8>)], at: usize) -> Option<u32> {
-    let (address, _) = kept.get(at)?;
-    let fd = address.checked_sub(SOCKET).filter(|rest| rest >> 48 == 0)?;
-    let (_, link) = kept[..at]
-        .iter()
-        .rfind(|(address, _)| *address == LINK | fd)?;
+/// The descriptor that a place behind `base` is about.
+fn behind(base: u64, address: u64) -> Option<u64> {
+    address.checked_sub(base).filter(|rest| rest >> 48 == 0)
+}
+
+/// The inode of the socket that a link leads to.
+fn inode(link: &[u8]) -> Option<u32> {
     let digits = link.strip_prefix(b"socket:[")?.strip_suffix(b"]")?;
     std::str::from_utf8(digits).ok()?.parse().ok()
 }

@@ -12,7 +12,7 @@ use hotpatch_events::{Record, kind};
 use hotpatch_names::row;
 
 use crate::clock::{Clock, Precision, Stamp};
-use crate::events::Event;
+use crate::events::{Chunks, Event};
 use crate::filter::Filter;
 use crate::output::Output;
 use crate::pairs::{Begun, EXECVE, Pairs};
@@ -94,7 +94,11 @@ impl Choice {
 }
 
 /// The process that a call has heard of the end of, if that was killed: by which signal, and whether it left a core file.
-fn reaped(record: &Record, kept: &Kept) -> Option<(u32, u32, bool)> {
+fn reaped(record: &Record, chunks: &Chunks<'_>) -> Option<(u32, u32, bool)> {
+    if !matches!(record.number, WAIT4 | WAITID) {
+        return None;
+    }
+    let kept = Kept::new(When::Exit, chunks.iter());
     let word = |address: u64| {
         let mut bytes = [0; 4];
         let done = kept.read(When::Exit, address, &mut bytes);
@@ -121,9 +125,9 @@ fn reaped(record: &Record, kept: &Kept) -> Option<(u32, u32, bool)> {
 /// Whoever is told of events, in the order of time.
 pub trait Listener {
     /// The exec that begins the program, of which nobody in the program could tell.
-    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()>;
+    fn begins(&mut self, exec: Record, kept: &Chunks<'_>) -> io::Result<()>;
     /// The next event.
-    fn event(&mut self, event: Event) -> io::Result<()>;
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()>;
     /// A thread is not there any more.
     fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()>;
     /// The program's first process has ended.
@@ -183,7 +187,7 @@ impl Printer {
         self.out.of(self.root)
     }
 
-    fn entry(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    fn entry(&mut self, record: Record, chunks: &Chunks<'_>) -> io::Result<()> {
         self.threads.insert(record.tid, record.pid);
         self.last.insert(record.tid, record.number);
         let status = record.args[0] as i32;
@@ -196,8 +200,9 @@ impl Printer {
             }
             _ => {}
         }
-        let kept = Kept::new(When::Entry, kept);
+        let kept = self.pending.keep(chunks);
         if !self.choice.filter.tells(&record, &kept) {
+            self.pending.leave(kept);
             return Ok(());
         }
         self.interrupt(record.tid)?;
@@ -206,15 +211,16 @@ impl Printer {
         Ok(())
     }
 
-    fn exit(&mut self, record: Record, kept: Vec<(u64, Vec<u8>)>, flags: u32) -> io::Result<()> {
-        let kept = Kept::new(When::Exit, kept);
-        if let Some((pid, signal, core)) = reaped(&record, &kept) {
+    fn exit(&mut self, record: Record, chunks: &Chunks<'_>, flags: u32) -> io::Result<()> {
+        if let Some((pid, signal, core)) = reaped(&record, chunks) {
             self.was_killed(pid, signal, core)?;
         }
-        match self.pending.ends(&record, kept) {
-            Some(begun) => self.ends(&begun, Some(record.result), record.time, flags),
-            None => Ok(()),
-        }
+        let Some(begun) = self.pending.ends(&record, chunks) else {
+            return Ok(());
+        };
+        self.ends(&begun, Some(record.result), record.time, flags)?;
+        self.pending.leave(begun.kept);
+        Ok(())
     }
 
     /// A process has a new program: its exec has come to an end.
@@ -356,18 +362,18 @@ impl Printer {
 }
 
 impl Listener for Printer {
-    fn begins(&mut self, exec: Record, kept: Vec<(u64, Vec<u8>)>) -> io::Result<()> {
+    fn begins(&mut self, exec: Record, kept: &Chunks<'_>) -> io::Result<()> {
         self.entry(exec, kept)
     }
 
-    fn event(&mut self, event: Event) -> io::Result<()> {
+    fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let record = event.record;
         if self.choice.stamp.is_asked_for() || self.choice.spans.is_some() {
             self.clock.goes_on();
         }
         match record.kind {
-            kind::ENTRY => self.entry(record, event.kept),
-            kind::EXIT => self.exit(record, event.kept, event.flags),
+            kind::ENTRY => self.entry(record, &event.kept),
+            kind::EXIT => self.exit(record, &event.kept, event.flags),
             kind::PROGRAM => self.program(record),
             kind::THREAD => {
                 self.threads.insert(record.tid, record.pid);

@@ -415,6 +415,26 @@ fn waiting_for_what_is_left_can_be_interrupted() {
 }
 
 #[test]
+fn the_program_runs_on_where_nothing_can_be_written() {
+    let place = Place::new();
+    // More than a ring holds, and less than is written at once.
+    for count in ["20000", "1"] {
+        let count_is = format!("count={count}");
+        let program = ["dd", "if=/dev/zero", "of=/dev/null", "bs=1", "status=none"];
+        let program = [&program[..], &[&count_is]].concat();
+        let output = place.output(&[&["trace", "-o", "/dev/full"], &program[..]].concat());
+        assert_eq!(output.status.code(), Some(0));
+        let said = text(&output.stderr);
+        assert!(said.contains("No space left on device"), "{said}");
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut trace = place.hotpatch();
+        let status = trace.arg("trace").args(&program).stderr(writer).status();
+        assert_eq!(status.unwrap().code(), Some(0));
+    }
+}
+
+#[test]
 fn the_program_runs_on_without_its_reader() {
     let place = Place::new();
     let (out, trace) = (

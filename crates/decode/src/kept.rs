@@ -1,44 +1,80 @@
-//! Memory of one call, as it was kept.
+//! Memory that was kept of a call.
 
 use crate::{Memory, When};
 
-/// When bytes were read, where they were, and the bytes.
+/// What was kept of a call: all bytes in one place, so that it can be filled again without asking for memory.
 #[derive(Clone, Debug, Default)]
-pub struct Kept(pub Vec<(When, u64, Vec<u8>)>);
+pub struct Kept {
+    bytes: Vec<u8>,
+    parts: Vec<Part>,
+}
+
+/// Some of the bytes.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    when: When,
+    address: u64,
+    start: usize,
+    len: usize,
+}
 
 impl Kept {
     /// What was read at that time.
     #[must_use]
-    pub fn new(when: When, chunks: impl IntoIterator<Item = (u64, Vec<u8>)>) -> Self {
+    pub fn new<'c>(when: When, chunks: impl IntoIterator<Item = (u64, &'c [u8])>) -> Self {
         let mut kept = Self::default();
         kept.add(when, chunks);
         kept
     }
 
-    /// Adds what was read at that time.
-    pub fn add(&mut self, when: When, chunks: impl IntoIterator<Item = (u64, Vec<u8>)>) {
-        let chunks = chunks.into_iter();
-        self.0.extend(chunks.map(|(at, bytes)| (when, at, bytes)));
+    /// Adds what was read at that time: addresses and bytes.
+    pub fn add<'c>(&mut self, when: When, chunks: impl IntoIterator<Item = (u64, &'c [u8])>) {
+        for (address, bytes) in chunks {
+            self.parts.push(Part {
+                when,
+                address,
+                start: self.bytes.len(),
+                len: bytes.len(),
+            });
+            self.bytes.extend_from_slice(bytes);
+        }
+    }
+
+    /// Forgets all.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.parts.clear();
+    }
+
+    /// All of it: addresses and bytes.
+    pub fn iter(&self) -> impl Iterator<Item = (When, u64, &[u8])> {
+        self.parts
+            .iter()
+            .map(|part| (part.when, part.address, self.bytes_of(part)))
+    }
+
+    fn bytes_of(&self, part: &Part) -> &[u8] {
+        self.bytes
+            .get(part.start..part.start + part.len)
+            .unwrap_or(&[])
     }
 }
 
 impl Memory for Kept {
     fn read(&self, when: When, address: u64, into: &mut [u8]) -> usize {
-        let mut most = 0;
-        for (kept_when, base, bytes) in &self.0 {
-            let Some(offset) = address.checked_sub(*base).filter(|_| *kept_when == when) else {
+        let mut most: &[u8] = &[];
+        for part in self.parts.iter().filter(|part| part.when == when) {
+            let offset = address.checked_sub(part.address);
+            let Some(offset) = offset.filter(|offset| *offset < part.len as u64) else {
                 continue;
             };
-            let offset = usize::try_from(offset).unwrap_or(usize::MAX);
-            let Some(rest) = bytes.get(offset..) else {
-                continue;
-            };
-            let count = rest.len().min(into.len());
-            if count > most {
-                into[..count].copy_from_slice(&rest[..count]);
-                most = count;
+            let rest = self.bytes_of(part).get(offset as usize..).unwrap_or(&[]);
+            let rest = &rest[..rest.len().min(into.len())];
+            if rest.len() > most.len() {
+                most = rest;
             }
         }
-        most
+        into[..most.len()].copy_from_slice(most);
+        most.len()
     }
 }

@@ -15,7 +15,7 @@ use nix::unistd::Pid;
 
 use crate::args::Trace;
 use crate::commands::run::{Exec, environment, exec, fall_back, injected, not_run};
-use crate::events::{Event, Events, Wishes, ticks};
+use crate::events::{Chunks, Events, Wishes, ticks};
 use crate::output::{self, Loss};
 use crate::pairs::EXECVE;
 use crate::program::{self, NotRun, Reach};
@@ -245,27 +245,29 @@ impl Traced {
             time: ticks(),
             ..exec
         };
-        listener.begins(exec, kept)?;
+        listener.begins(exec, &Chunks(&mut Chunks::from(&kept)))?;
         let only = (!listener.follows()).then_some(root);
         let mut sockets = (self.links & links::SOCKETS != 0).then(Sockets::new);
-        let mut held: Vec<Event> = Vec::new();
         let mut births = Births::default();
-        let mut before = 0;
+        let mut tell = |until, births: &mut Births, listener: &mut dyn Listener| {
+            self.events.tell(until, &mut |mut event| {
+                births.note(&event.record);
+                if let Some(sockets) = &mut sockets {
+                    sockets.complete(&mut event);
+                }
+                match only.is_none_or(|tid| event.record.tid == tid) {
+                    true => listener.event(&event),
+                    false => Ok(()),
+                }
+            })
+        };
+        let mut rounds = Rounds::default();
         let mut nap = NAP.0;
         let mut looked = Instant::now();
         loop {
             let ended = self.ended.load(Ordering::Acquire);
-            let now = ticks();
-            let from = held.len();
-            let any = self.events.take(&mut held);
-            births.note(&held[from..]);
-            if let Some(sockets) = &mut sockets {
-                sockets.complete(&mut held[from..]);
-            }
-            // What was noted before the last round began is there by now.
-            hand_on(&mut held, before, only, &mut *listener)?;
-            before = now;
-            if any {
+            let told = tell(rounds.until(), &mut births, &mut *listener)?;
+            if told.any {
                 nap = NAP.0;
                 continue;
             }
@@ -277,26 +279,24 @@ impl Traced {
                     .writers()
                     .into_iter()
                     .partition(crate::events::Writer::lives);
-                for writer in &dead {
-                    self.events.abandon(writer);
-                }
-                // Once more for what they have left.
                 if ended
                     && dead.is_empty()
-                    && held.is_empty()
+                    && !told.left
                     && (alive.is_empty() && !births.expects() || only.is_some())
                 {
                     return Ok(listener);
                 }
+                for writer in &dead {
+                    self.events.abandon(writer);
+                }
+                // Once more for what they have left.
                 for writer in dead {
-                    let from = held.len();
-                    self.events.take(&mut held);
-                    births.note(&held[from..]);
-                    hand_on(&mut held, u64::MAX, only, &mut *listener)?;
+                    tell(ticks(), &mut births, &mut *listener)?;
                     listener.gone(writer.pid, writer.tid)?;
                 }
             }
-            if !held.is_empty() {
+            if told.left {
+                std::thread::yield_now();
                 continue;
             }
             std::thread::sleep(nap);
@@ -305,22 +305,25 @@ impl Traced {
     }
 }
 
-/// Tells what happened before `until`, in the order of time; a thread's own events stay as they are. With `only`: what
-/// that thread did.
-fn hand_on(
-    held: &mut Vec<Event>,
-    until: u64,
-    only: Option<u32>,
-    listener: &mut dyn Listener,
-) -> io::Result<()> {
-    held.sort_by_key(|event| event.record.time);
-    let known = held.partition_point(|event| event.record.time < until);
-    for event in held.drain(..known) {
-        if only.is_none_or(|tid| event.record.tid == tid) {
-            listener.event(event)?;
+/// Up to when all is known. Who notes an event takes the time first: some are told a little later than they happened.
+#[derive(Default)]
+struct Rounds {
+    last: u64,
+    before: u64,
+}
+
+impl Rounds {
+    /// Ticks that a round is apart from the next at least: tens of microseconds.
+    const APART: u64 = 1 << 17;
+
+    /// For a round that begins now.
+    fn until(&mut self) -> u64 {
+        let now = ticks();
+        if now.saturating_sub(self.last) > Self::APART {
+            self.before = std::mem::replace(&mut self.last, now);
         }
+        self.before
     }
-    Ok(())
 }
 
 /// Threads and processes that others have said to have begun, and that have not told anything yet.
@@ -332,24 +335,14 @@ struct Births {
 }
 
 impl Births {
-    fn note(&mut self, events: &[Event]) {
-        for Record {
-            kind: what,
-            tid,
-            number,
-            result,
-            ..
-        } in events.iter().map(|event| event.record)
-        {
-            if what == kind::THREAD && !self.expected.remove(&tid) {
-                self.early.insert(tid);
-            }
-            let born = what == kind::EXIT && BIRTHS.contains(&number);
-            let child = u32::try_from(result.cast_signed()).ok().filter(|_| born);
-            if let Some(child) = child.filter(|child| !self.early.remove(child)) {
-                self.expected.insert(child);
-            }
+    fn note(&mut self, record: &Record) {
+        if record.kind == kind::THREAD && !self.expected.remove(&record.tid) {
+            self.early.insert(record.tid);
         }
+        let born = record.kind == kind::EXIT && BIRTHS.contains(&record.number);
+        let child = u32::try_from(record.result.cast_signed()).ok();
+        let child = child.filter(|child| born && !self.early.remove(child));
+        self.expected.extend(child);
     }
 
     /// Whether any of them may tell something yet.

@@ -8,6 +8,7 @@ use anyhow::Context;
 
 use crate::args::View;
 use crate::commands::trace::{choice, listener};
+use crate::events::Chunks;
 use crate::output::Loss;
 use crate::record::{Broken, Reader};
 use crate::style;
@@ -56,7 +57,7 @@ impl From<anyhow::Error> for Stop {
 
 fn print(args: &View, from: impl Read, loss: &Arc<Loss>) -> Result<(), Stop> {
     let mut reader = Reader::new(from)?;
-    let first = reader.first()?;
+    let mut first = reader.first()?;
     let (mut choice, deeds) = choice::choice(&args.look, first.follow, first.follow)?;
     if !deeds.rules.is_empty() {
         let why = anyhow::anyhow!("-e inject: these calls have been made already");
@@ -68,7 +69,7 @@ fn print(args: &View, from: impl Read, loss: &Arc<Loss>) -> Result<(), Stop> {
     let begin = listener::listener(&args.look, choice, separately, out, loss)?;
     let mut listener = begin(first.record.tid);
     let told = listener
-        .begins(first.record, first.kept)
+        .begins(first.record, &Chunks(&mut first.kept))
         .map_err(Broken::from)
         .and_then(|()| reader.tell(&mut *listener, || loss.is_unread()));
     if told.is_err() {

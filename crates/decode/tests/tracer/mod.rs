@@ -70,7 +70,7 @@ impl Keep for Kept {
         for nested in request.nested(&bytes, limits).collect::<Vec<_>>() {
             self.follow(pid, when, &nested, limits, depth + 1);
         }
-        self.0.push((when, request.address, bytes));
+        self.add(when, [(request.address, &bytes[..])]);
     }
 }
 
