@@ -308,7 +308,7 @@ impl Events {
         });
         let threads = self.map.as_ptr().wrapping_add(offset_of!(Header, lost));
         (
-            dropped.sum(),
+            dropped.fold(0, u64::saturating_add),
             self.word(threads.cast()).load(Ordering::Relaxed),
         )
     }
@@ -379,6 +379,10 @@ impl<'e> Tale<'e> {
             .long(tale.field(offset_of!(Ring, tail)).cast())
             .load(Ordering::Relaxed);
         tale.given = tale.at;
+        if tale.end.wrapping_sub(tale.at) > RING_LEN as u64 {
+            // Nobody but the program itself can have written that; there would be no end to it.
+            tale.at = tale.end;
+        }
         Some(tale)
     }
 
@@ -424,8 +428,12 @@ impl<'e> Tale<'e> {
         if self.at - self.given > RING_LEN as u64 / 16 {
             self.give();
         }
-        let event = read(self.rest())?;
-        self.at += u64::from(event.record.len);
+        let Some(event) = read(self.rest()) else {
+            // The program has changed it since.
+            self.at = self.end;
+            return None;
+        };
+        self.at = self.end.min(self.at + u64::from(event.record.len));
         Some(event)
     }
 
