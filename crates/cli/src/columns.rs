@@ -29,6 +29,8 @@ pub enum Column {
     P99,
     /// Microseconds that all of them take at most
     Max,
+    /// Bytes moved from and to files
+    Bytes,
     /// How many
     #[value(alias = "count")]
     Calls,
@@ -41,13 +43,14 @@ pub enum Column {
 }
 
 /// What stands in the table if nobody says.
-const USUAL: [Column; 9] = [
+const USUAL: [Column; 10] = [
     Column::TimePercent,
     Column::TotalTime,
     Column::AvgTime,
     Column::P50,
     Column::P99,
     Column::Max,
+    Column::Bytes,
     Column::Calls,
     Column::Errors,
     Column::Name,
@@ -69,6 +72,8 @@ pub enum Sort {
     /// Of one on average
     #[value(alias = "time-avg")]
     AvgTime,
+    /// Bytes moved from and to files
+    Bytes,
     /// How many
     #[value(alias = "count")]
     Calls,
@@ -91,6 +96,7 @@ impl Sort {
             Self::MinTime => b.min_us.total_cmp(&a.min_us),
             Self::MaxTime => b.max_us.total_cmp(&a.max_us),
             Self::AvgTime => b.mean_us.total_cmp(&a.mean_us),
+            Self::Bytes => b.bytes.cmp(&a.bytes),
             Self::Calls => b.calls.cmp(&a.calls),
             Self::Errors => b.errors.cmp(&a.errors),
             Self::Name => a.name.cmp(&b.name),
@@ -111,6 +117,7 @@ impl Column {
             Self::P50 => "p50",
             Self::P99 => "p99",
             Self::Max => "max",
+            Self::Bytes => "bytes",
             Self::Calls => "calls",
             Self::Errors => "errors",
             Self::Name => "syscall",
@@ -120,7 +127,7 @@ impl Column {
     const fn width(self) -> usize {
         match self {
             Self::TimePercent => 6,
-            Self::TotalTime | Self::AvgTime => 11,
+            Self::TotalTime | Self::AvgTime | Self::Bytes => 11,
             Self::MinTime | Self::MaxTime => 8,
             Self::P50 | Self::P99 | Self::Max | Self::Calls | Self::Errors => 9,
             Self::Name => 16,
@@ -140,6 +147,7 @@ impl Column {
             Self::P50 => format!("{:.1}", line.p50_us),
             Self::P99 => format!("{:.1}", line.p99_us),
             Self::Max => format!("{:.1}", line.max_us),
+            Self::Bytes => line.bytes.to_string(),
             Self::Calls => line.calls.to_string(),
             Self::Errors if line.errors == 0 => String::new(),
             Self::Errors => line.errors.to_string(),
@@ -167,7 +175,14 @@ pub fn table(counts: &Counts, columns: &[Column], out: &mut dyn Write) -> io::Re
     };
     let rule = columns.iter().map(|column| "-".repeat(column.width()));
     let rule = rule.collect::<Vec<_>>().join(" ");
-    writeln!(out, "{}\n{rule}", row(&|column| column.title().to_owned()))?;
+    writeln!(
+        out,
+        "{}\n{rule}",
+        row(&|column| match column {
+            Column::Name => counts.by.to_owned(),
+            _ => column.title().to_owned(),
+        })
+    )?;
     for line in &counts.calls {
         writeln!(out, "{}", row(&|column| column.cell(line, counts.seconds)))?;
     }

@@ -1,12 +1,19 @@
-//! Calls counted: how often, how many failed, how long they took.
+//! Calls counted: how often, how many failed, how long they took, what they moved.
+
+mod by;
+mod sites;
+
+pub use by::By;
 
 use std::collections::HashMap;
 use std::io::{self, Write};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 use hotpatch_decode::{Kept, When};
 use hotpatch_events::{Record, Sum, kind};
+use hotpatch_names::moves_bytes;
+use nix::libc;
 use serde::Serialize;
 
 use crate::args::Table;
@@ -15,9 +22,11 @@ use crate::columns;
 use crate::events::{Chunks, Event};
 use crate::filter::Filter;
 use crate::output::Sink;
-use crate::pairs::Pairs;
+use crate::pairs::{Begun, Pairs};
 use crate::supervise::Ended;
-use crate::trace::{Listener, Printer, name};
+use crate::trace::{Listener, Printer};
+
+use by::{Groups, Key};
 
 /// Counts by call.
 pub struct Counter {
@@ -30,13 +39,18 @@ pub struct Counter {
     json: bool,
     table: Table,
     clock: Clock,
-    rows: HashMap<u64, Row>,
+    rows: HashMap<Key, Row>,
+    groups: Groups,
+    /// How often the table is printed while the program runs.
+    interval: Option<Duration>,
+    printed: Instant,
     /// Calls that have not come back: all that are told, or where only ends are, execs.
     begun: Pairs,
 }
 
 struct Row {
     errors: u64,
+    bytes: u64,
     /// In ticks.
     sum: u64,
     times: Histogram<u64>,
@@ -51,6 +65,10 @@ pub struct Counts {
     pub errors: u64,
     /// What they took together.
     pub seconds: f64,
+    /// What they moved from and to files.
+    pub bytes: u64,
+    /// What a row is about.
+    pub by: &'static str,
     /// A row for each name.
     pub calls: Vec<Line>,
 }
@@ -61,13 +79,16 @@ pub struct Line {
     /// Its name.
     pub name: String,
     /// Its number.
-    pub number: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub number: Option<u64>,
     /// How often it was made.
     pub calls: u64,
     /// How often it failed.
     pub errors: u64,
     /// What it took in all.
     pub seconds: f64,
+    /// What it moved from and to files.
+    pub bytes: u64,
     /// Microseconds of one call on average.
     pub mean_us: f64,
     /// Of the shortest.
@@ -86,10 +107,11 @@ impl Counts {
         let of = |field: fn(&Line) -> f64| self.calls.iter().map(field);
         Line {
             name: "total".to_owned(),
-            number: 0,
+            number: None,
             calls: self.total,
             errors: self.errors,
             seconds: self.seconds,
+            bytes: self.bytes,
             mean_us: self.seconds * 1e6 / self.total.max(1) as f64,
             min_us: of(|line| line.min_us).reduce(f64::min).unwrap_or(0.0),
             p50_us: 0.0,
@@ -108,9 +130,12 @@ impl Counter {
             ends,
             follow,
             json,
-            table,
+            interval: table.interval.map(Duration::from_secs_f64),
             clock: Clock::new(),
             rows: HashMap::new(),
+            groups: Groups::new(table.by),
+            table,
+            printed: Instant::now(),
             begun: Pairs::default(),
         }
     }
@@ -124,37 +149,80 @@ impl Counter {
     /// Prints what has been counted.
     fn report(&mut self, out: &mut dyn Write) -> io::Result<()> {
         let counts = self.counts();
+        self.print(&counts, out)
+    }
+
+    fn print(&self, counts: &Counts, out: &mut dyn Write) -> io::Result<()> {
         if self.json {
-            serde_json::to_writer(&mut *out, &counts)?;
+            serde_json::to_writer(&mut *out, counts)?;
             return writeln!(out);
         }
-        columns::table(&counts, &self.table.columns, out)
+        columns::table(counts, &self.table.columns, out)
+    }
+
+    /// Prints it if it is time to: over what was there before, or behind it where that is no screen.
+    fn repaint(&mut self) -> io::Result<()> {
+        if self
+            .interval
+            .is_none_or(|interval| self.printed.elapsed() < interval)
+        {
+            return Ok(());
+        }
+        self.printed = Instant::now();
+        let Some(mut out) = self.out.take() else {
+            return Ok(());
+        };
+        let screen = self.table.is_painted.then(screen_lines);
+        let counts = self.counts();
+        let printed = match screen {
+            Some(most) if !self.json => {
+                out.write_all(b"\x1b[H\x1b[2J")?;
+                let mut counts = counts;
+                counts.calls.truncate(most.saturating_sub(5));
+                columns::table(&counts, &self.table.columns, &mut out)
+            }
+            _ => self.print(&counts, &mut out),
+        };
+        let printed = printed.and_then(|()| out.flush());
+        self.out = Some(out);
+        printed
     }
 
     /// The row of a call.
-    fn row(&mut self, number: u64) -> &mut Row {
-        self.rows.entry(number).or_insert_with(|| Row {
+    fn row(&mut self, key: Key) -> &mut Row {
+        self.rows.entry(key).or_insert_with(|| Row {
             errors: 0,
+            bytes: 0,
             sum: 0,
             times: Histogram::new(2).unwrap_or_else(|_| unreachable!("2 digits are allowed")),
         })
     }
 
-    fn count(&mut self, number: u64, result: u64, took: u64) {
-        let row = self.row(number);
-        row.errors += u64::from(result > u64::MAX - 4096);
+    /// Counts a call that has ended with `result`.
+    fn count(&mut self, record: &Record, kept: &Kept, result: u64, took: u64) {
+        let ended = Record { result, ..*record };
+        let key = self.groups.key(&ended, kept);
+        let row = self.row(key);
+        if result > u64::MAX - 4096 {
+            row.errors += 1;
+        } else if moves_bytes(record.number) {
+            row.bytes += result;
+        }
         row.sum += took;
         // It grows by itself up to what 64 bits hold.
         let _ = row.times.record(took);
     }
 
     /// Adds what a thread has summed up itself.
-    fn add(&mut self, number: u64, sum: &Sum) {
+    fn add(&mut self, record: &Record, sum: &Sum) {
+        let number = record.number;
         if self.filter.calls.is_some_and(|calls| !calls.has(number)) {
             return;
         }
-        let row = self.row(number);
+        let key = self.groups.key(record, &Kept::default());
+        let row = self.row(key);
         row.errors += sum.errors;
+        row.bytes += sum.bytes;
         row.sum += sum.ticks;
         // The shortest and the longest are known to the tick.
         let mut least = Some(!sum.not_least);
@@ -180,15 +248,19 @@ impl Counter {
         let mut calls: Vec<Line> = self
             .rows
             .iter()
-            .map(|(&number, row_of)| {
+            .map(|(key, row_of)| {
                 let calls = row_of.times.len();
                 let at = |quantile| microseconds(row_of.times.value_at_quantile(quantile));
                 Line {
-                    name: name(number).into_owned(),
-                    number,
+                    name: self.groups.name(key),
+                    number: match key {
+                        Key::Call(number) => Some(*number),
+                        _ => None,
+                    },
                     calls,
                     errors: row_of.errors,
                     seconds: seconds(row_of.sum),
+                    bytes: row_of.bytes,
                     mean_us: microseconds(row_of.sum) / calls.max(1) as f64,
                     min_us: microseconds(row_of.times.min()),
                     p50_us: at(0.5),
@@ -202,6 +274,8 @@ impl Counter {
             total: calls.iter().map(|line| line.calls).sum(),
             errors: calls.iter().map(|line| line.errors).sum(),
             seconds: calls.iter().map(|line| line.seconds).sum(),
+            bytes: calls.iter().map(|line| line.bytes).sum(),
+            by: self.groups.title(),
             calls,
         }
     }
@@ -210,40 +284,48 @@ impl Counter {
 impl Listener for Counter {
     fn begins(&mut self, exec: Record, kept: &Chunks<'_>) -> io::Result<()> {
         // As strace has it: the exec that begins the program is one of its calls.
-        if self
-            .filter
-            .tells(&exec, &Kept::new(When::Entry, kept.iter()))
-        {
-            self.count(exec.number, 0, 0);
+        let kept = Kept::new(When::Entry, kept.iter());
+        self.groups.begins(&exec, &kept);
+        if self.filter.tells(&exec, &kept) {
+            self.count(&exec, &kept, 0, 0);
         }
         Ok(())
     }
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
+        self.groups.note(event);
         let record = event.record;
         match record.kind {
             kind::ENTRY => {
                 let kept = self.begun.keep(&event.kept);
                 if self.filter.tells(&record, &kept) {
-                    self.begun.begins(record, Kept::default());
+                    self.begun.begins(record, kept);
+                } else {
+                    self.begun.leave(kept);
                 }
-                self.begun.leave(kept);
             }
             kind::EXIT => {
-                let began = match self.begun.ends(&record, &Chunks(&mut [])) {
-                    Some(begun) => begun.record.time,
-                    None if self.ends && self.filter.tells(&record, &Kept::default()) => {
-                        record.began
-                    }
+                let nothing = Kept::default();
+                let begun = match self.begun.ends(&record, &event.kept) {
+                    Some(begun) => begun,
+                    None if self.ends && self.filter.tells(&record, &nothing) => Begun {
+                        record: Record {
+                            time: record.began,
+                            ..record
+                        },
+                        kept: nothing,
+                        told: false,
+                    },
                     None => return Ok(()),
                 };
-                let took = record.time.saturating_sub(began);
-                self.count(record.number, record.result, took);
+                let took = record.time.saturating_sub(begun.record.time);
+                self.count(&begun.record, &begun.kept, record.result, took);
+                self.begun.leave(begun.kept);
             }
             kind::PROGRAM => {
                 if let Some(begun) = self.begun.program(&record) {
                     let took = record.time.saturating_sub(begun.record.time);
-                    self.count(begun.record.number, 0, took);
+                    self.count(&begun.record, &begun.kept, 0, took);
                 }
             }
             kind::END => {
@@ -251,12 +333,12 @@ impl Listener for Counter {
             }
             kind::SUM => {
                 if let Some(sum) = event.sum {
-                    self.add(record.number, sum);
+                    self.add(&record, sum);
                 }
             }
             _ => {}
         }
-        Ok(())
+        self.repaint()
     }
 
     fn gone(&mut self, _: u32, tid: u32) -> io::Result<()> {
@@ -274,6 +356,7 @@ impl Listener for Counter {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.repaint()?;
         self.out.as_mut().map_or(Ok(()), |out| out.flush())
     }
 
@@ -321,5 +404,17 @@ impl Listener for Both {
     fn at(&mut self, ticks: u64, time: Duration) {
         self.0.at(ticks, time);
         self.1.at(ticks, time);
+    }
+}
+
+/// Lines of the terminal.
+fn screen_lines() -> usize {
+    // SAFETY: numbers alone, for which zeros are a value.
+    let mut size: libc::winsize = unsafe { std::mem::zeroed() };
+    // SAFETY: writes to it.
+    unsafe { libc::ioctl(libc::STDERR_FILENO, libc::TIOCGWINSZ, &raw mut size) };
+    match size.ws_row {
+        0 => 24,
+        lines => lines.into(),
     }
 }

@@ -52,6 +52,7 @@ fn normal(trace: &str) -> Vec<String> {
         ),
         (r"/\* \d{4}-\d\d-\d\dT[^ ]+ \*/", "DATE"),
         (r"/\* \d+ vars \*/", "VARIABLES"),
+        (r"(ROUTE:|nl_pid=)\d+", "${1}N"),
         (r"\b\d{4,}\b", "N"),
         (r"/tmp/\.?tmp[\w./]*", "PLACE"),
         (r"hotpatch[0-9a-f]{16}", "RANDOM"),

@@ -515,7 +515,7 @@ fn counts_what_strace_counts() {
             .unwrap();
         let theirs = counts(&text(&strace.stderr), 3);
         let output = place.output(&[&["count"], program].concat());
-        let ours = counts(&text(&output.stderr), 6);
+        let ours = counts(&text(&output.stderr), 7);
         assert_eq!(output.status.code(), strace.status.code());
         assert!(theirs.len() > 10, "{program:?}: {theirs:?}");
         assert_eq!(ours, theirs, "{program:?}");

@@ -61,23 +61,16 @@ impl Printer<'_> {
         let Some(inode) = inode.filter(|_| is_known) else {
             return false;
         };
-        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|n| known[at + n]));
-        let [family, kind, protocol, name_len, peer_len, peer] = [0, 4, 8, 12, 16, 20].map(word);
-        let bytes = |from: usize, len: u32| &known[from..from + (len as usize).min(128)];
-        let (name, peer_name) = (bytes(24, name_len), bytes(152, peer_len));
-        let what = match (family, kind, protocol) {
-            (1, 1, _) => "UNIX-STREAM",
-            (1, ..) => "UNIX",
-            (2, 3, _) => "RAW",
-            (10, 3, _) => "RAWv6",
-            (2, _, 6) => "TCP",
-            (10, _, 6) => "TCPv6",
-            (2, _, 17) => "UDP",
-            (10, _, 17) => "UDPv6",
-            (2, _, 136) => "UDPLITE",
-            (10, _, 136) => "UDPLITEv6",
-            (16, ..) => "NETLINK",
-            _ => return false,
+        let Known {
+            family,
+            kind,
+            protocol,
+            peer,
+            name,
+            peer_name,
+        } = Known::of(&known);
+        let Some(what) = what(family, kind, protocol) else {
+            return false;
         };
         let inside = match family {
             1 => local(inode, peer, name, self.style.escapes),
@@ -100,6 +93,74 @@ impl Printer<'_> {
         let _ = write!(self.out, "<{what}:[{inside}]>");
         true
     }
+}
+
+/// A [`Socket`]'s parts.
+struct Known<'a> {
+    family: u32,
+    kind: u32,
+    protocol: u32,
+    peer: u32,
+    name: &'a [u8],
+    peer_name: &'a [u8],
+}
+
+impl<'a> Known<'a> {
+    fn of(bytes: &'a [u8; size_of::<Socket>()]) -> Self {
+        let word = |at: usize| u32::from_le_bytes([0, 1, 2, 3].map(|n| bytes[at + n]));
+        let part = |from: usize, len: u32| &bytes[from..from + (len as usize).min(128)];
+        Self {
+            family: word(0),
+            kind: word(4),
+            protocol: word(8),
+            peer: word(20),
+            name: part(24, word(12)),
+            peer_name: part(152, word(16)),
+        }
+    }
+}
+
+/// How sockets of that kind are called.
+const fn what(family: u32, kind: u32, protocol: u32) -> Option<&'static str> {
+    Some(match (family, kind, protocol) {
+        (1, 1, _) => "UNIX-STREAM",
+        (1, ..) => "UNIX",
+        (2, 3, _) => "RAW",
+        (10, 3, _) => "RAWv6",
+        (2, _, 6) => "TCP",
+        (10, _, 6) => "TCPv6",
+        (2, _, 17) => "UDP",
+        (10, _, 17) => "UDPv6",
+        (2, _, 136) => "UDPLITE",
+        (10, _, 136) => "UDPLITEv6",
+        (16, ..) => "NETLINK",
+        _ => return None,
+    })
+}
+
+/// Whom a [`Socket`] is connected to: its kind, and an address, a path, or the inode of the other end.
+#[must_use]
+pub fn peer(socket: &[u8]) -> Option<String> {
+    let known = Known::of(socket.first_chunk()?);
+    let what = what(known.family, known.kind, known.protocol)?;
+    if known.family != 1 {
+        return address(known.peer_name).map(|address| format!("{what} {address}"));
+    }
+    let path = known.peer_name.get(2..).unwrap_or(&[]);
+    let mut text = format!("{what} ");
+    match path {
+        [] if known.peer == 0 => return None,
+        [] => text.push_str(&known.peer.to_string()),
+        [0, hidden @ ..] => {
+            text.push('@');
+            escape_path(hidden, Escapes::Octal, &mut text);
+        }
+        path => {
+            let path = path.split(|&byte| byte == 0).next().unwrap_or(path);
+            escape_path(path, Escapes::Octal, &mut text);
+        }
+    }
+    Some(text)
 }
 
 /// A local socket: its inode, that of whom it is connected to, its name.

@@ -20,6 +20,7 @@ mod status;
 mod text;
 mod time;
 
+pub use descriptor::peer;
 pub use events::{exited, killed, signal, stopped};
 pub use hotpatch_names::When;
 pub use kept::Kept;

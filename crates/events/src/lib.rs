@@ -63,7 +63,7 @@ pub mod links {
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc8");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc9");
 }
 
 /// What is told of calls: values of [`Header::tell`].
@@ -267,6 +267,8 @@ pub struct Sum {
     pub not_least: u64,
     /// What the longest took.
     pub most: u64,
+    /// Bytes that they have moved.
+    pub bytes: u64,
     /// How many took how long: see [`Sum::place`].
     pub times: [u32; TIMES],
 }

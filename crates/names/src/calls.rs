@@ -28,6 +28,16 @@ pub struct Row {
     pub arguments: &'static [Kind],
 }
 
+/// Whether what a call answers is how many bytes it has moved from or to a file.
+#[must_use]
+pub const fn moves_bytes(number: u64) -> bool {
+    // read, write, p…64, …v; sendfile; send…, recv…; p…v; splice, tee, vmsplice; copy_file_range, p…v2
+    matches!(
+        number,
+        0 | 1 | 17..=20 | 40 | 44..=47 | 275 | 276 | 278 | 295 | 296 | 326..=328
+    )
+}
+
 const PATH: Kind = In(Path);
 const TEXT: Kind = In(Text);
 const MASK: Kind = In(Signals);

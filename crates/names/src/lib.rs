@@ -18,7 +18,7 @@ pub mod signal;
 mod signature;
 pub mod structs;
 
-pub use calls::{ROWS, Row};
+pub use calls::{ROWS, Row, moves_bytes};
 pub use capture::{Captures, Limits, Nested, Request, Shape, When, captures};
 pub use class::{CLASSES, Class};
 pub use descriptor::{

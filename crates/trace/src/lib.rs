@@ -135,7 +135,9 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
         args[0] = context.frame().rsp.wrapping_add(296);
     }
     writer.call(context.site().address(), number, &args, result);
-    if ring::tell() != tell::ALL {
+    // Which program comes next is always told.
+    let execs = what == kind::ENTRY && matches!(context.number(), nr::EXECVE | nr::EXECVEAT);
+    if ring::tell() != tell::ALL && !execs {
         writer.finish(what);
         return;
     }

@@ -15,7 +15,7 @@ use hotpatch_events::{
     RULES, Record, Ring as Shared, Rule, Sum, Sums, kind, state,
 };
 use hotpatch_hook::{Errno, nr, read_bytes, read_to_zero, syscall};
-use hotpatch_names::Limits;
+use hotpatch_names::{Limits, moves_bytes};
 
 /// Where the file is mapped.
 static BASE: AtomicUsize = AtomicUsize::new(0);
@@ -284,6 +284,8 @@ impl Ring {
         raise(&raw const sum.most, took);
         if result > u64::MAX - 4096 {
             add(&raw const sum.errors, 1);
+        } else if moves_bytes(number.into()) {
+            add(&raw const sum.bytes, result);
         }
         if let Some(time) = sum.times.get(Sum::place(took)) {
             let time = word(time);

@@ -9,6 +9,7 @@ use hotpatch_decode::expression::{self, Expression};
 
 use crate::clock::Precision;
 use crate::columns::{Column, Sort};
+use crate::count::By;
 use crate::formats::Format;
 
 const TRACE_EXAMPLES: &str = "\
@@ -254,6 +255,22 @@ pub struct Table {
         value_delimiter = ','
     )]
     pub columns: Vec<Column>,
+    /// What its rows are about, rather than calls
+    #[arg(long, value_enum, value_name = "WHAT")]
+    pub by: Option<By>,
+    /// Print it each so many seconds while the program runs: on a terminal in place of what was there
+    #[arg(long, value_name = "SECONDS", value_parser = interval)]
+    pub interval: Option<f64>,
+    /// It is printed to a terminal.
+    #[arg(skip)]
+    pub is_painted: bool,
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    match text.parse() {
+        Ok(seconds) if (0.01..1e6).contains(&seconds) => Ok(seconds),
+        _ => Err("not a number of seconds from 0.01 on".into()),
+    }
 }
 
 /// How the program is started.
@@ -297,6 +314,7 @@ impl Count {
             follow: 1,
             look: Look {
                 output: self.output.clone(),
+                size: 0,
                 choice: Choice {
                     expressions: self.expressions.clone(),
                     ..Choice::default()

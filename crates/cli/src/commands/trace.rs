@@ -53,7 +53,10 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     let follow = args.follow > 0;
     let (choice, deeds) = choice::choice(look, follow, follow && look.output.is_some())?;
     let whole = choice.style.verbose || choice.whole.is_some_and(|calls| calls.has(EXECVE));
-    let (tell, links) = (listener::told(look, &choice), listener::links(&choice));
+    let (tell, links) = (
+        listener::told(look, &choice),
+        listener::links(look, &choice),
+    );
     let size = u32::try_from(look.size).unwrap_or(u32::MAX);
     let text = size.min(1 << 14);
     let loss = Arc::new(Loss::default());

@@ -59,9 +59,19 @@ fn print(args: &View, from: impl Read, loss: &Arc<Loss>) -> Result<(), Stop> {
     let mut reader = Reader::new(from)?;
     let mut first = reader.first()?;
     let (mut choice, deeds) = choice::choice(&args.look, first.follow, first.follow)?;
-    if !deeds.rules.is_empty() {
-        let why = anyhow::anyhow!("-e inject: these calls have been made already");
-        return Err(Stop::Other(why));
+    for (wrong, why) in [
+        (
+            !deeds.rules.is_empty(),
+            "-e inject: these calls have been made already",
+        ),
+        (
+            args.look.table.interval.is_some(),
+            "--interval: the program has ended",
+        ),
+    ] {
+        if wrong {
+            return Err(Stop::Other(anyhow::anyhow!(why)));
+        }
     }
     choice.style.text = choice.style.text.min(first.text);
     let out = Box::new(io::stdout());

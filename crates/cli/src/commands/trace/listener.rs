@@ -1,13 +1,13 @@
 //! Who is told of what a program does.
 
-use std::io::Write;
+use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
 
 use hotpatch_decode::details;
 use hotpatch_events::{links, tell};
 
-use crate::args::Look;
-use crate::count::{Both, Counter};
+use crate::args::{Look, Table};
+use crate::count::{Both, By, Counter};
 use crate::formats::{Format, Writer};
 use crate::output::{self, Loss, Output};
 use crate::trace::{Choice, Listener, Printer};
@@ -17,23 +17,32 @@ pub type Begin = Box<dyn FnOnce(u32) -> Box<dyn Listener + Send> + Send>;
 
 /// How much of each call has to be told.
 pub fn told(args: &Look, choice: &Choice) -> u32 {
-    if args.count && choice.filter.needs_numbers_alone() {
-        tell::SUMS
-    } else {
+    let by = args.table.by;
+    if !args.count || !choice.filter.needs_numbers_alone() || needs_descriptors(args) {
         tell::ALL
+    } else if by == Some(By::Site) || args.table.interval.is_some() {
+        tell::ENDS
+    } else {
+        tell::SUMS
     }
 }
 
+/// Whether calls are counted by what descriptors lead to.
+fn needs_descriptors(args: &Look) -> bool {
+    matches!(args.table.by, Some(By::File | By::Peer))
+}
+
 /// What has to be kept of descriptors.
-pub fn links(choice: &Choice) -> u32 {
+pub fn links(args: &Look, choice: &Choice) -> u32 {
     let wanted = choice.style.descriptors;
+    let by_peer = args.table.by == Some(By::Peer);
     [
         (
-            wanted != 0 || !choice.filter.needs_no_memory(),
+            wanted != 0 || !choice.filter.needs_no_memory() || needs_descriptors(args),
             links::PATHS,
         ),
         (wanted & details::DEVICE != 0, links::DEVICES),
-        (wanted & details::SOCKET != 0, links::SOCKETS),
+        (wanted & details::SOCKET != 0 || by_peer, links::SOCKETS),
     ]
     .into_iter()
     .fold(0, |all, (is, bit)| if is { all | bit } else { all })
@@ -51,12 +60,16 @@ pub fn listener(
         Some(path) => output::open(path, args.append, loss),
         None => Ok(output::to(usual, loss)),
     };
+    let table = Table {
+        is_painted: args.output.is_none() && io::stderr().is_terminal(),
+        ..args.table.clone()
+    };
     let counter = Counter::new(
         choice.filter.clone(),
-        told(args, &choice) == tell::SUMS,
+        told(args, &choice) != tell::ALL,
         choice.follow,
         args.json,
-        args.table.clone(),
+        table,
     );
     Ok(match (args.count, args.format) {
         (true, _) => {
