@@ -8,7 +8,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use anyhow::Context;
 
@@ -25,6 +25,8 @@ pub struct Loss {
     /// Lines that were, to their end.
     written: AtomicU64,
     why: Mutex<Option<io::Error>>,
+    /// There is a reason.
+    failed: AtomicBool,
 }
 
 impl Loss {
@@ -46,13 +48,15 @@ impl Loss {
     }
 
     fn has_failed(&self) -> bool {
-        self.why.lock().is_ok_and(|why| why.is_some())
+        // Relaxed: whoever writes has set it.
+        self.failed.load(Ordering::Relaxed)
     }
 
     fn fail(&self, error: io::Error) {
         if let Ok(mut why) = self.why.lock() {
             why.get_or_insert(error);
         }
+        self.failed.store(true, Ordering::Relaxed);
     }
 }
 

@@ -1,10 +1,8 @@
 //! Beginnings and ends of calls, put together.
 
-use std::collections::HashMap;
-
 use hotpatch_decode::{Kept, When};
 use hotpatch_events::Record;
-use rustc_hash::FxBuildHasher;
+use rustc_hash::FxHashMap;
 
 use crate::events::Chunks;
 
@@ -31,7 +29,7 @@ pub struct Begun {
 /// the end of.
 #[derive(Debug, Default)]
 pub struct Pairs {
-    calls: HashMap<u32, Vec<Begun>, FxBuildHasher>,
+    calls: FxHashMap<u32, Vec<Begun>>,
     /// What calls that are over leave, to be filled again.
     spare: Vec<Kept>,
 }

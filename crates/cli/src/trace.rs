@@ -1,7 +1,6 @@
 //! Events as lines, in the order and form of strace.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::time::Duration;
@@ -10,6 +9,7 @@ use hotpatch_decode::expression::{CallSet, Status, quiet};
 use hotpatch_decode::{Call, Kept, Memory, Style, When, begin, exited, killed, line, resume};
 use hotpatch_events::{Record, kind};
 use hotpatch_names::row;
+use rustc_hash::FxHashMap;
 
 use crate::clock::{Clock, Precision, Stamp};
 use crate::events::{Chunks, Event};
@@ -155,14 +155,16 @@ pub struct Printer {
     /// Whose call stands last, without a line of its own yet.
     open: Option<u32>,
     /// Threads that have been seen and not ended, by process.
-    threads: HashMap<u32, u32>,
+    threads: FxHashMap<u32, u32>,
     /// The last call of each thread.
-    last: HashMap<u32, u64>,
+    last: FxHashMap<u32, u64>,
     /// How processes said that they would end.
-    leaving: HashMap<u32, i32>,
+    leaving: FxHashMap<u32, i32>,
     clock: Clock,
     /// When what the last line is about happened.
     before: Duration,
+    /// The last line, to be written over.
+    line: String,
 }
 
 impl Printer {
@@ -174,11 +176,12 @@ impl Printer {
             root,
             pending: Pairs::default(),
             open: None,
-            threads: HashMap::from([(root, root)]),
-            last: HashMap::new(),
-            leaving: HashMap::new(),
+            threads: FxHashMap::from_iter([(root, root)]),
+            last: FxHashMap::default(),
+            leaving: FxHashMap::default(),
             clock: Clock::new(),
             before: Duration::ZERO,
+            line: String::new(),
         }
     }
 
@@ -318,15 +321,14 @@ impl Printer {
 
     /// What stands ahead of a line about what `tid` did at that time.
     fn prefix(&mut self, tid: u32, time: u64) -> String {
-        let mut text = if self.out.is_separate() {
-            String::new()
-        } else if self.choice.named {
-            format!("{tid:<5} ")
-        } else if self.choice.follow && self.threads.len() > 1 {
-            format!("[pid {tid:>5}] ")
-        } else {
-            String::new()
-        };
+        let mut text = std::mem::take(&mut self.line);
+        text.clear();
+        let several = self.choice.follow && self.threads.len() > 1;
+        if self.choice.named && !self.out.is_separate() {
+            let _ = write!(text, "{tid:<5} ");
+        } else if several && !self.out.is_separate() {
+            let _ = write!(text, "[pid {tid:>5}] ");
+        }
         if self.choice.stamp.is_asked_for() {
             let at = self.clock.at(time);
             let before = std::mem::replace(&mut self.before, at);
@@ -347,7 +349,9 @@ impl Printer {
 
     fn put(&mut self, tid: u32, mut text: String) -> io::Result<()> {
         text.push('\n');
-        self.out.of(tid)?.write_all(text.as_bytes())
+        let written = self.out.of(tid)?.write_all(text.as_bytes());
+        self.line = text;
+        written
     }
 
     fn has_status(&self, result: Option<u64>) -> bool {

@@ -1,5 +1,7 @@
 //! Memory that was kept of a call.
 
+use std::borrow::Cow;
+
 use crate::{Memory, When};
 
 /// What was kept of a call: all bytes in one place, so that it can be filled again without asking for memory.
@@ -53,6 +55,23 @@ impl Kept {
             .map(|part| (part.when, part.address, self.bytes_of(part)))
     }
 
+    /// The most that was kept of what lies at `address`.
+    fn longest(&self, when: When, address: u64, most: usize) -> &[u8] {
+        let mut longest: &[u8] = &[];
+        for part in self.parts.iter().filter(|part| part.when == when) {
+            let offset = address.checked_sub(part.address);
+            let Some(offset) = offset.filter(|offset| *offset < part.len as u64) else {
+                continue;
+            };
+            let rest = self.bytes_of(part).get(offset as usize..).unwrap_or(&[]);
+            let rest = &rest[..rest.len().min(most)];
+            if rest.len() > longest.len() {
+                longest = rest;
+            }
+        }
+        longest
+    }
+
     fn bytes_of(&self, part: &Part) -> &[u8] {
         self.bytes
             .get(part.start..part.start + part.len)
@@ -62,19 +81,12 @@ impl Kept {
 
 impl Memory for Kept {
     fn read(&self, when: When, address: u64, into: &mut [u8]) -> usize {
-        let mut most: &[u8] = &[];
-        for part in self.parts.iter().filter(|part| part.when == when) {
-            let offset = address.checked_sub(part.address);
-            let Some(offset) = offset.filter(|offset| *offset < part.len as u64) else {
-                continue;
-            };
-            let rest = self.bytes_of(part).get(offset as usize..).unwrap_or(&[]);
-            let rest = &rest[..rest.len().min(into.len())];
-            if rest.len() > most.len() {
-                most = rest;
-            }
-        }
-        into[..most.len()].copy_from_slice(most);
-        most.len()
+        let bytes = self.longest(when, address, into.len());
+        into[..bytes.len()].copy_from_slice(bytes);
+        bytes.len()
+    }
+
+    fn bytes(&self, when: When, address: u64, most: usize) -> Cow<'_, [u8]> {
+        self.longest(when, address, most).into()
     }
 }

@@ -20,6 +20,10 @@ mod status;
 mod text;
 mod time;
 
+use std::borrow::Cow;
+
+use hotpatch_names::signature;
+
 pub use descriptor::peer;
 pub use events::{exited, killed, signal, stopped};
 pub use hotpatch_names::When;
@@ -41,6 +45,14 @@ pub struct Call {
 pub trait Memory {
     /// Copies what is known from `address` on as it was then; how many bytes.
     fn read(&self, when: When, address: u64, into: &mut [u8]) -> usize;
+
+    /// The same bytes, `most` at most, without a copy where they lie together.
+    fn bytes(&self, when: When, address: u64, most: usize) -> Cow<'_, [u8]> {
+        let mut bytes = vec![0; most];
+        let count = self.read(when, address, &mut bytes);
+        bytes.truncate(count);
+        bytes.into()
+    }
 }
 
 /// Nothing was kept: every address is printed as such.
@@ -119,8 +131,10 @@ impl Default for Style {
 /// assert_eq!(out, "close(3)                                = 0");
 /// ```
 pub fn line(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) {
+    let signature = signature(call.number, &call.args);
     let mut printer = print::Printer {
         call,
+        signature: signature.as_ref(),
         memory,
         style,
         out,
@@ -133,8 +147,10 @@ pub fn line(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) {
 
 /// Appends what is known of a call before it has ended, up to `<unfinished ...>`.
 pub fn begin(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) {
+    let signature = signature(call.number, &call.args);
     let mut printer = print::Printer {
         call,
+        signature: signature.as_ref(),
         memory,
         style,
         out,
@@ -148,8 +164,10 @@ pub fn begin(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) 
 /// Appends the rest of a call that [`begin`] has begun, from `<... name resumed>` on.
 pub fn resume(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) {
     out.push_str("<... ");
+    let signature = signature(call.number, &call.args);
     let mut printer = print::Printer {
         call,
+        signature: signature.as_ref(),
         memory,
         style,
         out,

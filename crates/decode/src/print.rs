@@ -1,7 +1,8 @@
 //! Names, arguments and the split of a call that is told in two lines.
 
 use crate::{Call, Memory, Style, When};
-use hotpatch_names::{Answer, Kind, Row, What, row, signature};
+use hotpatch_names::{Answer, Kind, Row, Signature, What, row};
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// Which arguments are told.
@@ -15,6 +16,8 @@ pub(crate) enum Part {
 /// One call on its way to text.
 pub(crate) struct Printer<'a> {
     pub(crate) call: &'a Call,
+    /// What its arguments are, if anybody knows the call.
+    pub(crate) signature: Option<&'a Signature>,
     pub(crate) memory: &'a dyn Memory,
     pub(crate) style: &'a Style,
     pub(crate) out: &'a mut String,
@@ -22,7 +25,7 @@ pub(crate) struct Printer<'a> {
     pub(crate) at: Option<When>,
 }
 
-impl Printer<'_> {
+impl<'a> Printer<'a> {
     pub(crate) fn bare_name(&mut self) {
         match row(self.call.number) {
             Some(row) => self.out.push_str(row.name),
@@ -44,7 +47,7 @@ impl Printer<'_> {
     }
 
     pub(crate) fn arguments(&mut self, part: Part) {
-        let Some(signature) = signature(self.call.number, &self.call.args) else {
+        let Some(signature) = self.signature else {
             if part != Part::Rest {
                 let words = self.call.args.map(|word| format!("{word:#x}"));
                 self.out.push_str(&words.join(", "));
@@ -133,16 +136,13 @@ impl Printer<'_> {
         }
     }
 
-    /// Reads as much as was kept, up to the length asked for.
-    pub(crate) fn bytes(&self, when: When, address: u64, length: usize) -> Vec<u8> {
-        let mut bytes = vec![0; length];
-        let count = if !is_memory(address) {
-            0
+    /// As much as was kept, up to the length asked for.
+    pub(crate) fn bytes(&self, when: When, address: u64, length: usize) -> Cow<'a, [u8]> {
+        if is_memory(address) {
+            self.memory.bytes(when, address, length)
         } else {
-            self.memory.read(when, address, &mut bytes)
-        };
-        bytes.truncate(count);
-        bytes
+            Cow::Borrowed(&[])
+        }
     }
 
     /// Reads all of it or nothing.
@@ -159,8 +159,7 @@ impl Printer<'_> {
             self.out.push(' ');
         }
         self.out.push_str("= ");
-        let answer = signature(self.call.number, &self.call.args);
-        let answer = answer.map_or(Answer::Number, |signature| {
+        let answer = self.signature.map_or(Answer::Number, |signature| {
             signature.answer(&self.call.args)
         });
         self.result(answer);

@@ -1,6 +1,6 @@
 //! What the arguments of one call are, once they are known: the command of `fcntl` decides what its third one is.
 
-use crate::calls::{ROWS, Row};
+use crate::calls::Row;
 use crate::flags as set;
 use crate::kind::{
     Answer, Count,
@@ -62,10 +62,7 @@ impl Signature {
 /// What the arguments of a call are; none if no call has this number.
 #[must_use]
 pub fn signature(number: u64, args: &[u64; 6]) -> Option<Signature> {
-    let index = ROWS
-        .binary_search_by_key(&number, |row| u64::from(row.number))
-        .ok()?;
-    let row = ROWS.get(index)?;
+    let row = crate::row(number)?;
     let mut answer = Signature {
         row,
         arguments: [Argument {
