@@ -40,6 +40,9 @@ extern "C" {
 // caches), so that the thread pointer need not change.
 #define HOTPATCH_NO_THREAD_STATE 2
 
+// `flags`: the hook's `event` is told of signals.
+#define HOTPATCH_SIGNALS 8
+
 // `syscall`
 #define HOTPATCH_KIND_SYSCALL 0
 
@@ -91,6 +94,29 @@ extern "C" {
 
 // The process ends by `exit_group`.
 #define HOTPATCH_EXIT 5
+
+// A signal's handler is about to run, or its default action, which ends the process, to be taken:
+// the context says which. Told to hooks that ask for it alone.
+#define HOTPATCH_SIGNAL 6
+
+// A handler has come to its end that interrupted a system call: the program goes on with that. (What becomes of
+// others is not seen.) Told to hooks that ask for it alone.
+#define HOTPATCH_SIGNAL_RETURN 7
+
+// In none that the hook has been asked about and not been told the end of.
+#define HOTPATCH_INTERRUPTED_NOWHERE 0
+
+// The hook has been asked about it, and it has not been made yet. It is when the handler returns.
+#define HOTPATCH_INTERRUPTED_BEFORE 1
+
+// It has ended, `rax` says how, and the hook's `after` has not been called yet.
+#define HOTPATCH_INTERRUPTED_ENDED 2
+
+// The kernel will make it once more when the handler returns; then the hook is asked again.
+#define HOTPATCH_INTERRUPTED_AGAIN 3
+
+// The same, but the hook is not asked again.
+#define HOTPATCH_INTERRUPTED_AGAIN_UNSEEN 4
 
 // Whatever the processor has.
 #define HOTPATCH_VECTORS_ALL 0
@@ -180,20 +206,6 @@ typedef bool (*hotpatch_select_fn)(const struct hotpatch_services_t *services,
 // Called once, before the program runs and before all else. Not 0 (an errno): the hook is not used.
 typedef int32_t (*hotpatch_start_fn)(const struct hotpatch_services_t *services);
 
-// Who called, and where: what a hook's functions get besides the frame. Valid during the call.
-typedef struct hotpatch_context_t {
-    // What a hook may ask of the runtime.
-    const struct hotpatch_services_t *services;
-    // The instruction; null in events that are about none.
-    const struct hotpatch_site_t *site;
-    // Eight bytes of the hook's own for each thread: 0 when the thread starts.
-    uint64_t *slot;
-    // Number of the system call, as the program gave it (its low 32 bits), also after the call.
-    uint32_t number;
-    // For the runtime's use.
-    uint32_t reserved;
-} hotpatch_context_t;
-
 // The general registers of the program, as at the instruction (before) or right behind it (after).
 //
 // A hook may change any of them; they are put back before the program goes on. Registers that a system call
@@ -238,13 +250,45 @@ typedef struct hotpatch_frame_t {
     uint64_t r15;
 } hotpatch_frame_t;
 
+// What is told of a signal.
+typedef struct hotpatch_signal_t {
+    // The kernel's `siginfo_t`: 128 bytes. Null when a handler has come to its end.
+    const void *info;
+    // The handler; 0 for the default action.
+    uint64_t handler;
+    // The signals, bit 0 for signal 1, that are blocked when the handler has returned.
+    uint64_t mask;
+    // A value of `HOTPATCH_INTERRUPTED_...`.
+    uint32_t call;
+    // 0.
+    uint32_t reserved;
+    // The program's registers where it was interrupted, as the handler can see them. What is written there has no meaning.
+    struct hotpatch_frame_t frame;
+} hotpatch_signal_t;
+
+// Who called, and where: what a hook's functions get besides the frame. Valid during the call.
+typedef struct hotpatch_context_t {
+    // What a hook may ask of the runtime.
+    const struct hotpatch_services_t *services;
+    // The instruction; null in events that are about none.
+    const struct hotpatch_site_t *site;
+    // Eight bytes of the hook's own for each thread: 0 when the thread starts.
+    uint64_t *slot;
+    // Number of the system call, as the program gave it (its low 32 bits), also after the call.
+    uint32_t number;
+    // For the runtime's use.
+    uint32_t reserved;
+    // Null, but in events about a signal. Then `site` and `number` are those of the call that it interrupted, or null and 0.
+    const struct hotpatch_signal_t *signal;
+} hotpatch_context_t;
+
 // Called at each hooked instruction. Answers `HOTPATCH_RUN`, `HOTPATCH_RUN_AND_RETURN` or `HOTPATCH_ANSWER`.
 typedef uint32_t (*hotpatch_before_fn)(struct hotpatch_context_t *context, struct hotpatch_frame_t *frame);
 
 // Called when an instruction with `HOTPATCH_RUN_AND_RETURN` is done.
 typedef void (*hotpatch_after_fn)(struct hotpatch_context_t *context, struct hotpatch_frame_t *frame);
 
-// Told what happens to threads and processes: `HOTPATCH_THREAD_START` to `HOTPATCH_EXIT`.
+// Told what happens to threads and processes: `HOTPATCH_THREAD_START` to `HOTPATCH_SIGNAL_RETURN`.
 typedef void (*hotpatch_event_fn)(struct hotpatch_context_t *context, uint32_t event);
 
 // What a hook file exports as `hotpatch_hook`.

@@ -4,6 +4,7 @@
 // hook: record
 // hook: reads_all
 // hook: slow
+// hook: hears
 // patched: libc.so.6 400
 #include "guest.h"
 

@@ -3,6 +3,7 @@
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // hook: reads_all
 // hook: slow
+// hook: hears
 // patched: libc.so.6 400
 // timeout: 60
 #include "guest.h"

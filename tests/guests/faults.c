@@ -1,4 +1,5 @@
 // build: gcc -O1 -pthread -fno-builtin
+// hook: hears
 // A program that handles its own faults, as garbage collectors and compilers do: addresses and registers are its own.
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
 // patched: libc.so.6 400

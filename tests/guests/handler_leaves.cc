@@ -2,6 +2,7 @@
 // Handlers are left by siglongjmp, by another context and by an exception, in the middle of calls and of hooks.
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
 // hook: after_arguments run
+// hook: hears
 // patched: libc.so.6 400
 #include "guest.h"
 #include <stdexcept>

@@ -6,6 +6,7 @@
 // patched: calls-library 3
 // only: ladder hook-run hook-after hook-record
 // hook: slow
+// hook: hears
 // timeout: 60
 #include "guest.h"
 #include <dlfcn.h>

@@ -1,4 +1,5 @@
 // build: gcc -O2 -pthread
+// hook: hears
 // siglongjmp out of a handler that interrupted a blocking read, setjmp in loops, swapcontext.
 // patched: libc.so.6 400
 #include "guest.h"

@@ -4,6 +4,7 @@
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // hook: slow
 // hook: after_arguments run
+// hook: hears
 // patched: libc.so.6 400
 #include "guest.h"
 

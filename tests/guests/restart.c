@@ -1,6 +1,7 @@
 // build: gcc -O2 -pthread
 // A signal during a blocking call, with and without SA_RESTART: EINTR or the call again.
 // hook: slow
+// hook: hears
 // patched: libc.so.6 400
 #include "guest.h"
 #include <sys/epoll.h>

@@ -4,6 +4,7 @@
 // hook: reads_all
 // hook: slow
 // hook: after_arguments run
+// hook: hears
 // patched: libc.so.6 400
 #include "guest.h"
 #include <linux/filter.h>

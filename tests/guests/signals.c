@@ -1,4 +1,5 @@
 // build: gcc -O1
+// hook: hears
 // What a handler gets and gives back: siginfo, context, masks, its own stack of 4 KB, a changed rip.
 // site: site_kill = direct,stone,live-stone,before,clobber +before +clobber
 // patched: libc.so.6 400

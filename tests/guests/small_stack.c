@@ -1,4 +1,5 @@
 // build: gcc -O1 -pthread
+// hook: hears
 // A handler on an alternate stack that has just as much room as 4 KB leave on a processor with AVX-512: nothing of ours
 // takes more of it than is there.
 // patched: libc.so.6 400

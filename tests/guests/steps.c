@@ -10,6 +10,7 @@
 // hook: renumber
 // hook: run record
 // hook: after_arguments run_arguments
+// hook: hears
 // timeout: 120
 // site: site_alone = direct,stone,live-stone,before,clobber,evict
 // site: site_between = stone,live-stone,before,clobber,evict

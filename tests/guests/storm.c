@@ -2,6 +2,7 @@
 // A timer's signals land between any two instructions of patched code, ten thousand times a second.
 // hook: reads_all
 // hook: slow
+// hook: hears
 // patched: libc.so.6 400
 #include "guest.h"
 

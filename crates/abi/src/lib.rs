@@ -127,6 +127,44 @@ pub mod event {
     pub const BEFORE_EXEC: u32 = 4;
     /// The process ends by `exit_group`.
     pub const EXIT: u32 = 5;
+    /// A signal's handler is about to run, or its default action, which ends the process, to be taken:
+    /// the context says which. Told to hooks that ask for it alone.
+    pub const SIGNAL: u32 = 6;
+    /// A handler has come to its end that interrupted a system call: the program goes on with that. (What becomes of
+    /// others is not seen.) Told to hooks that ask for it alone.
+    pub const SIGNAL_RETURN: u32 = 7;
+}
+
+/// Where in a system call a signal has come.
+pub mod interrupted {
+    /// In none that the hook has been asked about and not been told the end of.
+    pub const NOWHERE: u32 = 0;
+    /// The hook has been asked about it, and it has not been made yet. It is when the handler returns.
+    pub const BEFORE: u32 = 1;
+    /// It has ended, `rax` says how, and the hook's `after` has not been called yet.
+    pub const ENDED: u32 = 2;
+    /// The kernel will make it once more when the handler returns; then the hook is asked again.
+    pub const AGAIN: u32 = 3;
+    /// The same, but the hook is not asked again.
+    pub const AGAIN_UNSEEN: u32 = 4;
+}
+
+/// What is told of a signal.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Signal {
+    /// The kernel's `siginfo_t`: 128 bytes. Null when a handler has come to its end.
+    pub info: *const c_void,
+    /// The handler; 0 for the default action.
+    pub handler: u64,
+    /// The signals, bit 0 for signal 1, that are blocked when the handler has returned.
+    pub mask: u64,
+    /// A value of [`interrupted`].
+    pub call: u32,
+    /// 0.
+    pub reserved: u32,
+    /// The program's registers where it was interrupted, as the handler can see them. What is written there has no meaning.
+    pub frame: Frame,
 }
 
 /// Who called, and where: what a hook's functions get besides the frame. Valid during the call.
@@ -143,6 +181,8 @@ pub struct Context {
     pub number: u32,
     /// For the runtime's use.
     pub reserved: u32,
+    /// Null, but in events about a signal. Then `site` and `number` are those of the call that it interrupted, or null and 0.
+    pub signal: *const Signal,
 }
 
 /// System call numbers of interest: bit `n % 64` of `low[n / 64]` for numbers below 512.
@@ -165,6 +205,9 @@ pub const READS_ONLY: u32 = 4;
 /// [`Hook::flags`], hosted: nothing that lives in a thread's own storage of libc is used (`errno`, locale, `malloc`'s
 /// caches), so that the thread pointer need not change.
 pub const NO_THREAD_STATE: u32 = 2;
+
+/// [`Hook::flags`]: the hook's `event` is told of signals.
+pub const SIGNALS: u32 = 8;
 
 /// Vector registers a hosted hook may touch: values of [`Hook::vectors`]. Freestanding hooks touch none.
 pub mod vectors {

@@ -22,8 +22,9 @@ use crate::columns;
 use crate::events::{Chunks, Event};
 use crate::filter::Filter;
 use crate::output::Sink;
-use crate::pairs::{Begun, Pairs};
+use crate::pairs::{Begun, EINTR, Pairs};
 use crate::supervise::Ended;
+use crate::trace::signals::sigreturn;
 use crate::trace::{Listener, Printer};
 
 use by::{Groups, Key};
@@ -327,6 +328,31 @@ impl Listener for Counter {
                     let took = record.time.saturating_sub(begun.record.time);
                     self.count(&begun.record, &begun.kept, 0, took);
                 }
+            }
+            kind::SIGNAL => {
+                let over = (self.begun).interrupted(&record, &event.kept, event.flags);
+                if let Some((begun, result)) = over {
+                    let took = record.time.saturating_sub(begun.record.time);
+                    self.count(&begun.record, &begun.kept, result, took);
+                } else if self.ends
+                    && event.flags & (kind::AGAIN | kind::AGAIN_UNSEEN) != 0
+                    && self.filter.tells(&record, &Kept::default())
+                {
+                    let took = record.time.saturating_sub(record.began);
+                    self.count(&record, &Kept::default(), EINTR, took);
+                }
+            }
+            kind::RETURN => {
+                let (call, kept) = sigreturn(&record);
+                let as_call = Record {
+                    number: call.number,
+                    args: call.args,
+                    ..record
+                };
+                if self.filter.tells(&as_call, &kept) {
+                    self.count(&as_call, &kept, record.result, 0);
+                }
+                self.begun.goes_on(&record, event.flags);
             }
             kind::END => {
                 self.begun.gone(record.tid);

@@ -19,6 +19,8 @@ pub struct Filter {
     pub descriptors: Option<(bool, Vec<i32>)>,
     /// It names one of these files, or a descriptor leads there; none: whatever it names.
     pub paths: Vec<Vec<u8>>,
+    /// Signals that are not told, bit 0 for signal 1.
+    pub no_signals: u64,
 }
 
 impl Filter {
@@ -40,6 +42,12 @@ impl Filter {
         let real = path.canonicalize().ok().filter(|real| real != path)?;
         add(&real);
         Some(real)
+    }
+
+    /// Whether a signal is told that comes with this.
+    pub fn tells_signal(&self, info: &[u8; 128]) -> bool {
+        let number = u32::from_le_bytes([info[0], info[1], info[2], info[3]]);
+        self.no_signals >> (number.wrapping_sub(1) & 63) & 1 == 0
     }
 
     /// Whether the call that begins with this is told.

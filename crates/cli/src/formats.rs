@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 use std::time::Duration;
 
-use hotpatch_decode::{Call, Style, line};
+use hotpatch_decode::{Call, Style, line, signal};
 use hotpatch_events::{Record, kind};
 use serde::Serialize;
 
@@ -13,6 +13,7 @@ use crate::filter::Filter;
 use crate::output::Sink;
 use crate::pairs::{Begun, Pairs};
 use crate::supervise::Ended;
+use crate::trace::signals::{Info, info, sigreturn};
 use crate::trace::{Listener, name};
 
 /// Which form.
@@ -49,7 +50,18 @@ struct CallLine<'a> {
     text: &'a str,
 }
 
-/// One call as an event of the trace event format.
+/// A signal as a line of JSON.
+#[derive(Serialize)]
+struct SignalLine<'a> {
+    /// When it came, in seconds since 1970.
+    time: f64,
+    pid: u32,
+    tid: u32,
+    signal: u32,
+    text: &'a str,
+}
+
+/// One call, or a signal, as an event of the trace event format.
 #[derive(Serialize)]
 struct TraceEvent<'a> {
     name: &'a str,
@@ -57,7 +69,8 @@ struct TraceEvent<'a> {
     ph: &'static str,
     /// Microseconds since 1970.
     ts: f64,
-    dur: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dur: Option<f64>,
     pid: u32,
     tid: u32,
     args: Shown<'a>,
@@ -150,23 +163,63 @@ impl Writer {
             serde_json::to_writer(&mut self.out, &line)?;
             return self.out.write_all(b"\n");
         }
+        self.event_of(&TraceEvent {
+            name,
+            cat: "syscall",
+            ph: "X",
+            ts: at.as_secs_f64() * 1e6,
+            dur: Some(took.as_secs_f64() * 1e6),
+            pid: record.pid,
+            tid: record.tid,
+            args: Shown { text: &text },
+        })
+    }
+
+    fn event_of(&mut self, event: &TraceEvent<'_>) -> io::Result<()> {
         self.out.write_all(if self.any {
             b",\n"
         } else {
             b"{\"traceEvents\":[\n"
         })?;
         self.any = true;
-        let event = TraceEvent {
-            name,
-            cat: "syscall",
-            ph: "X",
-            ts: at.as_secs_f64() * 1e6,
-            dur: took.as_secs_f64() * 1e6,
-            pid: record.pid,
-            tid: record.tid,
-            args: Shown { text: &text },
+        Ok(serde_json::to_writer(&mut self.out, event)?)
+    }
+
+    /// Writes a signal.
+    fn signal(&mut self, record: &Record, info: &Info) -> io::Result<()> {
+        let [a, b, c, d, ..] = *info;
+        let number = u32::from_le_bytes([a, b, c, d]);
+        if !self.filter.tells_signal(info) {
+            return Ok(());
+        }
+        let mut text = String::new();
+        signal(info, &mut text);
+        self.clock.goes_on();
+        let at = self.clock.at(record.time).as_secs_f64();
+        let Record { pid, tid, .. } = *record;
+        if self.perfetto {
+            let words = text.split(' ');
+            let name = words.clone().nth(1).unwrap_or_default();
+            return self.event_of(&TraceEvent {
+                name,
+                cat: "signal",
+                ph: "i",
+                ts: at * 1e6,
+                dur: None,
+                pid,
+                tid,
+                args: Shown { text: &text },
+            });
+        }
+        let line = SignalLine {
+            time: at,
+            pid,
+            tid,
+            signal: number,
+            text: &text,
         };
-        Ok(serde_json::to_writer(&mut self.out, &event)?)
+        serde_json::to_writer(&mut self.out, &line)?;
+        self.out.write_all(b"\n")
     }
 }
 
@@ -190,6 +243,32 @@ impl Listener for Writer {
                 if let Some(begun) = self.begun.program(&record) {
                     self.end_of(&begun, Some(0), record.time, 0)?;
                 }
+            }
+            kind::SIGNAL => {
+                let info = info(&event.kept);
+                let over = self.begun.interrupted(&record, &event.kept, event.flags);
+                if let Some((begun, result)) = over {
+                    self.end_of(&begun, Some(result), record.time, 0)?;
+                }
+                if let Some(info) = info {
+                    self.signal(&record, &info)?;
+                }
+            }
+            kind::RETURN => {
+                let (call, kept) = sigreturn(&record);
+                let begun = Begun {
+                    record: Record {
+                        number: call.number,
+                        args: call.args,
+                        ..record
+                    },
+                    kept,
+                    told: false,
+                };
+                if self.filter.tells(&begun.record, &begun.kept) {
+                    self.end_of(&begun, call.result, record.time, 0)?;
+                }
+                self.begun.goes_on(&record, event.flags);
             }
             kind::END => self.gone(record.pid, record.tid)?,
             _ => {}

@@ -1,5 +1,7 @@
 //! Events as lines, in the order and form of strace.
 
+pub mod signals;
+
 use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::{self, Write};
@@ -9,7 +11,7 @@ use hotpatch_decode::expression::{CallSet, Status, quiet};
 use hotpatch_decode::{Call, Kept, Memory, Style, When, begin, exited, killed, line, resume};
 use hotpatch_events::{Record, kind};
 use hotpatch_names::row;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::{Clock, Precision, Stamp};
 use crate::events::{Chunks, Event};
@@ -160,6 +162,8 @@ pub struct Printer {
     last: FxHashMap<u32, u64>,
     /// How processes said that they would end.
     leaving: FxHashMap<u32, i32>,
+    /// Processes that have been killed, and that has been printed.
+    killed: FxHashSet<u32>,
     clock: Clock,
     /// When what the last line is about happened.
     before: Duration,
@@ -179,6 +183,7 @@ impl Printer {
             threads: FxHashMap::from_iter([(root, root)]),
             last: FxHashMap::default(),
             leaving: FxHashMap::default(),
+            killed: FxHashSet::default(),
             clock: Clock::new(),
             before: Duration::ZERO,
             line: String::new(),
@@ -238,6 +243,10 @@ impl Printer {
 
     /// A process whose parent has just heard of its end, which it could not tell itself.
     fn was_killed(&mut self, pid: u32, signal: u32, core: bool) -> io::Result<()> {
+        // A wait that a signal has come to the end of tells it twice.
+        if !self.killed.insert(pid) {
+            return Ok(());
+        }
         self.gone(pid, pid)?;
         self.interrupt(pid)?;
         let mut text = self.remark(pid);
@@ -279,13 +288,19 @@ impl Printer {
         if flags & kind::DELAYED != 0 {
             text.push_str(" (DELAYED)");
         }
-        if let Some(precision) = self.choice.spans.filter(|_| result.is_some()) {
-            text.push_str(" <");
-            let took = self.clock.span(now.saturating_sub(record.time));
-            precision.put(took, &mut text);
-            text.push('>');
+        if result.is_some() {
+            self.took(now.saturating_sub(record.time), &mut text);
         }
         self.put(tid, text)
+    }
+
+    /// Appends how long a call took, if that is asked for.
+    fn took(&self, ticks: u64, text: &mut String) {
+        if let Some(precision) = self.choice.spans {
+            text.push_str(" <");
+            precision.put(self.clock.span(ticks), text);
+            text.push('>');
+        }
     }
 
     /// A line about `by` comes behind a call that has not come back.
@@ -341,7 +356,11 @@ impl Printer {
 
     /// The same of what is no call.
     fn remark(&mut self, tid: u32) -> String {
-        let mut text = self.prefix(tid, self.clock.now().0);
+        self.remark_at(tid, self.clock.now().0)
+    }
+
+    fn remark_at(&mut self, tid: u32, time: u64) -> String {
+        let mut text = self.prefix(tid, time);
         let last = self.last.get(&tid).copied();
         self.choice.whence(last.unwrap_or(0), 0, &mut text);
         text
@@ -380,9 +399,12 @@ impl Listener for Printer {
             kind::EXIT => self.exit(record, &event.kept, event.flags),
             kind::PROGRAM => self.program(record),
             kind::THREAD => {
+                self.killed.remove(&record.pid);
                 self.threads.insert(record.tid, record.pid);
                 Ok(())
             }
+            kind::SIGNAL => self.signal(&record, &event.kept, event.flags),
+            kind::RETURN => self.returns(&record, event.flags),
             kind::END => self.gone(record.pid, record.tid),
             _ => Ok(()),
         }

@@ -53,12 +53,9 @@ pub(crate) fn siginfo(info: &[u8; 128], out: &mut String) {
         (0x80, _) => Ok(()),
         (0 | -6, _) => write!(out, ", si_pid={}, si_uid={}", number(16), number(20)),
         (-2, _) => {
-            let _ = write!(
-                out,
-                ", si_timerid={:#x}, si_overrun={}",
-                number(16),
-                number(20)
-            );
+            out.push_str(", si_timerid=");
+            hex(number(16) as u32, out);
+            let _ = write!(out, ", si_overrun={}", number(20));
             value(info, out)
         }
         (..0, _) => {
@@ -106,6 +103,14 @@ pub(crate) fn siginfo(info: &[u8; 128], out: &mut String) {
         _ => Ok(()),
     };
     out.push('}');
+}
+
+/// As C's `%#x` has it.
+fn hex(value: u32, out: &mut String) {
+    let _ = match value {
+        0 => write!(out, "0"),
+        _ => write!(out, "{value:#x}"),
+    };
 }
 
 fn value(info: &[u8; 128], out: &mut String) -> std::fmt::Result {

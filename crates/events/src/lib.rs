@@ -63,7 +63,7 @@ pub mod links {
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatc9");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatca");
 }
 
 /// What is told of calls: values of [`Header::tell`].
@@ -205,16 +205,30 @@ pub mod kind {
     pub const THREAD: u32 = 4;
     /// A thread ends.
     pub const END: u32 = 5;
+    /// A signal comes to a handler, or ends the process; the first chunk is its `siginfo`, and `number`, `args` and `result`
+    /// are those of the call that it interrupts, if the flags say one.
+    pub const SIGNAL: u32 = 6;
+    /// A handler that was told of has returned: `result` is what it returns to in rax, the first argument what is
+    /// blocked from now on. Flags are those of the signal.
+    pub const RETURN: u32 = 7;
     /// The part of [`Record::kind`](super::Record::kind) that says it; above are flags.
     pub const MASK: u32 = 0xff;
     /// What the reader has found in a thread's [`Sums`](super::Sums); nobody writes it.
-    pub const SUM: u32 = 6;
+    pub const SUM: u32 = 8;
     /// An end that a rule has answered.
     pub const INJECTED: u32 = 1 << 8;
     /// One that a rule has delayed.
     pub const DELAYED: u32 = 1 << 9;
     /// One whose memory a rule has written to.
     pub const POKED: u32 = 1 << 10;
+    /// A signal that has come before the last call that was told is made, which is when its handler returns.
+    pub const BEFORE: u32 = 1 << 16;
+    /// One that has come when that call had ended, which is told once more when the handler returns.
+    pub const ENDED: u32 = 1 << 17;
+    /// One that the kernel makes that call once more for, when its handler returns: it is told to begin again.
+    pub const AGAIN: u32 = 1 << 18;
+    /// The same, but that is not told.
+    pub const AGAIN_UNSEEN: u32 = 1 << 19;
 }
 
 /// One event; what was kept of the program's memory follows as [`Chunk`]s.

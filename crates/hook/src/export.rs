@@ -6,7 +6,7 @@ use core::ptr;
 
 use hotpatch_abi::{self as abi, ABI, event, verdict};
 
-use crate::{Context, Event, Frame, Hook, Site, Verdict, runtime};
+use crate::{Context, Event, Frame, Hook, Signal, Site, Verdict, runtime};
 
 /// Where the one value of a hook is.
 pub trait Entry: 'static {
@@ -33,6 +33,9 @@ pub const fn exported<E: Entry>(name: &'static CStr) -> Exported {
     }
     if <E::Hook as Hook>::READS_ONLY {
         flags |= abi::READS_ONLY;
+    }
+    if <E::Hook as Hook>::SIGNALS {
+        flags |= abi::SIGNALS;
     }
     let name: *const c_char = name.as_ptr();
     Exported(abi::Hook {
@@ -98,6 +101,13 @@ unsafe extern "C" fn event<E: Entry>(context: *mut abi::Context, event: u32) {
         event::FORK_CHILD => Event::ForkChild,
         event::BEFORE_EXEC => Event::BeforeExec,
         event::EXIT => Event::Exit,
+        event::SIGNAL | event::SIGNAL_RETURN => {
+            // SAFETY: the runtime's, for the call, and nobody else's.
+            let context = unsafe { &mut *context };
+            // SAFETY: not null in these events.
+            let signal = unsafe { &*context.signal };
+            return E::hook().signal(&mut Signal::new(context, signal));
+        }
         // One of a later version.
         _ => return,
     };

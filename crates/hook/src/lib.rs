@@ -60,6 +60,7 @@ mod plain;
 mod runtime;
 mod set;
 mod setting;
+mod signal;
 mod site;
 mod text;
 
@@ -75,6 +76,7 @@ pub use runtime::{
 };
 pub use set::SyscallSet;
 pub use setting::Setting;
+pub use signal::{Interrupted, Signal};
 pub use site::{Kind, Kinds, Site};
 pub use text::Text;
 
@@ -138,5 +140,14 @@ pub trait Hook: Sync + 'static {
     /// Something else happened. `slot` is the thread's, as [`Context::slot`].
     fn event(&self, event: Event, slot: &mut u64) {
         let _ = (event, slot);
+    }
+
+    /// Whether [`signal`](Self::signal) is called.
+    const SIGNALS: bool = false;
+
+    /// A signal comes to the program, if [`SIGNALS`](Self::SIGNALS) says so: its handler is about to run, or has come to
+    /// its end. What no handler of the program sees is not told, but for faults that end the process.
+    fn signal(&self, signal: &mut Signal<'_>) {
+        let _ = signal;
     }
 }

@@ -163,6 +163,48 @@ pub static RESTARTS: &[(u16, &str, &str)] = &[
     (516, "ERESTART_RESTARTBLOCK", "Interrupted by signal"),
 ];
 
+/// How a call ended that ends by `EINTR` because a handler runs, as a tracer sees it: the kernel itself has another number,
+/// which says what becomes of the call where there is no handler.
+#[must_use]
+pub fn interruption(number: u64, args: &[u64; 6]) -> u16 {
+    const SYS: u16 = 512;
+    const NOHAND: u16 = 514;
+    const BLOCK: u16 = 516;
+    const EINTR: u16 = 4;
+    match number {
+        // pause, rt_sigsuspend, select, pselect6, ppoll, msgsnd, msgrcv, io_pgetevents
+        34 | 130 | 23 | 270 | 271 | 69 | 70 | 333 => NOHAND,
+        // poll, nanosleep
+        7 | 35 => BLOCK,
+        // clock_nanosleep, with TIMER_ABSTIME or without
+        230 => match args[1] & 1 {
+            0 => BLOCK,
+            _ => NOHAND,
+        },
+        // futex: FUTEX_WAIT and FUTEX_WAIT_BITSET until some time
+        202 if matches!(args[1] & 0x7f, 0 | 9) && args[3] != 0 => BLOCK,
+        // read, write, open, ioctl, readv, writev, sendfile, connect, accept, sendto, recvfrom, sendmsg, recvmsg
+        0 | 1 | 2 | 16 | 19 | 20 | 40 | 42..=47 => SYS,
+        // wait4, fcntl, flock, futex, mq_timedsend, mq_timedreceive, waitid, openat, splice, tee, vmsplice
+        61 | 72 | 73 | 202 | 242 | 243 | 247 | 257 | 275 | 276 | 278 => SYS,
+        // accept4, recvmmsg, sendmmsg, getrandom
+        288 | 299 | 307 | 318 => SYS,
+        _ => EINTR,
+    }
+}
+
+/// How a call ended that is made once more when a handler returns, as a tracer sees it.
+#[must_use]
+pub fn restarted(number: u64, args: &[u64; 6]) -> u16 {
+    match number {
+        // clone, fork, vfork, clone3
+        56 | 57 | 58 | 435 => 513,
+        // futex: FUTEX_LOCK_PI and FUTEX_LOCK_PI2
+        202 if matches!(args[1] & 0x7f, 6 | 13) => 513,
+        _ => 512,
+    }
+}
+
 /// Name and sentence of an error number.
 #[must_use]
 pub fn error(number: u16) -> Option<(&'static str, &'static str)> {

@@ -24,7 +24,7 @@ pub use class::{CLASSES, Class};
 pub use descriptor::{
     CURRENT_DIRECTORY, Descriptors, FILE, LINK, SOCKET, Socket, Within, descriptors, place,
 };
-pub use errors::{ERRORS, RESTARTS, error, restart};
+pub use errors::{ERRORS, RESTARTS, error, interruption, restart, restarted};
 pub use kind::{Answer, Count, Field, Kind, Struct, What};
 pub use signature::{Argument, Signature, signature};
 

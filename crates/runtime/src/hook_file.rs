@@ -7,7 +7,7 @@ use core::mem::offset_of;
 
 #[cfg(doc)]
 use hotpatch_abi::SYMBOL;
-use hotpatch_abi::{ABI, ARGUMENTS_ONLY, Hook, NO_THREAD_STATE, READS_ONLY};
+use hotpatch_abi::{ABI, ARGUMENTS_ONLY, Hook, NO_THREAD_STATE, READS_ONLY, SIGNALS};
 
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::decode::first_of_vectors;
@@ -353,7 +353,7 @@ impl<'a> HookFile<'a> {
         if half(offset_of!(Hook, vectors))? > 3 {
             return Err(Refused::Value("vectors"));
         }
-        let meant = ARGUMENTS_ONLY | NO_THREAD_STATE | READS_ONLY;
+        let meant = ARGUMENTS_ONLY | NO_THREAD_STATE | READS_ONLY | SIGNALS;
         if half(offset_of!(Hook, flags))? & !meant != 0 {
             return Err(Refused::Value("flags"));
         }

@@ -12,7 +12,8 @@ use core::sync::atomic::{AtomicPtr, AtomicU32, Ordering};
 use core::{mem, ptr};
 
 use hotpatch_abi::{
-    AfterFn, BeforeFn, Context, EventFn, Frame, Hook, Services, Site, SyscallSet, kind, verdict,
+    AfterFn, BeforeFn, Context, EventFn, Frame, Hook, SIGNALS, Services, Signal, Site, SyscallSet,
+    kind, verdict,
 };
 
 use crate::frame::{Entered, GIVEN};
@@ -89,6 +90,8 @@ struct State {
     wanted: [u32; NUMBERS + 1],
     services: *const Services,
     hooks: [Called; MOST],
+    /// The hooks, by bit, that are told of signals.
+    hear_signals: u32,
 }
 
 struct Shared(UnsafeCell<State>);
@@ -103,6 +106,7 @@ static STATE: Shared = Shared(UnsafeCell::new(State {
     wanted: [0; NUMBERS + 1],
     services: ptr::null(),
     hooks: [const { Called::none() }; MOST],
+    hear_signals: 0,
 }));
 
 fn state() -> &'static State {
@@ -127,6 +131,9 @@ pub unsafe fn install(hooks: &[Hook], services: *const Services) {
             after: pointer(hook.after.map(|f| f as *const ())),
             event: pointer(hook.event.map(|f| f as *const ())),
         };
+        if hook.flags & SIGNALS != 0 && hook.event.is_some() {
+            state.hear_signals |= 1 << n;
+        }
         for (number, wanted) in state.wanted.iter_mut().enumerate() {
             if wants(&hook.syscalls, number) {
                 *wanted |= 1 << n;
@@ -142,6 +149,32 @@ pub unsafe fn install(hooks: &[Hook], services: *const Services) {
 #[must_use]
 pub fn are_there() -> bool {
     state().any
+}
+
+/// Whether any hook is told of signals.
+#[must_use]
+pub fn hear_signals() -> bool {
+    state().hear_signals != 0
+}
+
+/// Tells the hooks that hear of signals. `id`: the site of the interrupted call, whose number `number` is.
+pub fn tell_signal(block: &mut Block, event: u32, signal: &Signal, id: Option<u32>, number: u32) {
+    let mut context = self::context(ptr::null_mut());
+    if let Some(id) = id.filter(|id| *id < sites()) {
+        // SAFETY: less than the number of sites.
+        context.site = &raw const unsafe { known(id) }.site;
+        context.number = number;
+    }
+    context.signal = signal;
+    for (n, slot) in block.slots.iter_mut().enumerate() {
+        let hook = state().hooks.get(n);
+        let hook = hook.filter(|_| state().hear_signals >> n & 1 != 0);
+        if let Some(tell) = hook.and_then(Called::event) {
+            context.slot = slot;
+            // SAFETY: I11: the hook's own function; context and signal live until it returns.
+            unsafe { tell(&raw mut context, event) };
+        }
+    }
 }
 
 /// Calls hook `n` no more.
@@ -205,6 +238,7 @@ pub fn context(slot: *mut u64) -> Context {
         slot,
         number: 0,
         reserved: 0,
+        signal: ptr::null(),
     }
 }
 
@@ -243,6 +277,7 @@ impl<'a> Call<'a> {
             slot: block.slots.as_mut_ptr(),
             number,
             reserved: 0,
+            signal: ptr::null(),
         };
         Self {
             known,

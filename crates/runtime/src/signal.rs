@@ -26,6 +26,7 @@ pub mod held;
 pub mod map;
 pub mod place;
 pub mod slots;
+pub mod told;
 
 use core::fmt::Write as _;
 use core::ptr;
@@ -279,11 +280,19 @@ unsafe fn handle(
         return 0;
     }
     if meaning.handler == DEFAULT {
+        if hooks::hear_signals() {
+            // SAFETY: this thread's.
+            unsafe { told::comes(frame, DEFAULT, shown, &stack) };
+        }
         if shown {
             hide(frame);
         }
         by_default(frame);
         return 0;
+    }
+    if hooks::hear_signals() {
+        // SAFETY: this thread's.
+        unsafe { told::comes(frame, meaning.handler, shown, &stack) };
     }
     if let Some(block) = block {
         let at = ptr::from_ref(frame).addr() as u64;

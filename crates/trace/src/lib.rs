@@ -14,13 +14,18 @@ mod rules;
 use core::arch::x86_64::_rdtsc;
 
 use hotpatch_events::{kind, tell};
-use hotpatch_hook::{Context, Errno, Event, Hook, Setting, Verdict, export_hook, nr};
+use hotpatch_hook::{
+    Context, Errno, Event, Hook, Interrupted, Setting, Signal, Verdict, export_hook, nr,
+};
 use hotpatch_names::{Limits, Request, Shape, When, captures};
 
 use ring::{Ring, Writer};
 
 /// Where the rings are: the path of a file that the reader has made.
 static EVENTS: Setting<256> = Setting::new("LIBHOTPATCH_EVENTS");
+
+/// Bytes of a `siginfo_t`.
+const SIGINFO: usize = 128;
 
 /// Structures lead to others no further than that.
 const DEPTH: u32 = 4;
@@ -33,6 +38,7 @@ export_hook! {
 
 impl Hook for Trace {
     const READS_ONLY: bool = true;
+    const SIGNALS: bool = true;
 
     fn start(&self) -> Result<(), Errno> {
         EVENTS.load()?;
@@ -84,6 +90,12 @@ impl Hook for Trace {
         tell(&ring, kind::EXIT | flags, context, result);
     }
 
+    fn signal(&self, signal: &mut Signal<'_>) {
+        if let Some(ring) = ring(signal.slot()) {
+            tell_signal(&ring, signal);
+        }
+    }
+
     fn event(&self, event: Event, slot: &mut u64) {
         match event {
             Event::ThreadStart | Event::ForkChild => {
@@ -102,6 +114,39 @@ impl Hook for Trace {
             _ => {}
         }
     }
+}
+
+/// Tells of a signal.
+fn tell_signal(ring: &Ring, signal: &Signal<'_>) {
+    let flags = match signal.interrupted() {
+        Interrupted::None => 0,
+        Interrupted::Before => kind::BEFORE,
+        Interrupted::Ended => kind::ENDED,
+        Interrupted::Again => kind::AGAIN,
+        Interrupted::AgainUnseen => kind::AGAIN_UNSEEN,
+    };
+    let Some(mut writer) = ring.write(now()) else {
+        return;
+    };
+    let number = u64::from(signal.number());
+    let frame = signal.frame();
+    let Some(info) = signal.info() else {
+        let args = [signal.mask(), 0, 0, 0, 0, 0];
+        writer.call(0, number, &args, frame.rax);
+        return writer.finish(kind::RETURN | flags);
+    };
+    let args = [
+        frame.rdi, frame.rsi, frame.rdx, frame.r10, frame.r8, frame.r9,
+    ];
+    let site = signal.site().map_or(0, |site| site.address());
+    writer.call(site, number, &args, frame.rax);
+    if ring::tell() == tell::ALL {
+        writer.chunk(info, SIGINFO, false);
+        if flags == kind::ENDED {
+            keep_all(&mut writer, number, &args, When::Exit, frame.rax);
+        }
+    }
+    writer.finish(kind::SIGNAL | flags);
 }
 
 /// The ring of the thread that this is the slot of, taken where it has none yet.
@@ -146,19 +191,24 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
     } else {
         When::Exit
     };
+    keep_all(&mut writer, number, &args, when, result);
+    writer.finish(what);
+}
+
+/// Keeps what a call's descriptors and arguments lead to.
+fn keep_all(writer: &mut Writer<'_>, number: u64, args: &[u64; 6], when: When, result: u64) {
     let limits = ring::limits();
     let links = descriptors::are_asked_for();
     if links {
-        for fd in hotpatch_names::descriptors(number, &args, when, result) {
-            descriptors::keep(&mut writer, fd);
+        for fd in hotpatch_names::descriptors(number, args, when, result) {
+            descriptors::keep(writer, fd);
         }
     }
     // What is to be filled holds anything.
-    let fills = when == When::Entry && matches!(context.number(), nr::RECVMSG | nr::RECVMMSG);
-    for request in captures(number, &args, when, result, limits) {
-        keep(&mut writer, &request, limits, links && !fills, 0);
+    let fills = when == When::Entry && matches!(number as u32, nr::RECVMSG | nr::RECVMMSG);
+    for request in captures(number, args, when, result, limits) {
+        keep(writer, &request, limits, links && !fills, 0);
     }
-    writer.finish(what);
 }
 
 /// Keeps what `request` asks for, and what that leads to; with `links` also what descriptors among that lead to.

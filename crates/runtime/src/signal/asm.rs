@@ -11,7 +11,7 @@ use core::arch::global_asm;
 use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
 
-use super::context::{Context, Registers, SignalFrame, Stash};
+use super::context::{Context, Interrupted, Registers, SignalFrame, Stash};
 use super::disposition::{Code, ENTRIES};
 use super::slots::Slots;
 use crate::thread::{Block, HELD, SLOTS};
@@ -133,6 +133,8 @@ global_asm!(
     // A thread goes on as its slots say. rbx, rbp, r8, r9, r12 to r15 and the flags are its own already. Signals are
     // blocked up to the instruction behind `syscall`; there the kernel puts their frames on the thread's own stack.
     ".p2align 4",
+    ".globl hotpatch_signal_resume",
+    ".hidden hotpatch_signal_resume",
     "hotpatch_signal_resume:",
     "mov %gs:{held}, %rcx",
     "jrcxz 1f",
@@ -191,6 +193,10 @@ global_asm!(
     ".p2align 4",
     "nop",
     "hotpatch_signal_restorer:",
+    "cmpb $0, {told}(%rsp)",
+    "je 5f",
+    "call {at_restorer}",
+    "5:",
     "mov {rip}(%rsp), %rax",
     "cmp {shown_rip}(%rsp), %rax",
     "jne 4f",
@@ -237,6 +243,8 @@ global_asm!(
     "ud2",
     "hotpatch_signal_restorer_end:",
     ".popsection",
+    told = const STASH + offset_of!(Stash, call) + offset_of!(Interrupted, told),
+    at_restorer = sym super::told::at_restorer,
     arrived = sym super::arrived,
     waited = sym super::waited,
     deliver = sym super::deliver,

@@ -45,7 +45,39 @@ pub struct Stash {
     pub given: u64,
     /// What `r9` is to be when the thread goes on; 0: what it is.
     pub r9: u64,
-    reserved: u64,
+    /// The call that was interrupted.
+    pub call: Interrupted,
+}
+
+/// A call that a signal has interrupted.
+#[repr(C)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
+pub struct Interrupted {
+    /// Its site.
+    pub id: u32,
+    /// Its number; [`Interrupted::ODD`] for all that are not below.
+    pub number: u16,
+    /// A value of [`interrupted`](hotpatch_abi::interrupted), or [`Interrupted::BORN`].
+    pub what: u8,
+    /// Not 0: hooks are told when the handler has come to its end.
+    pub told: u8,
+}
+
+impl Interrupted {
+    /// For `number`: no call is of interest that has it.
+    pub const ODD: u16 = u16::MAX;
+    /// A child that is just born: nobody has told its hooks that it is there.
+    pub const BORN: u8 = u8::MAX;
+
+    /// A call of that number at site `id`.
+    pub fn new(id: u32, number: u64, what: u32) -> Self {
+        Self {
+            id,
+            number: u16::try_from(number as u32).unwrap_or(Self::ODD),
+            what: what as u8,
+            told: 0,
+        }
+    }
 }
 
 /// The kernel's `ucontext`.

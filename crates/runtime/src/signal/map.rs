@@ -2,6 +2,7 @@
 //!
 //! Pure: what is read of memory comes through a function. No heap, no lock, no panic.
 
+use hotpatch_abi::interrupted;
 use hotpatch_plan::emit::{Places, ahead, at};
 
 use super::context::Registers;
@@ -29,7 +30,35 @@ pub enum Step {
         rip: u64,
         /// With which stack pointer.
         rsp: u64,
+        /// In which call, of those that hooks are in the middle of.
+        call: Seen,
     },
+}
+
+/// A call that hooks have been asked about and not told the end of.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Seen {
+    /// Its site.
+    pub id: u32,
+    /// How far it is: a value of [`interrupted`].
+    pub what: u32,
+}
+
+impl Seen {
+    /// There is none.
+    pub const NONE: Self = Self {
+        id: 0,
+        what: interrupted::NOWHERE,
+    };
+}
+
+impl Step {
+    fn of(self, call: Seen) -> Self {
+        match self {
+            Self::Go => self,
+            Self::Back { rip, rsp, .. } => Self::Back { rip, rsp, call },
+        }
+    }
 }
 
 /// Where the program's stack pointer is while the hook stack is in `rsp`, relative to its top.
@@ -113,7 +142,12 @@ impl Trampolines<'_> {
                 let rsp = registers.rsp;
                 registers.rip = original;
                 registers.rsp = rsp.wrapping_add(8);
-                Some(Step::Back { rip: here, rsp })
+                let call = Seen::NONE;
+                Some(Step::Back {
+                    rip: here,
+                    rsp,
+                    call,
+                })
             }
             // lea site+2(%rip),%rcx
             [0x48, 0x8d, 0x0d, ..] if inside == SYSCALL => Some(site.behind(registers, here, true)),
@@ -128,6 +162,7 @@ fn back(registers: &mut Registers, original: u64, rip: u64) -> Step {
     Step::Back {
         rip,
         rsp: registers.rsp,
+        call: Seen::NONE,
     }
 }
 
@@ -153,6 +188,7 @@ impl Site {
         Step::Back {
             rip,
             rsp: registers.rsp,
+            call: Seen::NONE,
         }
     }
 
@@ -213,6 +249,8 @@ impl Site {
         read: impl Fn(u64) -> u64,
     ) -> Step {
         let of = |offset: u8| self.start + u64::from(offset);
+        // mov $id,%ecx
+        let id = || read(of(at::CALLED_SWITCHED + 1)) as u32;
         match inside {
             at::RETURN | at::AFTER_RETURN => {
                 let saved = registers.rsp.wrapping_add_signed(i64::from(saved_rsp));
@@ -233,15 +271,24 @@ impl Site {
                 let here = of(inside);
                 // Whoever sees the call sees it again when it is restarted.
                 let restarted = self.restarts(registers);
-                let rip = if restarted { self.start } else { here };
-                back(registers, self.original, rip)
+                let (rip, what) = match restarted {
+                    true => (self.start, interrupted::AGAIN),
+                    false => (here, interrupted::BEFORE),
+                };
+                let step = back(registers, self.original, rip);
+                match inside {
+                    at::CALL => step.of(Seen { id: id(), what }),
+                    _ => step,
+                }
             }
             at::CALLED..at::AFTER_RETURN => {
                 if inside >= at::CALLED_SWITCHED {
                     registers.rsp = registers.r11;
                 }
                 registers.r11 = registers.flags;
-                self.behind(registers, of(at::CALLED), false)
+                let what = interrupted::ENDED;
+                let call = Seen { id: id(), what };
+                self.behind(registers, of(at::CALLED), false).of(call)
             }
             at::NEXT => self.behind(registers, of(at::NEXT), true),
             _ => {
@@ -302,7 +349,7 @@ mod tests {
         };
         match trampolines.step(&mut registers, saved, read).unwrap() {
             Step::Go => (registers, None),
-            Step::Back { rip, rsp } => (registers, Some((rip, rsp))),
+            Step::Back { rip, rsp, .. } => (registers, Some((rip, rsp))),
         }
     }
 
@@ -427,7 +474,12 @@ mod tests {
             let step = trampolines.step(&mut now, saved, |_| 0).unwrap();
             (now, step)
         };
-        let back = |rip| Step::Back { rip, rsp: STACK };
+        let call = Seen::NONE;
+        let back = |rip| Step::Back {
+            rip,
+            rsp: STACK,
+            call,
+        };
         for offset in [0, 26, 31, 33, 38, 47, 51] {
             let (shown, to) = step(registers(offset));
             assert_eq!((shown.rip, to), (IMAGE + 0x10, back(AREA)));
@@ -449,6 +501,43 @@ mod tests {
         assert_eq!((shown.rip, to), (IMAGE + 0x10, back(AREA + 57 + 99)));
         let (shown, to) = step(registers(57 + 4));
         assert_eq!((shown.rip, to), (IMAGE + 0x10, back(AREA + 57)));
+    }
+
+    #[test]
+    fn the_call_is_named_between_its_hooks() {
+        let went = went(false);
+        let trampolines = Trampolines {
+            start: AREA,
+            origin: IMAGE,
+            went: &went,
+        };
+        let saved = Saved {
+            by_gate: SAVED,
+            by_block: OWN,
+        };
+        let read = |at: u64| if at == AREA + 80 { 0xff_0000_0007 } else { 0 };
+        let seen = |mut now: Registers| match trampolines.step(&mut now, saved, read) {
+            Some(Step::Back { call, .. }) => call,
+            _ => Seen::NONE,
+        };
+        let is = |what| Seen { id: 7, what };
+        let again = Registers {
+            rcx: AREA + 67,
+            ..registers(65)
+        };
+        assert_eq!(seen(registers(65)), is(interrupted::BEFORE));
+        assert_eq!(seen(again), is(interrupted::AGAIN));
+        for offset in [67, 70, 79, 84] {
+            let now = Registers {
+                r11: STACK,
+                ..registers(offset)
+            };
+            assert_eq!(seen(now), is(interrupted::ENDED));
+        }
+        // Not seen yet, seen by nobody, and over.
+        for offset in [0, 31, 50, 99, 101] {
+            assert_eq!(seen(registers(offset)), Seen::NONE);
+        }
     }
 
     #[test]

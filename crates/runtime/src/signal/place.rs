@@ -9,14 +9,15 @@ use core::mem::offset_of;
 use core::ops::Range;
 use core::ptr;
 
+use hotpatch_abi::interrupted;
 use hotpatch_plan::emit::at;
 
 use super::asm;
-use super::context::{Context, Registers, SignalFrame, Stash};
+use super::context::{Context, Interrupted, Registers, SignalFrame, Stash};
 use super::map::{Saved, Step, Trampolines};
 use crate::areas::{self, Area};
 use crate::frame::{Entered, Record};
-use crate::hooks;
+use crate::hooks::{self, Known};
 use crate::labels::{self, Caller, GATES, Gate};
 use crate::services;
 use crate::thread::{Block, Own};
@@ -63,6 +64,7 @@ fn read(at: u64) -> u64 {
 fn back(stash: &mut Stash, rip: u64, rsp: u64) -> Place {
     (stash.rip, stash.rsp) = (rip, rsp);
     (stash.given, stash.r9) = (0, 0);
+    stash.call = Interrupted::default();
     Place::Shown
 }
 
@@ -170,7 +172,14 @@ fn in_area(registers: &mut Registers, stash: &mut Stash, area: &Area) -> Place {
     };
     match trampolines.step(registers, SAVED, read) {
         Some(Step::Go) => Place::Again,
-        Some(Step::Back { rip, rsp }) => back(stash, rip, rsp),
+        Some(Step::Back { rip, rsp, call }) => {
+            let place = back(stash, rip, rsp);
+            if call.what != interrupted::NOWHERE {
+                let number = known(call.id).number;
+                stash.call = Interrupted::new(call.id, number.into(), call.what);
+            }
+            place
+        }
         None => Place::Program,
     }
 }
@@ -194,10 +203,10 @@ fn behind(registers: &mut Registers, given: &[u64; 7], site: u64, rsp: u64) {
     registers.rsp = rsp;
 }
 
-fn site(id: u64) -> u64 {
-    let id = id.min(u64::from(hooks::sites().saturating_sub(1))) as u32;
+fn known(id: u32) -> &'static Known {
+    let id = id.min(hooks::sites().saturating_sub(1));
     // SAFETY: I14: less than the number of sites, of which there is one at least, as its block was entered.
-    unsafe { hooks::known(id) }.site.address
+    unsafe { hooks::known(id) }
 }
 
 /// `mov saved_rsp(%rsp),%rsp`
@@ -232,10 +241,16 @@ fn in_record(registers: &mut Registers, stash: &mut Stash) -> Place {
     };
     // SAFETY: I17: this code runs with the record in rsp, or in r11.
     let record = unsafe { &*ptr::with_exposed_provenance::<Record>(at as usize) };
-    let site = site(record.id);
+    let id = record.id.min(u64::from(u32::MAX)) as u32;
+    let site = known(id).site.address;
+    let is = |what| Interrupted::new(id, record.given[0], what);
     if rip != code.span.start {
         behind(registers, &record.given, site, record.rsp);
-        return back(stash, code.called, at);
+        let place = back(stash, code.called, at);
+        if record.afters != 0 {
+            stash.call = is(interrupted::ENDED);
+        }
+        return place;
     }
     let restarted = registers.rcx == code.called;
     (registers.rip, registers.rsp) = (site, record.rsp);
@@ -243,9 +258,16 @@ fn in_record(registers: &mut Registers, stash: &mut Stash) -> Place {
         // Hooks see the call again, with what the program has given.
         give(registers, &record.given);
         let block = record.next.wrapping_sub(u64::from(at::NEXT));
-        return back(stash, block, record.rsp);
+        let place = back(stash, block, record.rsp);
+        if record.afters != 0 {
+            stash.call = is(interrupted::AGAIN);
+        }
+        return place;
     }
     let place = back(stash, rip, at);
+    if record.afters != 0 {
+        stash.call = is(interrupted::BEFORE);
+    }
     stash.given = at;
     place
 }
@@ -262,10 +284,17 @@ fn in_birth(registers: &mut Registers, stash: &mut Stash) -> Place {
     let block = ptr::with_exposed_provenance::<Block>(r9 as usize);
     // SAFETY: I17: this code runs with the child's block in r9.
     let birth = unsafe { &(*block).birth };
-    let site = site(u64::from(birth.id));
+    let site = known(birth.id).site.address;
+    let is = |what| Interrupted::new(birth.id, birth.given[0], what);
     if rip == code.span.start {
         // Executed, restarted or not: the block is reserved already.
+        let what = if registers.rcx == code.called {
+            interrupted::AGAIN_UNSEEN
+        } else {
+            interrupted::BEFORE
+        };
         let place = back(stash, rip, registers.rsp);
+        stash.call = is(what);
         stash.given = (&raw const birth.given).addr() as u64;
         registers.rip = site;
         return place;
@@ -277,6 +306,10 @@ fn in_birth(registers: &mut Registers, stash: &mut Stash) -> Place {
     };
     behind(registers, &birth.given, site, rsp);
     let place = back(stash, code.called, rsp);
+    stash.call = is(interrupted::ENDED);
+    if registers.rax == 0 {
+        stash.call.what = Interrupted::BORN;
+    }
     stash.r9 = r9;
     place
 }

@@ -59,8 +59,7 @@ pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice,
             Expression::Followed(calls) => choice.followed = Some(calls),
             Expression::Details(details) => choice.style.descriptors = details,
             Expression::Quiet(messages) => choice.quiet = messages,
-            // None is told, whichever is asked for.
-            Expression::Signals(_) => {}
+            Expression::Signals(signals) => choice.filter.no_signals = !signals,
             Expression::Inject(inject) => deeds.add(&inject)?,
         }
     }
