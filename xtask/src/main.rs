@@ -1,6 +1,7 @@
 //! Build and maintenance commands of the repository: see its usage.
 
 mod corpus;
+mod package;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -9,6 +10,7 @@ use anyhow::{Context, bail, ensure};
 
 const USAGE: &str = "\
 usage: cargo xtask build     leaves libhotpatch.so and hotpatch in target/release, through the gates
+       cargo xtask package   the same, as a package for Debian, beside them
        cargo xtask header    makes include/hotpatch.h from crates/abi
        cargo xtask corpus    plans and checks every ELF file of the packages that xtask/corpus/packages.txt lists,
                              fetched below target/corpus (8 GB); rewrites docs/corpus.tsv and docs/corpus.md";
@@ -17,6 +19,11 @@ fn main() -> ExitCode {
     let words: Vec<String> = std::env::args().skip(1).collect();
     let done = match words.iter().map(String::as_str).collect::<Vec<_>>()[..] {
         ["build"] => build(),
+        ["package"] => build().and_then(|()| {
+            let deb = package::package(&workspace(), &target_dir()?.join("release"))?;
+            println!("{}", deb.display());
+            Ok(())
+        }),
         ["header"] => header(),
         ["corpus"] => {
             target_dir().and_then(|dir| corpus::corpus(&workspace(), &dir.join("corpus")))
