@@ -423,6 +423,10 @@ impl Listener for Both {
         self.0.flush()
     }
 
+    fn maps(&mut self, pid: u32, maps: &str) -> io::Result<()> {
+        self.0.maps(pid, maps)
+    }
+
     fn follows(&self) -> bool {
         self.0.follows()
     }

@@ -16,9 +16,11 @@ mod program;
 mod record;
 mod report;
 mod sockets;
+mod stacks;
 mod start;
 mod style;
 mod supervise;
+mod symbols;
 mod trace;
 
 use std::ffi::OsString;

@@ -27,6 +27,8 @@ const FIRST: u32 = 0x80;
 const CLOCK: u32 = 0x81;
 /// A thread is found not to be there any more.
 const GONE: u32 = 0x82;
+/// What a process has mapped: a chunk at address 0 holds its `/proc/PID/maps`.
+const MAPS: u32 = 0x84;
 /// The first process has ended: `number` 0 with status `result`, 1 by signal `result`, 2 in a way that nobody knows.
 const FINISH: u32 = 0x83;
 
@@ -36,6 +38,8 @@ pub struct Recorder {
     calls: Option<CallSet>,
     follow: bool,
     text: u64,
+    /// Stacks are kept.
+    stacks: bool,
     root: u32,
     clock: Clock,
     /// The last time that was written, in ticks.
@@ -44,12 +48,20 @@ pub struct Recorder {
 
 impl Recorder {
     /// For the program whose first thread is `root`; `text` bytes of texts are kept.
-    pub fn new(out: Sink, calls: Option<CallSet>, follow: bool, text: u64, root: u32) -> Self {
+    pub fn new(
+        out: Sink,
+        calls: Option<CallSet>,
+        follow: bool,
+        text: u64,
+        stacks: bool,
+        root: u32,
+    ) -> Self {
         Self {
             out,
             calls,
             follow,
             text,
+            stacks,
             root,
             clock: Clock::new(),
             stamped: 0,
@@ -80,7 +92,9 @@ impl Recorder {
     fn is_written(&self, record: &Record) -> bool {
         let call = matches!(record.kind, kind::ENTRY | kind::EXIT);
         let asked_for = |calls: CallSet| calls.has(record.number);
-        !call || self.calls.is_none_or(asked_for) || ALWAYS.contains(&record.number)
+        // Where code is mapped, and by whom.
+        let maps = self.stacks && matches!(record.number, 9 | 11 | 56..=58 | 435);
+        !call || maps || self.calls.is_none_or(asked_for) || ALWAYS.contains(&record.number)
     }
 }
 
@@ -149,6 +163,19 @@ impl Listener for Recorder {
     }
 
     fn at(&mut self, _: u64, _: Duration) {}
+
+    fn maps(&mut self, pid: u32, maps: &str) -> io::Result<()> {
+        self.stamp(u64::MAX)?;
+        let record = Record {
+            kind: MAPS,
+            pid,
+            tid: pid,
+            time: self.clock.now().0,
+            ..Record::default()
+        };
+        let chunk = Chunks::from(&[(0, maps.as_bytes().to_vec())]);
+        self.put(record, &chunk)
+    }
 }
 
 /// What the exec that begins a recorded program says.
@@ -270,6 +297,10 @@ impl<R: Read> Reader<R> {
             match record.kind {
                 CLOCK => listener.at(record.time, since(&record)),
                 GONE => listener.gone(record.pid, record.tid)?,
+                MAPS => {
+                    let maps = event.kept.iter().next().map_or(&[][..], |(_, text)| text);
+                    listener.maps(record.pid, &String::from_utf8_lossy(maps))?;
+                }
                 FINISH => {
                     listener.end(how(&record))?;
                     return Ok(());

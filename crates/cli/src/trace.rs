@@ -18,6 +18,7 @@ use crate::events::{Chunks, Event};
 use crate::filter::Filter;
 use crate::output::Output;
 use crate::pairs::{Begun, EXECVE, Pairs};
+use crate::stacks::Stacks;
 use crate::supervise::Ended;
 
 const WAIT4: u64 = 61;
@@ -66,6 +67,8 @@ pub struct Choice {
     pub places: bool,
     /// Its number does.
     pub numbers: bool,
+    /// Who has called whom does, behind it.
+    pub stacks: bool,
 }
 
 impl Choice {
@@ -142,6 +145,11 @@ pub trait Listener {
     fn flush(&mut self) -> io::Result<()>;
     /// Whether all threads and processes are of interest.
     fn follows(&self) -> bool;
+    /// What a process has mapped, as `/proc/PID/maps` says it.
+    fn maps(&mut self, pid: u32, maps: &str) -> io::Result<()> {
+        let _ = (pid, maps);
+        Ok(())
+    }
     /// What is told now happened about then, `time` after 1970: it was recorded.
     fn at(&mut self, ticks: u64, time: Duration);
 }
@@ -158,6 +166,7 @@ pub struct Printer {
     open: Option<u32>,
     /// Threads that have been seen and not ended, by process.
     threads: FxHashMap<u32, u32>,
+    stacks: Option<Stacks>,
     /// The last call of each thread.
     last: FxHashMap<u32, u64>,
     /// How processes said that they would end.
@@ -175,6 +184,7 @@ impl Printer {
     /// For the program whose first thread is `root`.
     pub fn new(out: Output, choice: Choice, root: u32) -> Self {
         Self {
+            stacks: choice.stacks.then(Stacks::default),
             out,
             choice,
             root,
@@ -291,6 +301,9 @@ impl Printer {
         if result.is_some() {
             self.took(now.saturating_sub(record.time), &mut text);
         }
+        if let Some(stacks) = &mut self.stacks {
+            stacks.put(record, &begun.kept, &mut text);
+        }
         self.put(tid, text)
     }
 
@@ -332,6 +345,14 @@ impl Printer {
             begun.told = true;
         }
         self.put(tid, text)
+    }
+
+    /// Whoever has ended maps nothing.
+    fn forget(&mut self, pid: u32) {
+        let lives = self.threads.values().any(|other| *other == pid);
+        if let Some(stacks) = self.stacks.as_mut().filter(|_| !lives) {
+            stacks.gone(pid);
+        }
     }
 
     /// What stands ahead of a line about what `tid` did at that time.
@@ -394,6 +415,9 @@ impl Listener for Printer {
         if self.choice.stamp.is_asked_for() || self.choice.spans.is_some() {
             self.clock.goes_on();
         }
+        if let Some(stacks) = &mut self.stacks {
+            stacks.note(event);
+        }
         match record.kind {
             kind::ENTRY => self.entry(record, &event.kept),
             kind::EXIT => self.exit(record, &event.kept, event.flags),
@@ -423,6 +447,7 @@ impl Listener for Printer {
         else {
             self.threads.remove(&tid);
             self.last.remove(&tid);
+            self.forget(pid);
             return self.out.gone(tid);
         };
         if self.threads.contains_key(&tid) && tid != self.root {
@@ -433,6 +458,7 @@ impl Listener for Printer {
                 self.put(tid, text)?;
             }
             self.last.remove(&tid);
+            self.forget(pid);
             self.out.gone(tid)?;
         }
         self.threads.remove(&tid);
@@ -467,5 +493,12 @@ impl Listener for Printer {
 
     fn at(&mut self, ticks: u64, time: Duration) {
         self.clock.tell(ticks, time);
+    }
+
+    fn maps(&mut self, pid: u32, maps: &str) -> io::Result<()> {
+        if let Some(stacks) = &mut self.stacks {
+            stacks.maps(pid, maps);
+        }
+        Ok(())
     }
 }

@@ -59,6 +59,8 @@ pub mod links {
     pub const DEVICES: u32 = 2;
     /// Addresses of sockets.
     pub const SOCKETS: u32 = 4;
+    /// Of the thread itself: registers, and its stack. Who begins a process waits until that has been read.
+    pub const STACKS: u32 = 8;
 }
 
 impl Header {

@@ -14,6 +14,9 @@ pub const SOCKET: u64 = 0xfff2_0000_0000_0000;
 /// Here the mode and the device of what is a file: 8 bytes each.
 pub const FILE: u64 = 0xfff3_0000_0000_0000;
 
+/// Here, of no descriptor, a thread's stack pointer and base pointer, 8 bytes each.
+pub const REGISTERS: u64 = 0xfff4_0000_0000_0000;
+
 /// The current directory among descriptors.
 pub const CURRENT_DIRECTORY: i32 = -100;
 

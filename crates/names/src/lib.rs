@@ -22,7 +22,8 @@ pub use calls::{ROWS, Row, moves_bytes};
 pub use capture::{Captures, Limits, Nested, Request, Shape, When, captures};
 pub use class::{CLASSES, Class};
 pub use descriptor::{
-    CURRENT_DIRECTORY, Descriptors, FILE, LINK, SOCKET, Socket, Within, descriptors, place,
+    CURRENT_DIRECTORY, Descriptors, FILE, LINK, REGISTERS, SOCKET, Socket, Within, descriptors,
+    place,
 };
 pub use errors::{ERRORS, RESTARTS, error, interruption, restart, restarted};
 pub use kind::{Answer, Count, Field, Kind, Struct, What};

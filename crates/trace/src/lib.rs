@@ -13,11 +13,11 @@ mod rules;
 
 use core::arch::x86_64::_rdtsc;
 
-use hotpatch_events::{kind, tell};
+use hotpatch_events::{kind, links, tell};
 use hotpatch_hook::{
     Context, Errno, Event, Hook, Interrupted, Setting, Signal, Verdict, export_hook, nr,
 };
-use hotpatch_names::{Limits, Request, Shape, When, captures};
+use hotpatch_names::{Limits, REGISTERS, Request, Shape, When, captures};
 
 use ring::{Ring, Writer};
 
@@ -26,6 +26,8 @@ static EVENTS: Setting<256> = Setting::new("LIBHOTPATCH_EVENTS");
 
 /// Bytes of a `siginfo_t`.
 const SIGINFO: usize = 128;
+/// Bytes of a stack that are kept.
+const STACK: usize = 1 << 14;
 
 /// Structures lead to others no further than that.
 const DEPTH: u32 = 4;
@@ -161,6 +163,9 @@ fn ring(slot: &mut u64) -> Option<Ring> {
     if let Some(writer) = writer {
         writer.finish(if first { kind::PROGRAM } else { kind::THREAD });
     }
+    if ring::links() & links::STACKS != 0 {
+        ring.is_read();
+    }
     Some(ring)
 }
 
@@ -191,6 +196,9 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
     } else {
         When::Exit
     };
+    if when == When::Entry && ring::links() & links::STACKS != 0 {
+        keep_stack(&mut writer, context);
+    }
     keep_all(&mut writer, number, &args, when, result);
     writer.finish(what);
 }
@@ -209,6 +217,20 @@ fn keep_all(writer: &mut Writer<'_>, number: u64, args: &[u64; 6], when: When, r
     for request in captures(number, args, when, result, limits) {
         keep(writer, &request, limits, links && !fills, 0);
     }
+}
+
+/// Keeps what says who has called.
+fn keep_stack(writer: &mut Writer<'_>, context: &Context<'_>) {
+    let frame = context.frame();
+    let (stack, base) = (frame.rsp, frame.rbp);
+    writer.fill(REGISTERS, 16, |into| {
+        let (words, _) = into.as_chunks_mut::<8>();
+        for (word, value) in words.iter_mut().zip([stack, base]) {
+            *word = value.to_le_bytes();
+        }
+        Some(16)
+    });
+    writer.chunk(stack, STACK, false);
 }
 
 /// Keeps what `request` asks for, and what that leads to; with `links` also what descriptors among that lead to.

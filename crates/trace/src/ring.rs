@@ -345,6 +345,14 @@ impl Ring {
         })
     }
 
+    /// Waits until all of it has been read.
+    pub fn is_read(&self) {
+        let head = long(&raw const self.shared().head).load(Ordering::Relaxed);
+        if !DEAF.load(Ordering::Relaxed) && !self.has_room(head, RING_LEN) {
+            self.wait(head, RING_LEN);
+        }
+    }
+
     fn has_room(&self, head: u64, need: usize) -> bool {
         // Acquire: pairs with the reader's Release: what it has read may be overwritten.
         let tail = long(&raw const self.shared().tail).load(Ordering::Acquire);

@@ -150,6 +150,9 @@ pub struct Look {
     /// Print the number of each call
     #[arg(short = 'n', long = "syscall-number")]
     pub numbers: bool,
+    /// Print who has called whom, behind each call
+    #[arg(short = 'k', long = "stack-traces")]
+    pub stacks: bool,
     /// Print only calls that succeed
     #[arg(short = 'z', long, overrides_with = "failed_only")]
     pub successful_only: bool,

@@ -60,12 +60,13 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     let size = u32::try_from(look.size).unwrap_or(u32::MAX);
     let text = size.min(1 << 14);
     let loss = Arc::new(Loss::default());
+    let stacks = choice.stacks;
     let begin = match &args.record {
         Some(path) => {
             let out = output::open(path, false, &loss)?;
             let calls = choice.filter.calls;
             Box::new(move |root| {
-                let recorder = Recorder::new(out, calls, follow, text.into(), root);
+                let recorder = Recorder::new(out, calls, follow, text.into(), stacks, root);
                 Box::new(recorder) as Box<dyn Listener + Send>
             }) as Begin
         }
@@ -251,6 +252,7 @@ impl Traced {
         listener.begins(exec, &Chunks(&mut Chunks::from(&kept)))?;
         let only = (!listener.follows()).then_some(root);
         let mut sockets = (self.links & links::SOCKETS != 0).then(Sockets::new);
+        let stacks = self.links & links::STACKS != 0;
         let mut births = Births::default();
         let mut tell = |until, births: &mut Births, listener: &mut dyn Listener| {
             self.events.tell(until, &mut |mut event| {
@@ -258,7 +260,14 @@ impl Traced {
                 if let Some(sockets) = &mut sockets {
                     sockets.complete(&mut event);
                 }
-                match only.is_none_or(|tid| event.record.tid == tid) {
+                let is_told = only.is_none_or(|tid| event.record.tid == tid);
+                if is_told && stacks && begins(&event.record) {
+                    // It waits until this has been done.
+                    let pid = event.record.pid;
+                    let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"));
+                    listener.maps(pid, &maps.unwrap_or_default())?;
+                }
+                match is_told {
                     true => listener.event(&event),
                     false => Ok(()),
                 }
@@ -306,6 +315,11 @@ impl Traced {
             nap = (nap * 2).min(NAP.1);
         }
     }
+}
+
+/// Whether a process begins to tell, or has a new program.
+fn begins(record: &Record) -> bool {
+    record.kind == kind::PROGRAM || record.kind == kind::THREAD && record.pid == record.tid
 }
 
 /// Up to when all is known. Who notes an event takes the time first: some are told a little later than they happened.

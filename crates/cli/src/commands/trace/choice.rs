@@ -43,6 +43,7 @@ pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice,
         spans: args.syscall_times.or(args.spans.then_some(Precision::Us)),
         places: args.places,
         numbers: args.numbers,
+        stacks: args.stacks,
     };
     if args.successful_only {
         choice.status = Some(vec![Status::Successful]);

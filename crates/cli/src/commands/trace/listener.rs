@@ -38,9 +38,13 @@ pub fn links(args: &Look, choice: &Choice) -> u32 {
     let by_peer = args.table.by == Some(By::Peer);
     [
         (
-            wanted != 0 || !choice.filter.needs_no_memory() || needs_descriptors(args),
+            wanted != 0
+                || !choice.filter.needs_no_memory()
+                || needs_descriptors(args)
+                || choice.stacks,
             links::PATHS,
         ),
+        (choice.stacks, links::STACKS),
         (wanted & details::DEVICE != 0, links::DEVICES),
         (wanted & details::SOCKET != 0 || by_peer, links::SOCKETS),
     ]
