@@ -57,6 +57,10 @@ const SDK: &[(&str, &str)] = &[
         include_str!("../../../hook/src/setting.rs"),
     ),
     (
+        "sdk/hook/src/signal.rs",
+        include_str!("../../../hook/src/signal.rs"),
+    ),
+    (
         "sdk/hook/src/site.rs",
         include_str!("../../../hook/src/site.rs"),
     ),
