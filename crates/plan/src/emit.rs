@@ -5,12 +5,14 @@
 mod block;
 mod layout;
 mod other;
+mod slot;
 
 use alloc::vec::Vec;
 
 pub use block::{Block, Hooking, ahead, at, block, data};
 pub use layout::Layout;
 pub use other::{Places, other_block};
+pub use slot::{BACK, INT80, INT80_DONE, SLOT, slot};
 
 use crate::addr::Va;
 use crate::code::{Insn, Kind};

@@ -98,6 +98,8 @@ pub struct Area {
     pub went: *const Went,
     /// How many these are.
     pub count: usize,
+    /// Where each of its slots leads back to ([`trap::slots`](crate::trap::slots)), a word each; 0: it has none.
+    pub words: u64,
 }
 
 pub(crate) static AREAS: AtomicPtr<Area> = AtomicPtr::new(ptr::null_mut());
@@ -194,6 +196,10 @@ pub unsafe fn add(area: *mut Area) {
         // SAFETY: as the caller promises.
         look_at_masks_of(unsafe { &*area });
     }
+    if ALL.load(Ordering::SeqCst) {
+        // SAFETY: as the caller promises.
+        look_at_all_of(unsafe { &*area });
+    }
     if UNHOOKED.load(Ordering::SeqCst) {
         // SAFETY: as the caller promises.
         clear(unsafe { &*area });
@@ -270,6 +276,37 @@ fn look_at_masks_of(area: &'static Area) {
     byte(area.data + data::TABLE + MASK_CALL).store(1, Ordering::Relaxed);
     if area.quiet {
         byte(area.data + data::QUIET + MASK_CALL).store(1, Ordering::Relaxed);
+    }
+}
+
+/// Whether every call is looked at.
+static ALL: AtomicBool = AtomicBool::new(false);
+
+/// Every call of a hooked site is looked at from now on, whoever wants it: threads that run already have something to
+/// do.
+pub fn look_at_all() {
+    if ALL.swap(true, Ordering::SeqCst) {
+        return;
+    }
+    all().for_each(look_at_all_of);
+    if UNHOOKED.load(Ordering::SeqCst) {
+        all().for_each(clear);
+    }
+}
+
+fn look_at_all_of(area: &'static Area) {
+    if area.data == 0 {
+        return;
+    }
+    // It asks who wants a call; those for one hook alone rely on the table.
+    let gate = entry::gate_full as *const () as u64;
+    // SeqCst, both: whoever finds the byte finds the gate.
+    word(area.data + data::GATE).store(gate, Ordering::SeqCst);
+    for number in 0..NUMBERS as u64 {
+        byte(area.data + data::TABLE + number).store(1, Ordering::SeqCst);
+        if area.quiet {
+            byte(area.data + data::QUIET + number).store(1, Ordering::SeqCst);
+        }
     }
 }
 

@@ -72,6 +72,18 @@ pub enum Keep<'a> {
     Nowhere,
 }
 
+/// When calls that cannot be seen otherwise are caught by signals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Trap {
+    /// Never.
+    Off,
+    /// Where there is memory that cannot be patched.
+    #[default]
+    Auto,
+    /// Also where sites have been refused.
+    Always,
+}
+
 /// All settings.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Config<'a> {
@@ -93,6 +105,8 @@ pub struct Config<'a> {
     pub perf: bool,
     /// `LIBHOTPATCH_VDSO=hook`: hooks see calls that never enter the kernel.
     pub vdso: bool,
+    /// `LIBHOTPATCH_TRAP`
+    pub trap: Trap,
     /// `LIBHOTPATCH_HOOK`: paths, in order.
     pub hooks: Vec<&'a [u8]>,
     /// What is wrong with the settings: a line for each.
@@ -113,6 +127,7 @@ impl<'a> Config<'a> {
             hook_log: None,
             perf: false,
             vdso: false,
+            trap: Trap::Auto,
             hooks: Vec::new(),
             complaints: Vec::new(),
         };
@@ -191,6 +206,15 @@ impl<'a> Config<'a> {
                 String::from_utf8_lossy(other)
             )),
         }
+        match environment.get("LIBHOTPATCH_TRAP") {
+            None | Some(b"" | b"auto") => {}
+            Some(b"off") => self.trap = Trap::Off,
+            Some(b"always") => self.trap = Trap::Always,
+            Some(other) => self.complaints.push(format!(
+                "LIBHOTPATCH_TRAP: `{}` is not off, auto or always; using auto",
+                String::from_utf8_lossy(other)
+            )),
+        }
         self.strict = self.is_on(environment, "LIBHOTPATCH_STRICT");
         self.perf = self.is_on(environment, "LIBHOTPATCH_PERF");
         for variable in &environment.variables {
@@ -207,7 +231,7 @@ impl<'a> Config<'a> {
     }
 }
 
-const KNOWN: [&str; 10] = [
+const KNOWN: [&str; 11] = [
     "LIBHOTPATCH_CACHE",
     "LIBHOTPATCH_HOOK",
     "LIBHOTPATCH_HOOK_LOGPATH",
@@ -217,6 +241,7 @@ const KNOWN: [&str; 10] = [
     "LIBHOTPATCH_SKIP",
     "LIBHOTPATCH_STRICT",
     "LIBHOTPATCH_TACTICS",
+    "LIBHOTPATCH_TRAP",
     "LIBHOTPATCH_VDSO",
 ];
 
@@ -317,6 +342,17 @@ mod tests {
         let odd = read(&["LIBHOTPATCH_VDSO=1"]);
         assert!(!odd.vdso && odd.complaints[0].contains("`1` is not hook"));
         assert!(!config.strict && read(&["LIBHOTPATCH_STRICT=1"]).strict);
+        let odd = read(&["LIBHOTPATCH_TRAP=on"]);
+        assert_eq!((odd.trap, odd.complaints.len()), (Trap::Auto, 1));
+        assert_eq!(read(&["LIBHOTPATCH_TRAP=off"]).trap, Trap::Off);
+    }
+
+    #[test]
+    fn every_setting_is_known() {
+        for (name, value) in [("TRAP", "always"), ("VDSO", "hook"), ("STRICT", "1")] {
+            let variable = format!("LIBHOTPATCH_{name}={value}");
+            assert_eq!(read(&[&variable]).complaints, [""; 0]);
+        }
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::hooks::{Call, INTERNAL, known, sites, unchanged, wanted};
 use crate::internal::{self, Next};
 use crate::sys;
 use crate::thread::Block;
+use crate::trap;
 
 /// Shows a call to the hooks. Answers where to go on, 0 for the block's RUN.
 ///
@@ -31,6 +32,9 @@ pub unsafe extern "C" fn dispatch(entered: *mut Entered, id: u32) -> u64 {
     call.frame.rip = call.known.site.address;
     call.frame.rcx = call.behind();
     call.frame.r11 = call.frame.rflags;
+    if trap::is_stale(call.block) {
+        trap::own::arm(call.block);
+    }
     let (afters, answered) = call.before(&given);
     // SAFETY: as the caller promises.
     unsafe { settle(entered, call, id, afters, answered) }
@@ -357,7 +361,7 @@ pub unsafe extern "C" fn dispatch_birth(entered: *mut Entered, _: u32) -> u64 {
     // SAFETY: as the caller promises.
     unsafe { (*entered).goes_on_at(birth.next) };
     // SAFETY: `born` is what the caller says.
-    if let Some(event) = unsafe { internal::born(&call, born, &birth) } {
+    if let Some(event) = unsafe { internal::born(&mut call, born, &birth) } {
         call.event(event);
     }
     call.after(birth.afters);

@@ -3,6 +3,8 @@
 //! # Safety
 //! I13: looks at `gs` before it takes it; I14: fills what the hot path reads.
 
+mod slots;
+
 use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::CStr;
@@ -457,6 +459,7 @@ impl Hooking {
             origin: origin.0.wrapping_add(bias),
             went,
             count: emission.moved.len(),
+            words: 0,
         };
         self.store.keep(&[area])
     }

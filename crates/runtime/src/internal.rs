@@ -34,6 +34,7 @@ use crate::services::FILTERED;
 use crate::signal;
 use crate::sys::{self, Errno};
 use crate::thread::{self, Birth, Block};
+use crate::trap;
 
 /// The calls that come to [`before`].
 pub const NUMBERS: &[u32] = &[
@@ -125,19 +126,37 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         }
         k::__NR_execve | k::__NR_execveat => {
             call.event(event::BEFORE_EXEC);
-            exec::before(call)
+            execute_program(call)
         }
         k::__NR_rt_sigprocmask => {
-            let Frame { rdi, rsi, rsp, .. } = *call.frame;
+            let Frame {
+                rdi,
+                rsi,
+                rdx,
+                r10,
+                rsp,
+                ..
+            } = *call.frame;
             call.block.signal.faults.change();
-            if !is_filtered() {
+            if is_filtered() {
+                return Next::Run;
+            }
+            let trap = call.block.trap;
+            if trap.stack == 0 {
                 signal::alternate::mask_changes(&mut call.block.signal, rdi, rsi, rsp);
+            }
+            if trap.armed != 0
+                && let Some(answer) = trap::own::mask(call.block, [rdi, rsi, rdx, r10])
+            {
+                call.frame.rax = answer;
+                return Next::Answered;
             }
             Next::Run
         }
         k::__NR_sigaltstack => {
             let Frame { rdi, rsi, rsp, .. } = *call.frame;
-            match signal::alternate::set(&mut call.block.signal, rdi, rsi, rsp) {
+            let (slots, trap) = (&mut call.block.signal, &mut call.block.trap);
+            match signal::alternate::set(slots, trap, rdi, rsi, rsp) {
                 None => return Next::Run,
                 Some(Ok(())) => {
                     areas::look_at_masks();
@@ -152,22 +171,77 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
             frame.rax = signal::action([frame.rdi, frame.rsi, frame.rdx, frame.r10]);
             Next::Answered
         }
-        k::__NR_mmap | k::__NR_mprotect | k::__NR_pkey_mprotect => mapping::before(call.frame),
-        k::__NR_munmap | k::__NR_mremap | k::__NR_shmat => mapping::before(call.frame),
+        k::__NR_mmap | k::__NR_mprotect | k::__NR_pkey_mprotect => mapped(call),
+        k::__NR_munmap | k::__NR_mremap | k::__NR_shmat => mapped(call),
         k::__NR_arch_prctl => arch_prctl(call),
-        k::__NR_prctl => {
-            if call.frame.rdi == u64::from(PR_SET_SECCOMP) {
-                // Relaxed: before the filter holds, and read by this thread or by those it starts.
-                FILTERED.store(true, Ordering::Relaxed);
-            }
-            Next::Run
-        }
+        k::__NR_prctl => prctl(call),
         k::__NR_seccomp => {
-            FILTERED.store(true, Ordering::Relaxed);
+            filtered(call, b"the program sets a seccomp filter");
             Next::Run
         }
         _ => Next::Run,
     }
+}
+
+/// The new program must find blocked what this one believes to be; where there is none, all is as before.
+fn execute_program(call: &mut Call<'_>) -> Next {
+    let left = trap::own::before_exec(call.block);
+    let mut next = exec::before(call);
+    if left {
+        if next == Next::Run {
+            execute(call.frame);
+            next = Next::Answered;
+        }
+        trap::own::arm(call.block);
+    }
+    next
+}
+
+fn mapped(call: &mut Call<'_>) -> Next {
+    let next = mapping::before(call.frame);
+    if trap::is_stale(call.block) {
+        trap::own::arm(call.block);
+    }
+    next
+}
+
+/// From here on no call may be added to the program's own.
+fn filtered(call: &mut Call<'_>, why: &[u8]) {
+    trap::give_up(Some(call.block), why);
+    // Relaxed: before the filter holds, and read by this thread or by those it starts.
+    FILTERED.store(true, Ordering::Relaxed);
+}
+
+fn prctl(call: &mut Call<'_>) -> Next {
+    const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
+    const OFF: u64 = 0;
+    match (u32::try_from(call.frame.rdi), call.frame.rsi) {
+        (Ok(PR_SET_SECCOMP), _) => filtered(call, b"the program sets a seccomp filter"),
+        // Ours is not the program's to switch off.
+        (Ok(PR_SET_SYSCALL_USER_DISPATCH), OFF) if call.block.trap.armed != 0 => {
+            let Frame { rdx, r10, r8, .. } = *call.frame;
+            if rdx | r10 | r8 == 0 {
+                call.frame.rax = 0;
+                return Next::Answered;
+            }
+        }
+        (Ok(PR_SET_SYSCALL_USER_DISPATCH), mode) if mode != OFF => {
+            if call.block.trap.armed != 0 && !is_filtered() {
+                trap::own::leave(call.block);
+            }
+            trap::say_native(b"while the program dispatches system calls itself");
+            if execute(call.frame) == 0 {
+                // Calls of ours would be signals of its own, from this one on.
+                FILTERED.store(true, Ordering::Relaxed);
+                trap::end();
+            } else if trap::is_stale(call.block) {
+                trap::own::arm(call.block);
+            }
+            return Next::Answered;
+        }
+        _ => {}
+    }
+    Next::Run
 }
 
 /// Executes a call in place: the result is left where the program will find it, and is answered. For calls that never
@@ -195,6 +269,7 @@ fn arch_prctl(call: &mut Call<'_>) -> Next {
     let Frame { rdi, rsi, .. } = *call.frame;
     match u32::try_from(rdi) {
         Ok(ARCH_SET_GS) => {
+            trap::give_up(Some(call.block), b"the program sets gs itself");
             areas::unhook("the program sets gs itself");
             // Nothing on the way back to the program looks at gs.
             execute(call.frame);
@@ -286,6 +361,9 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -
     if flags & k::CLONE_CLEAR_SIGHAND != 0 {
         block.signal.faults.never_come();
     }
+    if call.block.trap.armed != 0 {
+        block.trap.blocked = call.block.trap.blocked;
+    }
     call.frame.r9 = born.addr() as u64;
     Next::Go(entry::birth_call as *const () as u64)
 }
@@ -294,7 +372,7 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -
 ///
 /// # Safety
 /// I12: `born` is the block that [`before`] has reserved for this call, and `birth` what stands in it.
-pub unsafe fn born(call: &Call<'_>, born: *mut Block, birth: &Birth) -> Option<u32> {
+pub unsafe fn born(call: &mut Call<'_>, born: *mut Block, birth: &Birth) -> Option<u32> {
     let shares = shares_memory(birth.flags);
     if core::ptr::from_ref(&*call.block) == born.cast_const() {
         if !shares {
@@ -303,6 +381,7 @@ pub unsafe fn born(call: &Call<'_>, born: *mut Block, birth: &Birth) -> Option<u
             // SAFETY: as above.
             unsafe { late::forked() };
         }
+        trap::own::born(call.block);
         return told(birth.flags);
     }
     let failed = (call.frame.rax as i64) < 0;

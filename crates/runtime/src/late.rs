@@ -34,6 +34,7 @@ use crate::report::Report;
 use crate::rescue::{self, rescue};
 use crate::start::{ARENA, STACK};
 use crate::sys::{self, Direction};
+use crate::trap;
 
 /// What start-up leaves behind for later.
 #[derive(Clone, Copy, Debug)]
@@ -191,6 +192,34 @@ pub fn arrived(range: Range, threads: Threads, _lock: &Lock) {
     });
 }
 
+/// Does what adds to what start-up has kept, knowing what is mapped and whether code is written to as [`Writer::again`]
+/// has it. What panics is forgotten.
+pub fn with(_lock: &Lock, work: impl FnOnce(&mut Hooking, &[Mapping<'_>], bool)) {
+    // SAFETY: the lock's holder.
+    let Some(later) = (unsafe { &mut *LATER.0.get() }) else {
+        return;
+    };
+    on_own_stack(|| {
+        let text = read_all(c"/proc/self/maps");
+        let maps = maps::parse(&text);
+        let mut hooking = later.hooking;
+        work(&mut hooking, &maps, later.settings.mem);
+        later.hooking = hooking;
+    });
+}
+
+/// The same at start-up's end, in its own arena.
+///
+/// # Safety
+/// I14: start-up's alone, when [`begin`] has been called.
+pub unsafe fn with_at_start(work: impl FnOnce(&mut Hooking, &[Mapping<'_>], bool)) {
+    // SAFETY: as the caller promises.
+    if let Some(later) = unsafe { &mut *LATER.0.get() } {
+        let text = read_all(c"/proc/self/maps");
+        work(&mut later.hooking, &maps::parse(&text), later.settings.mem);
+    }
+}
+
 /// More is not looked through beforehand.
 const SMALL: u64 = 256 << 10;
 
@@ -241,12 +270,23 @@ fn on_own_stack(work: impl FnOnce()) {
     unsafe { ARENA.destroy() };
 }
 
-fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -> Option<Hooking> {
+fn work(
+    mut hooking: Hooking,
+    settings: &Settings,
+    range: Range,
+    threads: Threads,
+) -> Option<Hooking> {
     let text = read_all(c"/proc/self/maps");
     let maps = maps::parse(&text);
+    let left = trap::pieces_left();
+    let in_range = |m: &&Mapping<'_>| m.start < range.end && range.start < m.end;
+    let unseen = maps.iter().filter(in_range).any(trap::is_unseen);
+    if unseen && trap::is_possible() {
+        trap::look(&mut hooking, &maps, settings.mem);
+    }
     let objects = objects(&maps, range);
     if objects.is_empty() {
-        return None;
+        return unseen.then_some(hooking);
     }
     let environment = settings.environment();
     let config = Config::read(&environment);
@@ -262,6 +302,10 @@ fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -
         late: true,
         hooking: Some(hooking),
     };
+    // Trampolines execute calls, which must not be caught.
+    if let Some(range) = trap::reserved() {
+        process.space.take(range);
+    }
     let mut report = Report::new(report, sys::process_id());
     for object in &objects {
         if object.is_generated() {
@@ -272,11 +316,35 @@ fn work(hooking: Hooking, settings: &Settings, range: Range, threads: Threads) -
         if let Some(range) = done.trampolines {
             process.space.take(range);
         }
+        if object.is_generated() && trap::is_possible() && has_more(&maps, object) {
+            trap::leave(Range {
+                start: object.code.start,
+                end: object.code.end,
+            });
+        }
         process.threads = threads;
     }
     process.cache.close();
     say_retired(&log);
+    if let Some(hooking) = &mut process.hooking
+        && trap::pieces_left() > left
+    {
+        trap::look(hooking, &maps, settings.mem);
+    }
     process.hooking
+}
+
+/// Whether there may be sites still, which nothing has proved to be any.
+fn has_more(maps: &[Mapping<'_>], object: &Object<'_>) -> bool {
+    let range = Range {
+        start: object.code.start,
+        end: object.code.end,
+    };
+    let mut found = false;
+    if let Some(bytes) = memory::read(maps, range) {
+        Sse2.syscalls(bytes, &mut |_| found = true);
+    }
+    found
 }
 
 /// Says how much is kept for images that are gone, when that has become more.

@@ -52,5 +52,6 @@ pub mod start;
 pub mod store;
 pub mod sys;
 pub mod thread;
+pub mod trap;
 pub mod vdso;
 pub mod view;

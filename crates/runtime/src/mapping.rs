@@ -3,6 +3,7 @@
 //! | the call | what is done |
 //! |---|---|
 //! | makes memory executable that nobody may write to | late.rs patches it before the program gets the result |
+//! | makes memory executable that others may write to | trap.rs catches its calls |
 //! | takes patched code away | its trampolines are retired: a thread may sleep in one |
 //! | moves patched code, or takes a part of it away | the original bytes are put back first |
 //! | names pages of ours | these are left out: to the program nothing is mapped there |
@@ -23,6 +24,7 @@ use crate::ours;
 use crate::pages::{PAGE, Range};
 use crate::patch::Threads;
 use crate::sys::{self, Errno};
+use crate::trap;
 
 /// The look at one of them.
 pub fn before(frame: &mut Frame) -> Next {
@@ -42,13 +44,15 @@ pub fn before(frame: &mut Frame) -> Next {
             let to = (r10 as u32 & k::MREMAP_FIXED != 0).then_some(pages(r8, rdx));
             remap(frame, pages(rdi, rsi), to)
         }
-        k::__NR_shmat if rdx as u32 & SHM_REMAP != 0 => attach(frame, rsi),
+        k::__NR_shmat if rdx as u32 & (SHM_REMAP | SHM_EXEC) != 0 => attach(frame, rsi),
         _ => Next::Run,
     }
 }
 
 /// Of `shmat`: what is mapped there may go.
 const SHM_REMAP: u32 = 0o40000;
+/// It may be executed.
+const SHM_EXEC: u32 = 0o100000;
 
 /// Whole pages; nothing where that is not what the kernel would take.
 fn pages(start: u64, len: u64) -> Range {
@@ -70,8 +74,10 @@ fn map(frame: &mut Frame, place: Range, protection: u32, flags: u32) -> Next {
         return answer(frame, Errno::NOMEM);
     }
     let replaces = fixed && areas::touching(place).next().is_some();
+    let executable = protection & k::PROT_EXEC != 0;
     let comes = is_code(protection) && flags & k::MAP_TYPE == k::MAP_PRIVATE;
-    if !comes && !replaces {
+    let unseen = executable && !comes;
+    if !executable && !replaces {
         return Next::Run;
     }
     let lock = Lock::take();
@@ -91,6 +97,11 @@ fn map(frame: &mut Frame, place: Range, protection: u32, flags: u32) -> Next {
         let start = at as u64;
         let end = start + (place.end - place.start);
         late::arrived(Range { start, end }, threads, &lock);
+    }
+    if unseen && !is_error(at) {
+        let start = at as u64;
+        let end = start + (place.end - place.start);
+        trap::came(Range { start, end }, &lock);
     }
     Next::Answered
 }
@@ -115,15 +126,21 @@ fn protect(frame: &mut Frame, range: Range, protection: u32) -> Next {
         return answer(frame, Errno::NOMEM);
     }
     let writable = protection & k::PROT_WRITE != 0;
-    if !(is_code(protection) || writable && late::rewrites(range)) {
+    let executable = protection & k::PROT_EXEC != 0;
+    if !(executable || writable && late::rewrites(range)) {
         return Next::Run;
     }
     let lock = Lock::take();
     if writable {
         late::undo_generated(range, &lock);
     }
-    if !is_error(execute(frame)) && !writable {
-        late::arrived(range, Threads::One, &lock);
+    if !is_error(execute(frame)) && executable {
+        if !writable {
+            late::arrived(range, Threads::One, &lock);
+        }
+        if writable {
+            trap::came(range, &lock);
+        }
     }
     Next::Answered
 }
@@ -177,7 +194,7 @@ fn remap(frame: &mut Frame, from: Range, to: Option<Range>) -> Next {
     }
     let replaces = to.filter(|&to| areas::touching(to).next().is_some());
     let moves = areas::touching(from).next().is_some();
-    if replaces.is_none() && !moves {
+    if replaces.is_none() && !moves && !trap::has_begun() {
         return Next::Run;
     }
     if moves && is_filtered() {
@@ -198,10 +215,17 @@ fn remap(frame: &mut Frame, from: Range, to: Option<Range>) -> Next {
     }
     if moves && is_error(at) {
         late::stay(from, &lock);
-    } else if moves {
+    } else if !is_error(at) {
         let start = at as u64;
-        let end = start + len;
-        late::arrived(Range { start, end }, Threads::One, &lock);
+        let there = Range {
+            start,
+            end: start + len,
+        };
+        if moves {
+            late::arrived(there, Threads::One, &lock);
+        } else if trap::has_begun() {
+            trap::moved(there, &lock);
+        }
     }
     Next::Answered
 }
@@ -209,10 +233,19 @@ fn remap(frame: &mut Frame, from: Range, to: Option<Range>) -> Next {
 /// How much a segment of shared memory covers only the kernel knows: the page where it begins is looked at.
 fn attach(frame: &mut Frame, at: u64) -> Next {
     let place = pages(at & !(PAGE - 1), 1);
-    if at != 0 && ours::first_in(place).is_some() {
+    let flags = frame.rdx as u32;
+    if flags & SHM_REMAP != 0 && at != 0 && ours::first_in(place).is_some() {
         return answer(frame, Errno::INVAL);
     }
-    Next::Run
+    if flags & SHM_EXEC == 0 {
+        return Next::Run;
+    }
+    let lock = Lock::take();
+    let at = execute(frame);
+    if !is_error(at) {
+        trap::came(pages(at as u64, 1), &lock);
+    }
+    Next::Answered
 }
 
 /// What was in `range` has been taken away, if `result` says so: its trampolines are retired.

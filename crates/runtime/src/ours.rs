@@ -9,6 +9,7 @@ use crate::labels;
 use crate::pages::Range;
 use crate::services;
 use crate::thread;
+use crate::trap;
 
 /// The store, once start-up is over.
 static STORE: [AtomicU64; 4] = [const { AtomicU64::new(0) }; 4];
@@ -30,7 +31,13 @@ pub fn first_in(range: Range) -> Option<Range> {
     let all = own
         .chain(services::hooks().map(|hook| hook.span))
         .chain(areas::all().map(|area| area.mapped))
-        .chain(thread::slabs());
+        .chain(thread::slabs())
+        .chain(
+            trap::has_begun()
+                .then(thread::trap_stacks)
+                .into_iter()
+                .flatten(),
+        );
     all.filter(|ours| ours.overlaps(range))
         .min_by_key(|ours| ours.start)
 }

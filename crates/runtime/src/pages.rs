@@ -39,6 +39,12 @@ impl Range {
         }
     }
 
+    /// Whether it lies among the libraries, where a program's mappings go by default.
+    #[must_use]
+    pub fn is_among_libraries(self) -> bool {
+        self.start >= LIBRARIES
+    }
+
     fn len(self) -> u64 {
         self.end.saturating_sub(self.start)
     }
@@ -137,6 +143,17 @@ impl Space {
         below.extend(above);
         below
     }
+
+    /// The same, but above all that lies among the libraries, if it can be: what comes there later finds nothing of ours
+    /// in between.
+    #[must_use]
+    pub fn places_above(&self, image: Range, len: u64) -> Vec<u64> {
+        let mut places = self.places(image, len);
+        if image.is_among_libraries() {
+            places.sort_by_key(|&at| core::cmp::Reverse(if at >= image.end { at } else { 0 }));
+        }
+        places
+    }
 }
 
 #[cfg(test)]
@@ -176,6 +193,19 @@ ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0 [vsyscall]
         assert_eq!(places[0], 0x3f_d000);
         // The gap between program and heap is the heap's; above it there is room to grow.
         assert_eq!(places[1..], [0x40_0000 + REACH - 3 * PAGE]);
+    }
+
+    #[test]
+    fn above_the_libraries_is_as_good() {
+        let b = range(0x7f00_0020_1000, 0x7f00_0030_0000);
+        let (places, above) = (space().places(b, PAGE), space().places_above(b, PAGE));
+        assert_eq!(above[0], b.start + REACH - PAGE);
+        assert_eq!(above[1..], places[..places.len() - 1]);
+        let program = range(0x40_0000, 0x50_0000);
+        assert_eq!(
+            space().places_above(program, PAGE),
+            space().places(program, PAGE)
+        );
     }
 
     #[test]

@@ -9,12 +9,12 @@ use core::fmt::Write as _;
 
 use hotpatch_plan::addr::Va;
 use hotpatch_plan::emit::{Layout, OutOfReach, Style};
-use hotpatch_plan::plan::Emission;
+use hotpatch_plan::plan::{Emission, Outcome, Site, SiteKind, Tactics};
 use hotpatch_plan::store;
 
 use crate::areas;
 use crate::cache::{self, Cache};
-use crate::config::Config;
+use crate::config::{Config, Trap};
 use crate::counts::Counts;
 use crate::hooking::{Hooking, Needs, Settled};
 use crate::journal;
@@ -29,6 +29,7 @@ use crate::report::{self, Report, Subject, Times};
 use crate::rescue::{LastWords, rescue};
 use crate::start::ARENA;
 use crate::sys::{self, Errno, Protection};
+use crate::trap;
 use crate::vdso;
 
 /// How many images that have been at a place are compared with what comes there.
@@ -97,6 +98,12 @@ impl Process<'_> {
             });
             let all = (sys::now() - begin) / 1000;
             done.times.find += all.saturating_sub(done.times.sum());
+        }
+        if done.failed {
+            trap::leave(Range {
+                start: object.code.start,
+                end: object.code.end,
+            });
         }
         let subject = Subject {
             path: &path,
@@ -238,6 +245,7 @@ impl Process<'_> {
             bias: loaded.bias,
             ..Done::default()
         };
+        self.leave_refused(loaded, fitting);
         let mut applied = true;
         if !fitting.plan.edits.is_empty() {
             match self.apply(loaded, fitting, path, &mut done.times) {
@@ -258,6 +266,24 @@ impl Process<'_> {
             report.site(path, site, offset, applied);
         }
         done
+    }
+
+    /// Sites that no tactic could take, unless the user has wished for fewer tactics.
+    fn leave_refused(&self, loaded: &Loaded<'_>, fitting: &Fitting) {
+        if self.config.tactics != Tactics::ALL && self.config.trap != Trap::Always {
+            return;
+        }
+        let refused = fitting.plan.sites.iter().filter(|site| {
+            matches!(site.outcome, Outcome::Refused(_)) && site.kind == SiteKind::Syscall
+        });
+        let at = |site: &Site| site.at.0.wrapping_add(loaded.bias);
+        let span = refused.fold(None, |span: Option<Range>, site| {
+            let (start, end) = (at(site), at(site) + 2);
+            Some(span.map_or(Range { start, end }, |span| Range { end, ..span }))
+        });
+        if let Some(span) = span {
+            trap::leave(span);
+        }
     }
 
     fn apply(
@@ -282,7 +308,12 @@ impl Process<'_> {
             return back;
         }
         let mut failure = Failure::NoPlace;
-        for at in self.space.places(image, code_len + data_len) {
+        let places = if trap::is_possible() {
+            self.space.places_above(image, code_len + data_len)
+        } else {
+            self.space.places(image, code_len + data_len)
+        };
+        for at in places {
             let begin = sys::now();
             let first = self.hooking.as_ref().map_or(0, Hooking::next);
             let layout = layout.take();

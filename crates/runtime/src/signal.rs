@@ -24,11 +24,13 @@ pub mod disposition;
 pub mod faults;
 pub mod held;
 pub mod map;
+pub mod moved;
 pub mod place;
 pub mod slots;
 pub mod told;
 
 use core::fmt::Write as _;
+use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
@@ -41,16 +43,17 @@ use crate::pages::PAGE;
 use crate::services;
 use crate::sys::{self, Errno};
 use crate::thread::{self, Block};
+use crate::trap;
 use asm::code;
 use context::{Context, Registers, SignalFrame};
-use disposition::{Action, DEFAULT, Entries, FAULTS, RESET, bit};
+use disposition::{Action, DEFAULT, Entries, FAULTS, IGNORE, RESET, SYSTEM, bit};
 use place::Place;
 use slots::Slots;
 
 static ENTRIES: Entries = Entries::new();
 
 /// SIGKILL and SIGSTOP, which nobody can block.
-const UNSTOPPABLE: u64 = bit(9) | bit(19);
+pub(crate) const UNSTOPPABLE: u64 = bit(9) | bit(19);
 
 /// Takes over the dispositions that are there. From here on signals find threads' blocks through gs.
 pub fn begin() {
@@ -76,6 +79,9 @@ pub fn end() {
 
 /// What the kernel is given where the program gives `action` for `signal`.
 fn to_kernel(signal: u32, action: Action) -> Action {
+    if signal == SYSTEM && trap::has_begun() {
+        return ENTRIES.system_to_kernel(action, code());
+    }
     if action.handler == DEFAULT && !hooks::are_there() {
         return action; // no hook that could be at fault
     }
@@ -102,6 +108,17 @@ pub fn mask_changes() {
     }
 }
 
+/// Sets for `signal` what is set, as it is to be set now: it may have been set by a call that nobody saw.
+pub fn renew(signal: u32) {
+    if let Ok(now) = sys::disposition(signal, None) {
+        let set = ENTRIES.to_program(now, code());
+        let ours = to_kernel(signal, set);
+        if ours != now {
+            let _ = sys::disposition(signal, Some(&ours));
+        }
+    }
+}
+
 /// `rt_sigaction`, as the program means it: the kernel's answer.
 #[must_use]
 pub fn action(arguments: [u64; 4]) -> u64 {
@@ -116,6 +133,7 @@ fn try_action([signal, new, old, size]: [u64; 4]) -> Result<(), Errno> {
     if size != 8 {
         return Err(Errno::INVAL);
     }
+    let begun = trap::has_begun();
     let new = match new {
         0 => None,
         at => Some(to_kernel(signal, read_action(at)?)),
@@ -125,6 +143,9 @@ fn try_action([signal, new, old, size]: [u64; 4]) -> Result<(), Errno> {
     unsafe { sys::disposition_at(signal, new.as_ref(), old) }?;
     if let Some(new) = &new {
         held::note(signal, new);
+        if signal == SYSTEM && begun != trap::has_begun() {
+            renew(SYSTEM); // another thread has begun meanwhile
+        }
     }
     if old != 0 {
         let there = ptr::with_exposed_provenance_mut::<Action>(old as usize);
@@ -152,7 +173,7 @@ fn read_action(at: u64) -> Result<Action, Errno> {
 }
 
 /// This thread's block, while there are any.
-fn own_block() -> Option<&'static mut Block> {
+pub(crate) fn own_block() -> Option<&'static mut Block> {
     // Relaxed: it changes while one thread runs, or for good.
     let blocks = asm::GS.load(Ordering::Relaxed);
     if blocks == asm::NO_BLOCKS {
@@ -173,11 +194,24 @@ fn own_block() -> Option<&'static mut Block> {
     Some(unsafe { &mut *block })
 }
 
-/// A signal has arrived. Answers the handler to go to, or 0 where the frame is done with.
+/// How a thread goes on where a signal has arrived.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Way {
+    /// The handler to go to; 0 where the frame is done with, or [`CAUGHT`].
+    to: u64,
+    /// Where the frame is.
+    frame: *mut SignalFrame,
+}
+
+/// The frame is done with, and the signals that have come meanwhile wait for nothing else.
+const CAUGHT: u64 = 1;
+
+/// A signal has arrived.
 ///
 /// # Safety
 /// Called by the entry of `entry` alone, with the kernel's frame.
-pub(crate) unsafe extern "C" fn arrived(frame: *mut SignalFrame, entry: u32) -> u64 {
+pub(crate) unsafe extern "C" fn arrived(frame: *mut SignalFrame, entry: u32) -> Way {
     // SAFETY: as the caller promises.
     unsafe { place::take_block(frame) };
     let mut block = own_block();
@@ -191,11 +225,13 @@ unsafe fn handle(
     frame: *mut SignalFrame,
     entry: usize,
     block: &mut Option<&'static mut Block>,
-) -> u64 {
+) -> Way {
     // SAFETY: as the caller promises.
     let frame = unsafe { &mut *frame };
+    let here = ptr::from_mut(frame);
+    let done = Way { to: 0, frame: here };
     let Some(meaning) = ENTRIES.meaning(entry) else {
-        return 0;
+        return done;
     };
     if let Some(block) = block {
         block.signal.arrived(&mut frame.info);
@@ -205,8 +241,15 @@ unsafe fn handle(
         if let Some(block) = block {
             meets_fault(frame, block);
         }
-        return 0;
+        return done;
     }
+    if frame.info.signal == SYSTEM
+        && trap::has_begun()
+        && let Some(to) = system(frame, entry, block)
+    {
+        return Way { to, ..done };
+    }
+    let interrupted = frame.context.registers.rip;
     let stack = block.as_ref().map_or(0..0, |block| block.base..block.top);
     let mut shown = false;
     loop {
@@ -229,11 +272,11 @@ unsafe fn handle(
                     hooks::give_up(hook);
                     wait(frame, entry, block, nested);
                     leave_hook(&mut frame.context.registers, block.top);
-                    return 0;
+                    return done;
                 }
                 place::settle(&mut frame.context.registers, block.top);
                 wait(frame, entry, block, nested);
-                return 0;
+                return done;
             }
             Place::Resuming => {
                 let Some(block) = block else { break };
@@ -247,11 +290,12 @@ unsafe fn handle(
                 // this one's handler runs, which may enter hooks.
                 let below = ptr::with_exposed_provenance_mut::<SignalFrame>(below as usize);
                 // SAFETY: the kernel has put it there, and its entry has not run.
-                let to = unsafe { handle(below, first, block) };
+                let way = unsafe { handle(below, first, block) };
                 let registers = &mut frame.context.registers;
                 registers.rax = 0;
-                if to != 0 {
-                    registers.rip = to;
+                if way.to > CAUGHT {
+                    registers.rip = way.to;
+                    enter_at(registers, way.frame);
                     continue;
                 }
                 registers.rip = asm::returning();
@@ -264,9 +308,13 @@ unsafe fn handle(
                     }
                 }
                 frame.context.mask = everything(frame);
-                return 0;
+                return done;
             }
         }
+    }
+    if frame.info.signal == SYSTEM && frame.info.fields[0] == interrupted {
+        // Where the call was made.
+        frame.info.fields[0] = frame.context.registers.rip;
     }
     if let Some(block) = block
         && stack.contains(&(ptr::from_ref(frame).addr() as u64))
@@ -277,7 +325,7 @@ unsafe fn handle(
             hide(frame);
         }
         deliver_later(frame, entry, block);
-        return 0;
+        return done;
     }
     if meaning.handler == DEFAULT {
         if hooks::hear_signals() {
@@ -288,21 +336,133 @@ unsafe fn handle(
             hide(frame);
         }
         by_default(frame);
-        return 0;
+        return done;
     }
     if hooks::hear_signals() {
         // SAFETY: this thread's.
         unsafe { told::comes(frame, meaning.handler, shown, &stack) };
     }
-    if let Some(block) = block {
-        let at = ptr::from_ref(frame).addr() as u64;
-        block.signal.alternate.begins(frame.info.signal, at);
-        let Context {
-            registers, mask, ..
-        } = &frame.context;
-        block.signal.faults.interrupted(*mask, registers.rax);
+    let to = meaning.handler;
+    if meaning.system.is_some_and(|system| system.resets) && !internal::is_filtered() {
+        reset_system();
     }
-    meaning.handler
+    let Some(block) = block else {
+        return Way { to, frame: here };
+    };
+    let Context {
+        registers, mask, ..
+    } = &frame.context;
+    block.signal.faults.interrupted(*mask, registers.rax);
+    if block.trap.armed != 0 || block.trap.stack != 0 {
+        let frame = moved::prepare(frame, &meaning, block, shown);
+        return Way { to, frame };
+    }
+    block
+        .signal
+        .alternate
+        .begins(frame.info.signal, here.addr() as u64);
+    Way { to, frame: here }
+}
+
+/// The kernel has entered a handler whose frame is now at `frame`: what its registers say of that.
+fn enter_at(registers: &mut Registers, frame: *mut SignalFrame) {
+    let at = frame.addr() as u64;
+    registers.rsp = at;
+    registers.rsi = at + offset_of!(SignalFrame, info) as u64;
+    registers.rdx = at + offset_of!(SignalFrame, context) as u64;
+}
+
+/// The signal that calls become, where they do. Answers what [`handle`] does; `None`: it is one like any other.
+#[inline(never)]
+fn system(
+    frame: &mut SignalFrame,
+    entry: usize,
+    block: &mut Option<&'static mut Block>,
+) -> Option<u64> {
+    const USER_DISPATCH: i32 = 2;
+    let armed = block.as_ref().is_none_or(|block| block.trap.armed != 0);
+    if frame.info.code == USER_DISPATCH && armed {
+        // Relaxed: this thread's own.
+        let free = |block: &&mut Block| block.signal.state.load(Ordering::Relaxed) == 0;
+        let to = if block.as_ref().is_some_and(free) {
+            CAUGHT
+        } else {
+            0
+        };
+        caught(frame, block);
+        return Some(to);
+    }
+    if let Some(block) = block
+        && block.trap.armed != 0
+        && block.trap.blocked != 0
+    {
+        // It waits until the program unblocks it, and so do our own.
+        trap::own::suspend(block, &mut frame.context.mask);
+        raise_again(frame, entry, block);
+        return Some(0);
+    }
+    let ignored = ENTRIES.meaning(entry)?.handler == IGNORE;
+    ignored.then_some(0)
+}
+
+/// Its handler is one that is called once, which the kernel has not been told.
+#[cold]
+fn reset_system() {
+    if let Ok(now) = sys::disposition(SYSTEM, None) {
+        let set = ENTRIES.to_program(now, code());
+        let reset = Action {
+            handler: DEFAULT,
+            ..set
+        };
+        let _ = sys::disposition(SYSTEM, Some(&to_kernel(SYSTEM, reset)));
+    }
+}
+
+/// A call has become a signal: the thread goes on in the slot of its site.
+fn caught(frame: &mut SignalFrame, block: &mut Option<&'static mut Block>) {
+    let at = ptr::from_ref(frame).addr() as u64;
+    let next = frame.context.registers.rip;
+    let architecture = (frame.info.fields[1] >> 32) as u32;
+    if let Some(to) = trap::way(next, architecture) {
+        frame.context.registers.rip = to;
+        if let Some(block) = block
+            && block.trap.stack != 0
+            && !block.trap.holds(at)
+        {
+            // A handler that began before this thread was armed has put back the program's own.
+            frame.context.stack = block.trap.registered();
+        }
+        return;
+    }
+    if let Some(block) = block
+        && !internal::is_filtered()
+    {
+        // There is no room for it: the instruction is executed where it is, and so are those that follow.
+        trap::own::suspend(block, &mut frame.context.mask);
+        trap::full();
+        frame.context.registers.rip = next.wrapping_sub(2);
+        return;
+    }
+    execute_here(&mut frame.context.registers);
+}
+
+/// Executes a call of the program's that can be made nowhere else.
+#[cold]
+fn execute_here(registers: &mut Registers) {
+    let Registers {
+        rax,
+        rdi,
+        rsi,
+        rdx,
+        r10,
+        r8,
+        r9,
+        ..
+    } = *registers;
+    let arguments = [rdi, rsi, rdx, r10, r8, r9].map(|a| a as usize);
+    // SAFETY: what the program wants.
+    let result = unsafe { crate::arch::program_syscall(rax as u32, arguments) };
+    registers.rax = result as u64;
 }
 
 /// A thread that is about to go on as its slots say is there already.
@@ -345,7 +505,16 @@ fn hide(frame: &mut SignalFrame) {
 
 /// What is blocked while a signal waits. Faults are not: they would end the process without a word.
 fn everything(frame: &SignalFrame) -> u64 {
-    frame.context.mask | !FAULTS | bit(frame.info.signal)
+    frame.context.mask | !never_waits() | bit(frame.info.signal)
+}
+
+/// Faults, and calls that have become signals: the program may be where a hook leads to.
+fn never_waits() -> u64 {
+    if trap::has_begun() {
+        FAULTS | bit(SYSTEM)
+    } else {
+        FAULTS
+    }
 }
 
 /// Puts the signal off until the hook ends.
@@ -371,7 +540,7 @@ fn waits_for_copy(frame: &SignalFrame, block: &mut Block, nested: bool) {
     if slots.fault.wrapping_sub(frame.context.registers.rsp) < STACK {
         let below = ptr::with_exposed_provenance_mut::<Context>(slots.fault as usize);
         // SAFETY: I17: rsp lies below the frame that it is in.
-        unsafe { (*below).mask |= !FAULTS | bit(frame.info.signal) };
+        unsafe { (*below).mask |= !never_waits() | bit(frame.info.signal) };
     }
 }
 
@@ -382,10 +551,10 @@ fn meets_fault(frame: &mut SignalFrame, block: &mut Block) {
     slots.fault = (&raw const frame.context).addr() as u64;
     compiler_fence(Ordering::SeqCst);
     // One that came ahead of these lines could not know them. What waits for longer has blocked everything.
-    let waited = frame.context.mask | FAULTS | UNSTOPPABLE == u64::MAX;
+    let waited = frame.context.mask | never_waits() | UNSTOPPABLE == u64::MAX;
     if slots.state.load(Ordering::Relaxed) != 0 && !waited {
         slots.mask = slots.fault_mask;
-        frame.context.mask |= !FAULTS;
+        frame.context.mask |= !never_waits();
     }
 }
 

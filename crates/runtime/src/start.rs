@@ -29,6 +29,7 @@ use crate::process::Process;
 use crate::rescue::{LastWords, rescue};
 use crate::services;
 use crate::sys;
+use crate::trap;
 use outputs::{aloud, hook_log, log_header, open};
 
 #[cfg_attr(target_os = "none", global_allocator)]
@@ -86,7 +87,7 @@ pub(crate) unsafe fn start(passed: Passed, given: Option<Given>) {
     // SAFETY: I4: what `run` allocated is gone with it.
     unsafe { ARENA.destroy() };
     match ended {
-        Ok(Verdict::Run) => {}
+        Ok(Verdict::Run) => trap::arm_at_start(),
         Ok(Verdict::Refuse(status)) => sys::exit(status),
         Err(words) => last_line(&passed, words.as_str()),
     }
@@ -230,6 +231,7 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         Ok(hooking) => {
             process.space.take(hooking.range());
             process.hooking = Some(hooking);
+            trap::allow(config.trap);
         }
         Err(why) if hooks.is_empty() => log.say(format_args!("{why}: {LOST}")),
         Err(why) => {
@@ -270,9 +272,15 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
             // SAFETY: I14: start-up.
             unsafe { exec::keep(&mut hooking, given) };
         }
-        // SAFETY: I14: start-up.
-        let begin = |hooking| unsafe { late::begin(hooking, settings) };
-        hooking.finish(&log).map(begin)
+        hooking.finish(&log).map(|hooking| {
+            // SAFETY: I14: start-up.
+            unsafe { late::begin(hooking, settings) };
+            // What is mapped by now is as it was, but for what is ours.
+            if trap::pieces_left() > 0 || maps.iter().any(trap::is_unseen) {
+                // SAFETY: as above.
+                unsafe { trap::begin_at_start() };
+            }
+        })
     });
     if let Some(Err(why)) = finished {
         let lost = if hooks.is_empty() {

@@ -106,6 +106,25 @@ impl Store {
         self.sites += 1;
     }
 
+    /// Writes another site over that with this `id`, in a store that has been sealed.
+    ///
+    /// # Errors
+    /// The kernel's; nothing has been done then.
+    pub fn replace(&self, id: u32, known: Known) -> Result<(), Errno> {
+        assert!(id < self.sites, "no such site");
+        let page = PAGE as usize;
+        let at = self.start + id as usize * size_of::<Known>();
+        let (from, to) = (
+            at & !(page - 1),
+            (at + size_of::<Known>()).next_multiple_of(page),
+        );
+        let opened = Opened([(from, to), (to, to)]);
+        Self::protect_room(opened.0, Protection::ReadWrite)?;
+        // SAFETY: I14: ours, and nobody reads it before it is known whose it is.
+        unsafe { ptr::with_exposed_provenance_mut::<Known>(at).write(known) };
+        Ok(())
+    }
+
     /// Keeps `values`.
     pub fn keep<T: Copy>(&mut self, values: &[T]) -> *mut T {
         self.keep_all(values.iter().copied())

@@ -372,6 +372,13 @@ pub fn blocked() -> u64 {
     now
 }
 
+/// Unblocks the signals of `set`; answers the mask as it was.
+pub fn unblock(set: u64) -> u64 {
+    let mut before = 0;
+    mask(k::SIG_UNBLOCK, set, &mut before);
+    before
+}
+
 /// Gives this thread the mask that it had.
 pub fn restore_signals(before: u64) {
     mask(k::SIG_SETMASK, before, &mut 0);
@@ -422,6 +429,45 @@ pub fn alternate_stack(new: Option<&[u64; 3]>) -> Result<()> {
     let new = new.map_or(0, |new| core::ptr::from_ref(new).addr());
     // SAFETY: reads `new`.
     unsafe { call(k::__NR_sigaltstack, [new, 0]) }.map(drop)
+}
+
+/// The flags of the alternate stack that is registered.
+#[must_use]
+pub fn alternate_flags() -> u32 {
+    let mut now = [0u64; 3];
+    // SAFETY: writes to `now`.
+    let _ = unsafe { call(k::__NR_sigaltstack, [0, (&raw mut now).addr()]) };
+    now[1] as u32
+}
+
+/// Which system calls of a thread become signals.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Dispatch {
+    /// None.
+    Off,
+    /// Those from outside of the range.
+    Outside,
+    /// Those from inside of it; kernels before 6.17 do not know that.
+    Inside,
+}
+
+/// Makes system calls of this thread signals, by where they are made: from `start` on, `len` bytes.
+pub fn dispatch(which: Dispatch, start: u64, len: u64) -> Result<()> {
+    const PR_SET_SYSCALL_USER_DISPATCH: usize = 59;
+    let mode = match which {
+        Dispatch::Off => 0,
+        Dispatch::Outside => 1,
+        Dispatch::Inside => 2,
+    };
+    let arguments = [
+        PR_SET_SYSCALL_USER_DISPATCH,
+        mode,
+        start as usize,
+        len as usize,
+        0,
+    ];
+    // SAFETY: touches no memory.
+    unsafe { call(k::__NR_prctl, arguments) }.map(drop)
 }
 
 /// Writes words to the program's memory, if it can be written.
@@ -609,7 +655,9 @@ fn mask(how: u32, set: u64, before: &mut u64) {
     let _ = unsafe { call(k::__NR_rt_sigprocmask, arguments) };
 }
 
-fn pending() -> u64 {
+/// The signals that wait for being unblocked.
+#[must_use]
+pub fn pending() -> u64 {
     let mut set = 0u64;
     // SAFETY: writes to `set`.
     let _ = unsafe { call(k::__NR_rt_sigpending, [(&raw mut set).addr(), 8]) };

@@ -19,6 +19,7 @@ use crate::pages::{PAGE, Range};
 use crate::signal::held::Queue;
 use crate::signal::slots::Slots;
 use crate::sys::{self, Errno, Protection};
+use crate::trap::own::Own as Trap;
 
 /// Bytes of a thread's region, which is aligned to it: a guard page, the hook stack, the block.
 pub const REGION: usize = 1 << REGION_SHIFT;
@@ -60,12 +61,16 @@ pub struct Block {
     guarded: bool,
     /// What signal.rs keeps here.
     pub signal: Slots,
+    /// What trap.rs keeps here.
+    pub trap: Trap,
     /// Signals that wait where no call can raise them again.
     pub held: Queue,
 }
 
 /// Where [`Block::signal`] is.
 pub const SLOTS: usize = core::mem::offset_of!(Block, signal);
+/// Where [`Block::trap`] is.
+pub const TRAP: usize = core::mem::offset_of!(Block, trap);
 /// Where the length of [`Block::held`] is.
 pub const HELD: usize = core::mem::offset_of!(Block, held);
 
@@ -155,6 +160,7 @@ pub fn take() -> Result<*mut Block, Errno> {
     block.writable = u64::MAX;
     block.signal = Slots::default();
     block.held.len = 0;
+    block.trap.begin();
     block.context = hooks::context(block.slots.as_mut_ptr());
     block.users = AtomicU32::new(1);
     Ok(taken)
@@ -313,6 +319,21 @@ pub fn slabs() -> impl Iterator<Item = Range> {
         // SAFETY: I12: a slab's first block, which stays.
         slab = unsafe { &(*of_region(slab)).slab }.load(Ordering::Relaxed) as usize;
         Some(Range { start, end })
+    })
+}
+
+/// The stacks that trap.rs has mapped for threads.
+pub fn trap_stacks() -> impl Iterator<Item = Range> {
+    let fresh = FRESH.load(Ordering::Relaxed);
+    slabs().flat_map(move |slab| {
+        let end = if slab.start <= fresh && fresh < slab.end {
+            fresh
+        } else {
+            slab.end
+        };
+        let regions = (slab.start..end).step_by(REGION);
+        // SAFETY: I12: blocks stay mapped, and come as zeros.
+        regions.filter_map(|region| unsafe { &(*of_region(region as usize)).trap }.memory())
     })
 }
 

@@ -1,7 +1,7 @@
 //! What is run under strace and a hook.
 
 /// The programs: each does other calls, some in threads and children.
-pub const COMMANDS: [(&str, &str); 27] = [
+pub const COMMANDS: [(&str, &str); 28] = [
     ("true", "/bin/true"),
     ("ls", "/bin/ls -l /usr /nonexistent"),
     // A library with system calls of its own, opened late and more than once; code that the program generates.
@@ -12,6 +12,11 @@ pub const COMMANDS: [(&str, &str); 27] = [
     (
         "generated",
         "/usr/bin/python3 -S -c 'import ctypes; c=ctypes.CDLL(None); c.mmap.restype=ctypes.c_void_p; p=c.mmap(0,4096,3,34,-1,0); ctypes.memmove(p,b\"\\xb8\\x6e\\x00\\x00\\x00\\x0f\\x05\\xc3\",8); c.mprotect(ctypes.c_void_p(p),4096,5); f=ctypes.CFUNCTYPE(ctypes.c_long)(p); f(); f()'",
+    ),
+    // The same in memory that stays writable: in the thread that made it, in others, in a child, with all signals blocked.
+    (
+        "written",
+        "/usr/bin/python3 -S -c 'import ctypes,os,threading,signal; c=ctypes.CDLL(None); c.mmap.restype=ctypes.c_void_p; p=c.mmap(0,4096,7,34,-1,0); ctypes.memmove(p,b\"\\xb8\\x6e\\x00\\x00\\x00\\x0f\\x05\\xc3\",8); f=ctypes.CFUNCTYPE(ctypes.c_long)(p); f(); f(); t=[threading.Thread(target=f) for _ in range(4)]; [x.start() for x in t]; [x.join() for x in t]; signal.pthread_sigmask(signal.SIG_BLOCK,range(1,32)); f(); pid=os.fork(); f(); pid or os._exit(f()&1); os.waitpid(pid,0); f()'",
     ),
     (
         "coreutils",

@@ -10,13 +10,15 @@
 use super::disposition::bit;
 use super::slots::Slots;
 use crate::sys::{self, Errno};
+use crate::trap::own::Own;
 
 /// The kernel's `stack_t`: address, flags, bytes.
 pub type Stack = [u64; 3];
 
 const ON_STACK: u64 = 1;
 const DISABLE: u64 = 2;
-const AUTO_DISARM: u64 = 1 << 31;
+/// Of the flags: disarmed when a handler begins there.
+pub const AUTO_DISARM: u64 = 1 << 31;
 const FLAGS: u64 = 0xffff_ffff;
 
 /// What the program has registered.
@@ -44,6 +46,35 @@ impl Alternate {
         self.at.wrapping_add(self.len)
     }
 
+    /// Whether the program has registered one.
+    #[must_use]
+    pub fn is_there(&self) -> bool {
+        self.len != 0
+    }
+
+    /// What the kernel is told of it.
+    #[must_use]
+    pub fn registered(&self) -> Stack {
+        if self.is_there() {
+            self.armed()
+        } else {
+            [0, DISABLE, 0]
+        }
+    }
+
+    /// What a handler's context says of it natively.
+    #[must_use]
+    pub fn shown(&self) -> Stack {
+        let flags = if self.is_there() { 0 } else { DISABLE };
+        [self.at, flags, self.len]
+    }
+
+    /// Where it begins.
+    #[must_use]
+    pub fn start(&self) -> u64 {
+        self.at
+    }
+
     fn armed(&self) -> Stack {
         [self.at, AUTO_DISARM, self.len]
     }
@@ -57,9 +88,15 @@ impl Alternate {
 }
 
 /// `sigaltstack` of a thread whose stack pointer is `rsp`: the kernel's answer. `None`: it is to be asked itself.
-pub fn set(slots: &mut Slots, new: u64, old: u64, rsp: u64) -> Option<Result<(), Errno>> {
+pub fn set(
+    slots: &mut Slots,
+    trap: &mut Own,
+    new: u64,
+    old: u64,
+    rsp: u64,
+) -> Option<Result<(), Errno>> {
     let was = slots.alternate;
-    if new == 0 && was.len == 0 {
+    if new == 0 && was.len == 0 && trap.stack == 0 {
         return None;
     }
     let stack = if new == 0 {
@@ -69,14 +106,21 @@ pub fn set(slots: &mut Slots, new: u64, old: u64, rsp: u64) -> Option<Result<(),
         let word = |n: u64| sys::peek(new.wrapping_add(8 * n) as usize);
         let stack = [word(0)? as u64, word(1)? as u64 & FLAGS, word(2)? as u64];
         if stack[1] & AUTO_DISARM != 0 && was.len == 0 {
+            trap.stack = 0;
             return None; // the program knows what it does
         }
         Some(stack)
     };
-    Some(exchange(slots, stack, old, rsp))
+    Some(exchange(slots, trap, stack, old, rsp))
 }
 
-fn exchange(slots: &mut Slots, new: Option<Stack>, old: u64, rsp: u64) -> Result<(), Errno> {
+fn exchange(
+    slots: &mut Slots,
+    trap: &mut Own,
+    new: Option<Stack>,
+    old: u64,
+    rsp: u64,
+) -> Result<(), Errno> {
     let was = slots.alternate;
     let on = was.contains(rsp);
     if let Some([at, flags, len]) = new {
@@ -90,6 +134,13 @@ fn exchange(slots: &mut Slots, new: Option<Stack>, old: u64, rsp: u64) -> Result
             flags | AUTO_DISARM
         };
         sys::alternate_stack(Some(&[at, ours, len]))?;
+        if flags & AUTO_DISARM != 0 && !off {
+            trap.stack = 0;
+        }
+        if trap.stack != 0 {
+            // The kernel has found nothing wrong with it; it knows ours.
+            sys::alternate_stack(Some(&trap.registered()))?;
+        }
         slots.alternate = if off || flags & AUTO_DISARM != 0 {
             Alternate::default()
         } else {

@@ -12,9 +12,10 @@ use core::mem::offset_of;
 use core::sync::atomic::AtomicU32;
 
 use super::context::{Context, Interrupted, Registers, SignalFrame, Stash};
-use super::disposition::{Code, ENTRIES};
+use super::disposition::{Code, ENTRIES, SYSTEM};
 use super::slots::Slots;
-use crate::thread::{Block, HELD, SLOTS};
+use crate::thread::{Block, HELD, SLOTS, TRAP};
+use crate::trap::own::{Own, STACK_LEN};
 
 /// Whether threads have blocks, found through gs: one of those that follow.
 #[unsafe(export_name = "hotpatch_signal_gs")]
@@ -89,6 +90,11 @@ global_asm!(
     "mov %rax, %r11",
     "test %rax, %rax",
     "jz hotpatch_signal_return",
+    "dec %rax",
+    "jz hotpatch_signal_caught",
+    // It may have moved, with all that is in use below it.
+    "mov %rdx, %rbx",
+    "lea -24(%rbx), %rsp",
     "hotpatch_signal_leaving:",
     "mov {gs}(%rip), %ecx",
     "jrcxz 2f",
@@ -124,6 +130,14 @@ global_asm!(
     "pop %rdi",
     "pop %rbx",
     "jmp hotpatch_signal_resume",
+    // The frame is done with: a call has become this signal, and has been sent on its way. What has come meanwhile has
+    // been raised again, and waits for nothing but this frame's mask.
+    "hotpatch_signal_caught:",
+    "movl $0, %gs:{state}",
+    "lea {context}(%rbx), %rsp",
+    "mov $15, %eax",
+    "syscall",
+    "ud2",
     // The frame is done with.
     "hotpatch_signal_return:",
     "lea {context}(%rbx), %rsp",
@@ -194,8 +208,27 @@ global_asm!(
     "nop",
     "hotpatch_signal_restorer:",
     "cmpb $0, {told}(%rsp)",
-    "je 5f",
+    "je 7f",
     "call {at_restorer}",
+    "7:",
+    // Where calls of this thread become signals, neither its mask nor its alternate stack are what handlers see.
+    "cmpl ${blocks}, {gs}(%rip)",
+    "jne 5f",
+    "cmpl $0, %gs:{armed}",
+    "je 6f",
+    "xor %ecx, %ecx",
+    "mov {mask}(%rsp), %rax",
+    "btr ${system}, %rax",
+    "setc %cl",
+    "mov %ecx, %gs:{blocked}",
+    "mov %rax, {mask}(%rsp)",
+    "6:",
+    "mov %gs:{trap_stack}, %rax",
+    "test %rax, %rax",
+    "jz 5f",
+    "mov %rax, {stack}(%rsp)",
+    "movq $0, {stack} + 8(%rsp)",
+    "movq ${trap_stack_len}, {stack} + 16(%rsp)",
     "5:",
     "mov {rip}(%rsp), %rax",
     "cmp {shown_rip}(%rsp), %rax",
@@ -250,6 +283,14 @@ global_asm!(
     deliver = sym super::deliver,
     held = const HELD,
     gs = sym GS,
+    blocks = const BLOCKS,
+    system = const SYSTEM - 1,
+    armed = const TRAP + offset_of!(Own, armed),
+    blocked = const TRAP + offset_of!(Own, blocked),
+    trap_stack = const TRAP + offset_of!(Own, stack),
+    trap_stack_len = const STACK_LEN,
+    mask = const offset_of!(Context, mask),
+    stack = const offset_of!(Context, stack),
     minus_fs = const offset_of!(Block, minus_fs),
     entries = const ENTRIES,
     ac = const 0x4_0000,
@@ -373,6 +414,11 @@ label!(
     left,
     hotpatch_signal_left,
     "Everything is as the kernel left it, r11 is where to go."
+);
+label!(
+    caught,
+    hotpatch_signal_caught,
+    "rbx is a frame that is done with, of a call that has become a signal."
 );
 label!(
     returning,

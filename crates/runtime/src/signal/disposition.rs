@@ -17,6 +17,11 @@ pub const DEFAULT: u64 = 0;
 /// Nothing happens.
 pub const IGNORE: u64 = 1;
 
+/// Of the signal that calls become.
+pub const SYSTEM: u32 = 31;
+
+/// The handler runs on the alternate stack.
+const ON_STACK: u64 = 0x0800_0000;
 /// The handler wants to know more than the number.
 pub const SIGINFO: u64 = 4;
 /// `restorer` is set.
@@ -59,21 +64,53 @@ pub struct Meaning {
     /// Whether the program asked for [`SIGINFO`]. The kernel is always asked for it: a signal that must wait for a
     /// hook's end is raised again with it.
     pub siginfo: bool,
+    /// What else the program has set, where the kernel is told otherwise: of [`SYSTEM`] alone.
+    pub system: Option<System>,
+}
+
+/// What the program has set for [`SYSTEM`] while calls become signals of that number.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct System {
+    /// [`ON_STACK`].
+    pub on_stack: bool,
+    /// [`RESET`].
+    pub resets: bool,
+    /// [`RESTORER`].
+    pub restorer: bool,
 }
 
 /// The entry is taken: tells the default action from a word that nobody has written.
 const TAKEN: u64 = 1 << 62;
 const WITH_INFO: u64 = 1 << 63;
+/// There is a [`System`], of which these are true.
+const WITH_SYSTEM: u64 = 1 << 61;
+const WITH_STACK: u64 = 1 << 60;
+const WITH_RESET: u64 = 1 << 59;
+const WITH_RESTORER: u64 = 1 << 58;
+/// All that is no part of an address.
+const MARKS: u64 = !0 << 58;
 
 impl Meaning {
     fn word(self) -> u64 {
-        self.handler | TAKEN | if self.siginfo { WITH_INFO } else { 0 }
+        let when = |is, mark| if is { mark } else { 0 };
+        let system = self.system.map_or(0, |system| {
+            WITH_SYSTEM
+                | when(system.on_stack, WITH_STACK)
+                | when(system.resets, WITH_RESET)
+                | when(system.restorer, WITH_RESTORER)
+        });
+        self.handler | TAKEN | when(self.siginfo, WITH_INFO) | system
     }
 
     fn of(word: u64) -> Option<Self> {
         (word & TAKEN != 0).then_some(Self {
-            handler: word & !(TAKEN | WITH_INFO),
+            handler: word & !MARKS,
             siginfo: word & WITH_INFO != 0,
+            system: (word & WITH_SYSTEM != 0).then_some(System {
+                on_stack: word & WITH_STACK != 0,
+                resets: word & WITH_RESET != 0,
+                restorer: word & WITH_RESTORER != 0,
+            }),
         })
     }
 }
@@ -106,7 +143,7 @@ impl Code {
     #[must_use]
     pub fn index(self, address: u64) -> Option<usize> {
         let offset = address.checked_sub(self.start)?;
-        let index = (offset / self.stride) as usize;
+        let index = offset.checked_div(self.stride)? as usize;
         (index < ENTRIES && offset.is_multiple_of(self.stride)).then_some(index)
     }
 }
@@ -130,7 +167,7 @@ impl Entries {
 
     /// The entry that stands for `meaning`, taken if there was none.
     fn entry(&self, meaning: Meaning) -> Option<usize> {
-        if meaning.handler & (TAKEN | WITH_INFO) != 0 {
+        if meaning.handler & MARKS != 0 {
             return None; // no address of a program
         }
         let word = meaning.word();
@@ -146,6 +183,35 @@ impl Entries {
         })
     }
 
+    /// The same for [`SYSTEM`], once calls become signals of that number: these must reach us whatever the program has
+    /// set, on a stack that has room, and leave the disposition as it is.
+    #[must_use]
+    pub fn system_to_kernel(&self, action: Action, code: Code) -> Action {
+        let has = |flag| action.flags & flag != 0;
+        let meaning = Meaning {
+            handler: action.handler,
+            siginfo: has(SIGINFO),
+            system: Some(System {
+                on_stack: has(ON_STACK),
+                resets: has(RESET),
+                restorer: has(RESTORER),
+            }),
+        };
+        let Some(index) = self.entry(meaning) else {
+            return action;
+        };
+        Action {
+            handler: code.of(index),
+            flags: action.flags & !RESET | SIGINFO | ON_STACK | RESTORER,
+            restorer: if has(RESTORER) {
+                action.restorer
+            } else {
+                code.restorer
+            },
+            mask: action.mask,
+        }
+    }
+
     /// What the kernel is given where the program gives `action` for `signal`.
     #[must_use]
     pub fn to_kernel(&self, signal: u32, action: Action, code: Code) -> Action {
@@ -157,6 +223,7 @@ impl Entries {
         let meaning = Meaning {
             handler: action.handler,
             siginfo: action.flags & SIGINFO != 0,
+            system: None,
         };
         let Some(index) = self.entry(meaning) else {
             return action;
@@ -197,6 +264,19 @@ impl Entries {
             };
             return Action { flags, ..action };
         };
+        if let Some(system) = meaning.system {
+            let of = |is, flag| if is { flag } else { 0 };
+            return Action {
+                handler: meaning.handler,
+                flags: action.flags & !(SIGINFO | ON_STACK | RESET | RESTORER)
+                    | of(meaning.siginfo, SIGINFO)
+                    | of(system.on_stack, ON_STACK)
+                    | of(system.resets, RESET)
+                    | of(system.restorer, RESTORER),
+                restorer: if system.restorer { action.restorer } else { 0 },
+                mask: action.mask,
+            };
+        }
         let mut told = Action {
             handler: meaning.handler,
             flags: action.flags & !OURS,
@@ -274,6 +354,27 @@ mod tests {
                         assert_eq!(kernel, set);
                     }
                 }
+            }
+        }
+    }
+
+    #[test]
+    fn the_signal_of_calls_reaches_us_whatever_is_set() {
+        let entries = Entries::new();
+        for handler in [DEFAULT, IGNORE, 0x5555_0000] {
+            for n in 0..16 {
+                let all = [SIGINFO, RESTORER, RESET, ON_STACK];
+                let chosen = all.iter().enumerate().filter(|(i, _)| n >> i & 1 != 0);
+                let mut set = action(handler, chosen.fold(0, |flags, (_, flag)| flags | flag));
+                if set.flags & RESTORER == 0 {
+                    set.restorer = 0;
+                }
+                let kernel = entries.system_to_kernel(set, CODE);
+                assert!(CODE.index(kernel.handler).is_some());
+                let must = SIGINFO | RESTORER | ON_STACK;
+                assert_eq!(kernel.flags & (must | RESET), must);
+                assert!(kernel.restorer != 0 && kernel.mask == set.mask);
+                assert_eq!(entries.to_program(kernel, CODE), set);
             }
         }
     }

@@ -85,6 +85,18 @@ pub fn note(signal: u32, action: &Action) {
     }
 }
 
+/// How many bytes of vector registers the kernel has saved at `at`.
+#[must_use]
+pub fn len_of_vectors(at: u64) -> Option<u64> {
+    if at == 0 {
+        return None;
+    }
+    let described = ptr::with_exposed_provenance::<Described>(at.wrapping_add(DESCRIBED) as usize);
+    // SAFETY: I17: the kernel has put it there.
+    let vectors = unsafe { described.read_unaligned() };
+    (vectors.magic == FIRST_MAGIC).then_some(u64::from(vectors.len))
+}
+
 impl Queue {
     /// Keeps a signal. Answers whether it could; its frame is done with then.
     pub fn keep(&mut self, frame: &SignalFrame, entry: usize, alternate: bool) -> bool {

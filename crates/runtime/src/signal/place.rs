@@ -10,17 +10,18 @@ use core::ops::Range;
 use core::ptr;
 
 use hotpatch_abi::interrupted;
-use hotpatch_plan::emit::at;
+use hotpatch_plan::emit::{BACK, INT80, INT80_DONE, SLOT, at};
 
 use super::asm;
 use super::context::{Context, Interrupted, Registers, SignalFrame, Stash};
 use super::map::{Saved, Step, Trampolines};
-use crate::areas::{self, Area};
+use crate::areas::{self, Area, Went};
 use crate::frame::{Entered, Record};
 use crate::hooks::{self, Known};
 use crate::labels::{self, Caller, GATES, Gate};
 use crate::services;
 use crate::thread::{Block, Own};
+use crate::trap::slots;
 
 /// Where [`Own`] lies, from the top of the hook stack.
 const OWN: u64 = offset_of!(Block, own) as u64;
@@ -157,12 +158,18 @@ pub fn settle(registers: &mut Registers, top: u64) {
         // flags, rdi and rbx lie below the frame
         registers.rsp = registers.rbx.wrapping_sub(24);
     }
+    if (asm::caught()..asm::returning()).contains(&rip) {
+        registers.rip = asm::caught();
+    }
     if (asm::returning()..asm::resume()).contains(&rip) {
         registers.rip = asm::returning();
     }
 }
 
 fn in_area(registers: &mut Registers, stash: &mut Stash, area: &Area) -> Place {
+    if area.words != 0 {
+        return in_slot(registers, stash, area);
+    }
     // SAFETY: I14: the area says how many.
     let went = unsafe { core::slice::from_raw_parts(area.went, area.count) };
     let trampolines = Trampolines {
@@ -170,7 +177,11 @@ fn in_area(registers: &mut Registers, stash: &mut Stash, area: &Area) -> Place {
         origin: area.origin,
         went,
     };
-    match trampolines.step(registers, SAVED, read) {
+    stepped(trampolines.step(registers, SAVED, read), stash)
+}
+
+fn stepped(step: Option<Step>, stash: &mut Stash) -> Place {
+    match step {
         Some(Step::Go) => Place::Again,
         Some(Step::Back { rip, rsp, call }) => {
             let place = back(stash, rip, rsp);
@@ -182,6 +193,35 @@ fn in_area(registers: &mut Registers, stash: &mut Stash, area: &Area) -> Place {
         }
         None => Place::Program,
     }
+}
+
+/// In a slot: a block whose site is known by a word of memory.
+fn in_slot(registers: &mut Registers, stash: &mut Stash, area: &Area) -> Place {
+    let rip = registers.rip;
+    let offset = rip - area.start;
+    let (index, inside) = (offset / u64::from(SLOT), (offset % u64::from(SLOT)) as u8);
+    let next = slots::next(area, index as u32);
+    match inside {
+        BACK => registers.rip = registers.rcx,
+        INT80_DONE => registers.rip = next,
+        INT80 => {
+            registers.rip = next.wrapping_sub(2);
+            return back(stash, rip, registers.rsp);
+        }
+        _ => {
+            let went = [Went {
+                offset: Went::BLOCK,
+                original: 0,
+            }];
+            let slot = Trampolines {
+                start: rip - u64::from(inside),
+                origin: next.wrapping_sub(2),
+                went: &went,
+            };
+            return stepped(slot.step(registers, SAVED, read), stash);
+        }
+    }
+    Place::Again
 }
 
 /// The program's own number and arguments in place of those that the kernel sees.
