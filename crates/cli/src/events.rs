@@ -350,6 +350,8 @@ struct Tale<'e> {
     end: u64,
     /// Up to here the writer knows that it may write.
     given: u64,
+    /// When `end` was read.
+    now: u64,
 }
 
 impl<'e> Tale<'e> {
@@ -362,6 +364,7 @@ impl<'e> Tale<'e> {
             at: 0,
             end: 0,
             given: 0,
+            now: 0,
         };
         // Acquire: pairs with the writer's Release: the last head is seen with it.
         let state = events
@@ -379,6 +382,7 @@ impl<'e> Tale<'e> {
             .long(tale.field(offset_of!(Ring, tail)).cast())
             .load(Ordering::Relaxed);
         tale.given = tale.at;
+        tale.now = ticks();
         if tale.end.wrapping_sub(tale.at) > RING_LEN as u64 {
             // Nobody but the program itself can have written that; there would be no end to it.
             tale.at = tale.end;
@@ -413,7 +417,9 @@ impl<'e> Tale<'e> {
             if fits && kind == kind::SKIP && len > 0 {
                 self.at += len as u64;
             } else if fits && record.contains(&len) {
-                return long(rest, offset_of!(Record, time));
+                let time = long(rest, offset_of!(Record, time))?;
+                // What the program has written there itself may lie in the future, which would never be over.
+                return Some(if time > self.now { 0 } else { time });
             } else {
                 // Nobody but the program itself can have written that.
                 self.at = self.end;
