@@ -80,6 +80,18 @@ impl Settings {
         }
     }
 
+    /// How code is written to: see [`Writer::again`].
+    #[must_use]
+    pub fn mem(&self) -> bool {
+        self.mem
+    }
+
+    /// The log, as far as it is a file.
+    #[must_use]
+    pub fn log(&self) -> Sink {
+        outputs(&Config::read(&self.environment())).0
+    }
+
     fn environment(&self) -> Environment<'static> {
         let variables = self.variables.split(|&b| b == 0);
         Environment {
@@ -192,9 +204,8 @@ pub fn arrived(range: Range, threads: Threads, _lock: &Lock) {
     });
 }
 
-/// Does what adds to what start-up has kept, knowing what is mapped and whether code is written to as [`Writer::again`]
-/// has it. What panics is forgotten.
-pub fn with(_lock: &Lock, work: impl FnOnce(&mut Hooking, &[Mapping<'_>], bool)) {
+/// Does what adds to what start-up has kept, knowing what is mapped and what start-up has found. What panics is forgotten.
+pub fn with(_lock: &Lock, work: impl FnOnce(&mut Hooking, &[Mapping<'_>], &Settings)) {
     // SAFETY: the lock's holder.
     let Some(later) = (unsafe { &mut *LATER.0.get() }) else {
         return;
@@ -203,7 +214,7 @@ pub fn with(_lock: &Lock, work: impl FnOnce(&mut Hooking, &[Mapping<'_>], bool))
         let text = read_all(c"/proc/self/maps");
         let maps = maps::parse(&text);
         let mut hooking = later.hooking;
-        work(&mut hooking, &maps, later.settings.mem);
+        work(&mut hooking, &maps, &later.settings);
         later.hooking = hooking;
     });
 }
@@ -212,11 +223,11 @@ pub fn with(_lock: &Lock, work: impl FnOnce(&mut Hooking, &[Mapping<'_>], bool))
 ///
 /// # Safety
 /// I14: start-up's alone, when [`begin`] has been called.
-pub unsafe fn with_at_start(work: impl FnOnce(&mut Hooking, &[Mapping<'_>], bool)) {
+pub unsafe fn with_at_start(work: impl FnOnce(&mut Hooking, &[Mapping<'_>], &Settings)) {
     // SAFETY: as the caller promises.
     if let Some(later) = unsafe { &mut *LATER.0.get() } {
         let text = read_all(c"/proc/self/maps");
-        work(&mut later.hooking, &maps::parse(&text), later.settings.mem);
+        work(&mut later.hooking, &maps::parse(&text), &later.settings);
     }
 }
 
@@ -282,7 +293,7 @@ fn work(
     let in_range = |m: &&Mapping<'_>| m.start < range.end && range.start < m.end;
     let unseen = maps.iter().filter(in_range).any(trap::is_unseen);
     if unseen && trap::is_possible() {
-        trap::look(&mut hooking, &maps, settings.mem);
+        trap::look(&mut hooking, &maps, settings);
     }
     let objects = objects(&maps, range);
     if objects.is_empty() {
@@ -329,7 +340,7 @@ fn work(
     if let Some(hooking) = &mut process.hooking
         && trap::pieces_left() > left
     {
-        trap::look(hooking, &maps, settings.mem);
+        trap::look(hooking, &maps, settings);
     }
     process.hooking
 }

@@ -35,7 +35,7 @@ use crate::hooking::Hooking;
 use crate::hooks;
 use crate::internal::is_filtered;
 use crate::labels;
-use crate::late::{self, Lock};
+use crate::late::{self, Lock, Settings};
 use crate::line::Line;
 use crate::maps::Mapping;
 use crate::memory;
@@ -227,22 +227,22 @@ pub fn arm_at_start() {
 /// Memory has moved to `range`: such memory, or other.
 pub fn moved(range: Range, lock: &Lock) {
     if is_on() && !is_caught(range) && !is_filtered() {
-        late::with(lock, |hooking, maps, mem| {
+        late::with(lock, |hooking, maps, settings| {
             let there = |m: &Mapping<'_>| m.start < range.end && range.start < m.end;
             if maps.iter().any(|m| there(m) && is_unseen(m)) {
-                look(hooking, maps, mem);
+                look(hooking, maps, settings);
             }
         });
     }
 }
 
 /// Looks at what is mapped, and begins or goes on accordingly. Threads learn of it when they next make a call.
-pub(crate) fn look(hooking: &mut Hooking, maps: &[Mapping<'_>], mem: bool) {
+pub(crate) fn look(hooking: &mut Hooking, maps: &[Mapping<'_>], settings: &Settings) {
     let code = code(maps);
     if !code.iter().any(|code| code.content == Content::Unseen) {
         return;
     }
-    if STATE.load(Ordering::Relaxed) == READY && !begin(hooking, maps, mem) {
+    if STATE.load(Ordering::Relaxed) == READY && !begin(hooking, maps, settings) {
         return;
     }
     // The first slots are ours too.
@@ -258,7 +258,7 @@ pub(crate) fn look(hooking: &mut Hooking, maps: &[Mapping<'_>], mem: bool) {
             areas::look_at_all();
         }
     }
-    say(&code);
+    say(&code, settings);
 }
 
 /// How many pieces of code that stay native are known.
@@ -354,7 +354,7 @@ pub fn is_unseen(m: &Mapping<'_>) -> bool {
 }
 
 /// The first such memory has come. Answers whether its calls can be caught.
-fn begin(hooking: &mut Hooking, maps: &[Mapping<'_>], mem: bool) -> bool {
+fn begin(hooking: &mut Hooking, maps: &[Mapping<'_>], settings: &Settings) -> bool {
     let refuse = |why: &[u8]| {
         STATE.store(NEVER, Ordering::Relaxed);
         services::say(NATIVE, why);
@@ -374,7 +374,7 @@ fn begin(hooking: &mut Hooking, maps: &[Mapping<'_>], mem: bool) -> bool {
     if sys::dispatch(Dispatch::Off, 0, 0).is_err() {
         return refuse(b"the kernel has no system call user dispatch");
     }
-    if !slots::more(hooking, maps, mem) {
+    if !slots::more(hooking, maps, settings) {
         return refuse(b"no memory for their way back");
     }
     OUTSIDE.store(u32::from(outside), Ordering::Relaxed);
@@ -385,7 +385,7 @@ fn begin(hooking: &mut Hooking, maps: &[Mapping<'_>], mem: bool) -> bool {
 }
 
 /// Says how much there is, when that has become more.
-fn say(code: &[Code]) {
+fn say(code: &[Code], settings: &Settings) {
     static SAID: AtomicU64 = AtomicU64::new(0);
     let all = range::missed(code, |_| false);
     if all <= SAID.swap(all, Ordering::Relaxed) {
@@ -398,9 +398,15 @@ fn say(code: &[Code]) {
         "{all} bytes of code cannot be patched; calls from there are caught"
     );
     if missed > 0 {
+        // What hooks miss is said where hooks speak.
         let _ = write!(line, ", but for {missed} bytes, where they run natively");
+        services::say(b"trap", line.bytes());
+        return;
     }
-    services::say(b"trap", line.bytes());
+    let log = settings.log();
+    if log.is_open() {
+        log.say(format_args!("{}", line.as_str()));
+    }
 }
 
 /// There is no room for another site.
@@ -432,8 +438,8 @@ fn claim(next: u64) -> Option<slots::Slot> {
     // This thread is at an instruction of the program, so it does not hold the lock.
     let lock = Lock::take();
     if slots::find(next).is_none() {
-        late::with(&lock, |hooking, maps, mem| {
-            slots::claim(hooking, maps, mem, next)
+        late::with(&lock, |hooking, maps, settings| {
+            slots::claim(hooking, maps, settings, next)
         });
     }
     slots::find(next)

@@ -18,6 +18,7 @@ use hotpatch_plan::emit::{self, at};
 use crate::areas::{self, Area};
 use crate::hooking::Hooking;
 use crate::hooks::{self, Known};
+use crate::late::Settings;
 use crate::maps::Mapping;
 use crate::memory::{self, Writer};
 use crate::object;
@@ -120,9 +121,9 @@ pub fn take_plain(next: u64) -> Option<Slot> {
 }
 
 /// Claims a slot for the site before `next`, and asks hooks whether they want it.
-pub fn claim(hooking: &mut Hooking, maps: &[Mapping<'_>], mem: bool, next: u64) {
+pub fn claim(hooking: &mut Hooking, maps: &[Mapping<'_>], settings: &Settings, next: u64) {
     if free(next).is_none() {
-        more(hooking, maps, mem);
+        more(hooking, maps, settings);
     }
     let Some(slot) = free(next) else { return };
     let id = slot.area.first + slot.index;
@@ -178,9 +179,9 @@ fn known(hooking: &mut Hooking, maps: &[Mapping<'_>], address: u64, id: u32) -> 
 const GENERATED: &CStr = c"[generated]";
 
 /// Makes more slots. Answers whether there was room.
-pub fn more(hooking: &mut Hooking, maps: &[Mapping<'_>], mem: bool) -> bool {
+pub fn more(hooking: &mut Hooking, maps: &[Mapping<'_>], settings: &Settings) -> bool {
     let len = CODE + areas::len(false) + WORDS;
-    let mut writer = Writer::again(mem).tried();
+    let mut writer = Writer::again(settings.mem()).tried();
     let mut space = Space::new(maps, sys::stack_limit());
     let ours = areas::all()
         .map(|area| area.mapped)
