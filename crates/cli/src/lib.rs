@@ -6,6 +6,7 @@ mod clock;
 mod columns;
 mod commands;
 mod count;
+mod dump;
 mod events;
 mod filter;
 mod formats;

@@ -14,6 +14,7 @@ use hotpatch_names::row;
 use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::clock::{Clock, Precision, Stamp};
+use crate::dump::{self, Descriptors};
 use crate::events::{Chunks, Event};
 use crate::filter::Filter;
 use crate::output::Output;
@@ -69,6 +70,10 @@ pub struct Choice {
     pub numbers: bool,
     /// Who has called whom does, behind it.
     pub stacks: bool,
+    /// Of which descriptors what has been read stands there.
+    pub read: Option<Descriptors>,
+    /// And what has been written.
+    pub written: Option<Descriptors>,
 }
 
 impl Choice {
@@ -301,6 +306,8 @@ impl Printer {
         if result.is_some() {
             self.took(now.saturating_sub(record.time), &mut text);
         }
+        let (read, written) = (self.choice.read.as_ref(), self.choice.written.as_ref());
+        dump::put(read, written, record, result, &begun.kept, &mut text);
         if let Some(stacks) = &mut self.stacks {
             stacks.put(record, &begun.kept, &mut text);
         }

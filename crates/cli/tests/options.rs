@@ -563,3 +563,100 @@ fn what_is_done_to_calls() {
         1
     );
 }
+
+const MOVES: &str = r#"
+#define _GNU_SOURCE
+#include <fcntl.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+#include <unistd.h>
+int main(void) {
+    char b[64] = "hello\n\x01\xff end of a longer line 0123456789";
+    int p[2], s[2], f = open("/dev/full", O_WRONLY);
+    pipe2(p, O_NONBLOCK);
+    socketpair(AF_UNIX, SOCK_STREAM, 0, s);
+    struct iovec v[2] = {{b, 3}, {b + 3, 20}}, w[3] = {{b, 5}, {b + 8, 0}, {b + 8, 50}}, u[2] = {{b, 7}, {b + 8, 50}};
+    struct msghdr m = {.msg_iov = v, .msg_iovlen = 2};
+    write(f, b, 10); write(p[1], b, 40); read(p[0], b, 64); read(p[0], b, 0); read(p[0], b, 5);
+    writev(p[1], v, 2); readv(p[0], w, 3); writev(p[1], v, 2); readv(p[0], u, 2);
+    write(p[1], b, 0); write(p[1], (void *)8, 4); pwrite(f, b, 3, 0);
+    send(s[0], b, 5, 0); recv(s[1], b, 50, 0); sendmsg(s[0], &m, 0);
+    m.msg_iov = u; recvmsg(s[1], &m, 0);
+    dup2(p[0], 20); write(p[1], b, 17); read(20, b, 33);
+    return 0;
+}
+"#;
+
+/// Bytes that calls move, as strace dumps them.
+#[test]
+fn what_is_moved_is_dumped() {
+    let place = Place::new();
+    let program = place.dir.path().join("moves");
+    let source = program.with_extension("c");
+    std::fs::write(&source, MOVES).unwrap();
+    let status = Command::new("gcc")
+        .args(["-w", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .status();
+    assert!(status.unwrap().success());
+    let cases: [&[&str]; 6] = [
+        &["-e", "read=all", "-e", "write=all"],
+        &["-e", "read=4,20"],
+        &["--write=5,3", "-s", "2"],
+        &["-e", "read=!3", "-e", "raw=all"],
+        &["-e", "write=!5", "--read=none", "-T"],
+        &["-e", "read=20", "-e", "trace=read", "-Z"],
+    ];
+    let mut dumped = 0;
+    for options in cases {
+        let lines = same(&place, options, &[program.to_str().unwrap()]);
+        dumped += lines.iter().filter(|line| line.starts_with(" | ")).count();
+    }
+    assert!(dumped > 200, "{dumped}");
+    let wrong = place.output(&["trace", "-e", "read=x", "/bin/true"]);
+    assert!(text(&wrong.stderr).contains("\nread=x\n     ^\nnot a descriptor"));
+}
+
+/// With -u the program is another user's, children and all; who may not do that is told so.
+#[test]
+fn programs_run_as_another_user() {
+    let place = Place::new();
+    let trace = place.dir.path().join("user");
+    let output = place
+        .hotpatch()
+        .args([
+            "trace",
+            "-f",
+            "-u",
+            "nobody",
+            "-e",
+            "trace=getuid,exit_group",
+            "-o",
+        ])
+        .arg(&trace)
+        .args(["/bin/sh", "-c", "/usr/bin/id -u; /usr/bin/id -G"])
+        .current_dir("/")
+        .output()
+        .unwrap();
+    if nix::unistd::geteuid().is_root() {
+        let nobody = nix::unistd::User::from_name("nobody").unwrap().unwrap();
+        assert_eq!(
+            text(&output.stdout),
+            format!("{}\n{}\n", nobody.uid, nobody.gid)
+        );
+        let trace = std::fs::read_to_string(&trace).unwrap();
+        assert_eq!(trace.matches("exit_group(0)").count(), 3, "{trace}");
+        let _ = std::fs::remove_dir_all(format!("/tmp/hotpatch-{}", nobody.uid));
+    } else {
+        assert_eq!(output.status.code(), Some(125));
+        assert!(
+            text(&output.stderr).contains("-u nobody: EPERM"),
+            "{}",
+            text(&output.stderr)
+        );
+    }
+    let output = place.output(&["trace", "-u", "no-such-user", "/bin/true"]);
+    assert_eq!(output.status.code(), Some(125));
+    assert!(text(&output.stderr).contains("no such user"));
+}

@@ -203,6 +203,12 @@ pub struct Choice {
     /// As -e decode-fds=SET
     #[arg(long, value_name = "SET", value_parser = qualified("decode-fds"), num_args = 0..=1, require_equals = true, default_missing_value = "path")]
     decode_fds: Vec<Placed>,
+    /// As -e read=SET
+    #[arg(long, value_name = "SET", value_parser = qualified("read"))]
+    read: Vec<Placed>,
+    /// As -e write=SET
+    #[arg(long, value_name = "SET", value_parser = qualified("write"))]
+    write: Vec<Placed>,
     /// As -e quiet=SET
     #[arg(long = "quiet", value_name = "SET", value_parser = qualified("quiet"))]
     silent: Vec<Placed>,
@@ -226,6 +232,8 @@ impl Choice {
             &self.followed,
             &self.raw,
             &self.decode_fds,
+            &self.read,
+            &self.write,
             &self.silent,
             &self.inject,
             &self.fault,
@@ -282,6 +290,9 @@ pub struct Start {
     /// Set a variable in the program's environment, or without a value remove it
     #[arg(short = 'E', long = "env", value_name = "VAR[=VALUE]")]
     pub environment: Vec<OsString>,
+    /// Run the program, and this command with it, as that user
+    #[arg(short = 'u', long, value_name = "USER")]
+    pub user: Option<String>,
 }
 
 /// Run a program and count its system calls.

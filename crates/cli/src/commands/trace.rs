@@ -1,7 +1,7 @@
 //! `hotpatch trace`: a program, and each of its system calls as a line.
 
 use std::collections::BTreeSet;
-use std::ffi::OsString;
+use std::ffi::{CString, OsString};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotpatch_events::{Record, kind, links};
-use nix::unistd::Pid;
+use nix::sys::prctl::set_dumpable;
+use nix::unistd::{Pid, User, initgroups, setgid, setuid};
 
 use crate::args::Trace;
 use crate::commands::run::{Exec, environment, exec, fall_back, injected, not_run};
@@ -33,6 +34,8 @@ pub mod listener;
 
 /// `clone`, `fork`, `vfork`, `clone3`.
 const BIRTHS: [u64; 4] = [56, 57, 58, 435];
+/// Bytes of a text or a buffer that are kept at most.
+const MOST_TEXT: u32 = 1 << 14;
 /// Elements of an array that are kept at most.
 const ITEMS: u32 = 1024;
 /// How long nobody looks at empty rings, at least and at most.
@@ -47,8 +50,6 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
         Ok(path) => path,
         Err(why) => return Ok(not_run(&why)),
     };
-    let reach = program::reach(&path);
-    let private = cache::prepare()?;
     let look = &args.look;
     let follow = args.follow > 0;
     let (choice, deeds) = choice::choice(look, follow, follow && look.output.is_some())?;
@@ -58,7 +59,12 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
         listener::links(look, &choice),
     );
     let size = u32::try_from(look.size).unwrap_or(u32::MAX);
-    let text = size.min(1 << 14);
+    let dumps = choice.read.is_some() || choice.written.is_some();
+    let text = if dumps {
+        MOST_TEXT
+    } else {
+        size.min(MOST_TEXT)
+    };
     let loss = Arc::new(Loss::default());
     let stacks = choice.stacks;
     let begin = match &args.record {
@@ -75,6 +81,11 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
             listener::listener(look, choice, separately, Box::new(io::stderr()), &loss)?
         }
     };
+    if let Some(user) = &args.start.user {
+        become_user(user).with_context(|| format!("-u {user}"))?;
+    }
+    let reach = program::reach(&path);
+    let private = cache::prepare()?;
     let events = Arc::new(
         Events::new(
             Wishes {
@@ -125,6 +136,17 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     };
     traced.finish(ended)?;
     Ok(ended.follow())
+}
+
+/// From now on this process is that user's, as the program will be: what is open already stays so.
+fn become_user(name: &str) -> anyhow::Result<()> {
+    let user = User::from_name(name)?.context("no such user")?;
+    initgroups(&CString::new(name)?, user.gid)?;
+    setgid(user.gid)?;
+    setuid(user.uid)?;
+    // The program opens what this process shares with it.
+    set_dumpable(true)?;
+    Ok(())
 }
 
 /// The settings of the library in the program.

@@ -132,6 +132,10 @@ pub enum Expression {
     Signals(u64),
     /// Calls that are printed without short forms.
     Whole(CallSet),
+    /// Descriptors whatever is read from is dumped of; `true` means all others.
+    Read(bool, Vec<i32>),
+    /// The same of what is written.
+    Written(bool, Vec<i32>),
     /// Calls whose arguments are printed as numbers.
     Raw(CallSet),
     /// Calls whose structures are printed; others' are told by their addresses.
@@ -179,7 +183,7 @@ const DETAILS: [(&str, u32); 6] = [
     ("none", 0),
 ];
 
-const QUALIFIERS: [&str; 20] = [
+const QUALIFIERS: [&str; 22] = [
     "trace",
     "t",
     "status",
@@ -200,6 +204,8 @@ const QUALIFIERS: [&str; 20] = [
     "silent",
     "q",
     "decode-fds",
+    "read",
+    "write",
 ];
 
 /// Reads what stands behind `-e`.
@@ -215,7 +221,18 @@ pub fn expression(text: &str) -> Result<Expression, Error> {
     Ok(match qualifier.text {
         "trace" | "t" => Expression::Trace(CallSet::parse(value)?),
         "status" => Expression::Status(statuses(value)?),
-        "fd" | "fds" => descriptors(value)?,
+        "fd" | "fds" => {
+            let (others, fds) = descriptors(value)?;
+            Expression::Descriptors(others, fds)
+        }
+        "read" | "reads" | "r" => {
+            let (others, fds) = descriptors(value)?;
+            Expression::Read(others, fds)
+        }
+        "write" | "writes" | "w" => {
+            let (others, fds) = descriptors(value)?;
+            Expression::Written(others, fds)
+        }
         "signal" | "signals" | "s" => Expression::Signals(signals(value)?),
         "abbrev" | "a" => {
             let CallSet(calls) = CallSet::parse(value)?;
@@ -291,18 +308,18 @@ fn names(value: Part<'_>, known: &[(&str, u32)], what: &str) -> Result<u32, Erro
     Ok(if not { all & !bits } else { bits })
 }
 
-fn descriptors(value: Part<'_>) -> Result<Expression, Error> {
+fn descriptors(value: Part<'_>) -> Result<(bool, Vec<i32>), Error> {
     let (not, value) = inverted(value);
     let mut fds = Vec::new();
     for part in value.split(',') {
         match part.text.parse::<i32>() {
             Ok(fd) if fd >= 0 => fds.push(fd),
-            _ if part.text == "all" => return Ok(Expression::Descriptors(!not, Vec::new())),
+            _ if part.text == "all" => return Ok((!not, Vec::new())),
             _ if part.text == "none" => {}
             _ => return Err(part.error("not a descriptor: a number from 0 on, `all` or `none`")),
         }
     }
-    Ok(Expression::Descriptors(not, fds))
+    Ok((not, fds))
 }
 
 fn signals(value: Part<'_>) -> Result<u64, Error> {

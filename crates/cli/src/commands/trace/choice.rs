@@ -44,6 +44,8 @@ pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice,
         places: args.places,
         numbers: args.numbers,
         stacks: args.stacks,
+        read: None,
+        written: None,
     };
     if args.successful_only {
         choice.status = Some(vec![Status::Successful]);
@@ -55,6 +57,8 @@ pub fn choice(args: &Look, follow: bool, named: bool) -> anyhow::Result<(Choice,
             Expression::Trace(calls) => choice.filter.calls = Some(calls),
             Expression::Status(status) => choice.status = Some(status),
             Expression::Descriptors(others, fds) => choice.filter.descriptors = Some((others, fds)),
+            Expression::Read(others, fds) => choice.read = Some((others, fds)),
+            Expression::Written(others, fds) => choice.written = Some((others, fds)),
             Expression::Whole(calls) => choice.whole = Some(calls),
             Expression::Raw(calls) => choice.raw = Some(calls),
             Expression::Followed(calls) => choice.followed = Some(calls),
