@@ -77,7 +77,17 @@ fn a_record_is_printed_as_if_it_happened_now() {
             let lines = normal(&std::fs::read_to_string(&path).unwrap());
             files.insert(tid.parse().unwrap(), lines);
         }
-        files.into_values().flatten().collect::<Vec<_>>()
+        // In the order of birth: numbers begin anew where they come to an end.
+        let is_first =
+            |lines: &Vec<String>| lines.first().is_some_and(|l| l.starts_with("execve("));
+        let first = files.iter().find(|(_, lines)| is_first(lines));
+        let first = first.map_or(0, |(tid, _)| *tid);
+        let later = files.split_off(&first);
+        later
+            .into_values()
+            .chain(files.into_values())
+            .flatten()
+            .collect::<Vec<_>>()
     };
     let kill = ["/bin/sh", "-c", "trap : USR1; kill -USR1 $$; exit 0"];
     let (_, file) = record(&place, &["-f"], &kill);
