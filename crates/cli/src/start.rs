@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use hotpatch_inject::{HEAD, Runtime, begin};
+use hotpatch_inject::{HEAD, Kind, Runtime, begin, look};
 use nix::errno::Errno;
 
 use crate::cache;
@@ -15,14 +15,17 @@ pub struct Injected {
     pub library: CString,
     /// Its settings, `NAME=value` each, a zero byte behind each.
     pub settings: Vec<u8>,
-    /// The program's environment where nobody may trace it, so that its loader has to bring the library.
-    pub preloaded: Vec<CString>,
+    /// The program's environment where nobody may trace it, so that its loader has to bring the library, if it can be
+    /// told to.
+    pub preloaded: Option<Vec<CString>>,
     /// Whether to say so.
     pub verbose: bool,
 }
 
-const NOT_TRACED: &str = "the program cannot be traced, so LD_PRELOAD brings the library: the loader's own calls, static \
-    programs and those with a cleared environment run natively";
+const NOT_TRACED: &str = "the program cannot be traced, so LD_PRELOAD brings the library: what the \
+    loader itself calls is not seen";
+const NATIVE: &str =
+    "the program cannot be traced, and no loader brings the library: it runs natively";
 
 /// Becomes the program; comes back only where that fails.
 pub fn execute(exec: &Exec) -> Errno {
@@ -41,10 +44,14 @@ pub fn execute(exec: &Exec) -> Errno {
             errno
         }
         Err(_) => {
+            // To the others the variables would only be visible.
+            let heeds = look(&exec.path) == Kind::Program { loader: true };
+            let preloaded = injected.preloaded.as_ref().filter(|_| heeds);
             if injected.verbose {
-                crate::style::error(NOT_TRACED);
+                let brought = preloaded.is_some();
+                crate::style::error(if brought { NOT_TRACED } else { NATIVE });
             }
-            become_it(exec, &injected.preloaded)
+            become_it(exec, preloaded.unwrap_or(&exec.environment))
         }
     }
 }

@@ -1,120 +1,13 @@
 //! The start at exec: every kind of program, and every way to exec another.
 
+#[path = "common/both.rs"]
+mod both;
 mod common;
 
-use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::Command;
 
-use common::{Place, text};
-
-/// Prints what a program may look at, and waits for children that it has not made.
-const LOOKS: &str = r#"
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-extern char **environ;
-int main(int argc, char **argv) {
-    char comm[32] = {0}, link[512] = {0};
-    sigset_t blocked, pending;
-    int fd = open("/proc/self/comm", O_RDONLY);
-    if (read(fd, comm, sizeof comm - 1) < 0 || readlink("/proc/self/exe", link, sizeof link - 1) < 0) return 99;
-    printf("fd %d comm %sexe %s\n", fd, comm, link);
-    close(fd);
-    for (int n = 0; n < argc; n++) printf("arg %s\n", argv[n]);
-    for (char **e = environ; *e; e++) printf("env %s\n", *e);
-    sigprocmask(SIG_BLOCK, NULL, &blocked);
-    sigpending(&pending);
-    for (int n = 1; n < 32; n++) {
-        struct sigaction now;
-        sigaction(n, NULL, &now);
-        printf("%d%d%d ", sigismember(&blocked, n), sigismember(&pending, n), now.sa_handler == SIG_IGN);
-    }
-    int child = waitpid(-1, NULL, __WALL | WNOHANG);
-    printf("\nchild %d %s\n", child, strerror(errno));
-    return 7;
-}
-"#;
-
-fn compile(place: &Place, name: &str, source: &str, compiler: &[&str]) -> PathBuf {
-    let (file, program) = (
-        place.dir.path().join(format!("{name}.c")),
-        place.dir.path().join(name),
-    );
-    std::fs::write(&file, source).unwrap();
-    let output = Command::new(compiler[0])
-        .args(&compiler[1..])
-        .arg("-o")
-        .args([&program, &file])
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", compiler[0]));
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    program
-}
-
-fn log(place: &Place) -> String {
-    std::fs::read_to_string(place.dir.path().join("log")).unwrap_or_default()
-}
-
-fn patched(place: &Place, words: &[&str]) -> Output {
-    let _ = std::fs::remove_file(place.dir.path().join("log"));
-    let mut command = place.hotpatch();
-    let path = place.dir.path().join("log");
-    command
-        .args(["run", "--log", path.to_str().unwrap(), "--"])
-        .args(words);
-    command.output().unwrap()
-}
-
-fn native(place: &Place, words: &[&str]) -> Output {
-    // The command's own environment, set by the same hand.
-    let mut command = Command::new(words[0]);
-    let ours = place.hotpatch();
-    for (name, value) in ours.get_envs() {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
-    command.args(&words[1..]).output().unwrap()
-}
-
-/// Runs it both ways: they must agree, and `programs` programs be patched.
-fn agree(place: &Place, words: &[&str], programs: usize) {
-    let (native, patched) = (native(place, words), patched(place, words));
-    let log = log(place);
-    assert_eq!(
-        text(&patched.stdout),
-        text(&native.stdout),
-        "{words:?}\n{log}"
-    );
-    assert_eq!(
-        text(&patched.stderr),
-        text(&native.stderr),
-        "{words:?}\n{log}"
-    );
-    assert_eq!(
-        patched.status.code(),
-        native.status.code(),
-        "{words:?}\n{log}"
-    );
-    assert_eq!(
-        patched.status.signal(),
-        native.status.signal(),
-        "{words:?}\n{log}"
-    );
-    let totals = log.lines().filter(|line| line.contains(" files, "));
-    assert_eq!(totals.count(), programs, "{words:?}\n{log}");
-}
-
-fn path(path: &Path) -> &str {
-    path.to_str().unwrap()
-}
+use both::{LOOKS, WAYS, agree, compile, log, path};
+use common::Place;
 
 #[test]
 fn every_kind_of_program_starts_as_natively() {
@@ -172,53 +65,6 @@ fn each_way_to_exec_is_followed() {
     }
 }
 
-/// Execs in the way that its first argument says.
-const WAYS: &str = r#"
-#define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
-#include <pthread.h>
-#include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
-static char *args[] = {"looks", "arg", NULL}, *environment[] = {"A=b", NULL};
-static void *from_thread(void *path) { execve(path, args, environment); return NULL; }
-int main(int argc, char **argv) {
-    char *way = argv[1], *path = argv[2];
-    int status = 0;
-    pid_t child = 0;
-    if (!strcmp(way, "spawn")) {
-        if (posix_spawn(&child, path, NULL, NULL, args, environment)) return 98;
-    } else if (!strcmp(way, "vfork")) {
-        if (!(child = vfork())) { execve(path, args, environment); _exit(97); }
-    } else if (!strcmp(way, "thread")) {
-        pthread_t thread;
-        pthread_create(&thread, NULL, from_thread, path);
-        pthread_join(thread, NULL);
-    } else if (!strcmp(way, "fexecve")) {
-        fexecve(open(path, O_RDONLY | O_CLOEXEC), args, environment);
-    } else if (!strcmp(way, "blocked")) {
-        sigset_t all;
-        sigfillset(&all);
-        sigprocmask(SIG_SETMASK, &all, NULL);
-        execve(path, args, environment);
-    } else if (!strcmp(way, "failing")) {
-        char *paths[] = {"/nonexistent", "/etc/passwd", "/", NULL};
-        for (char **p = paths; p == paths || p[-1]; p++) {
-            int result = execve(*p, args, environment);
-            printf("%d %s\n", result, strerror(errno));
-        }
-        printf("child %d\n", waitpid(-1, NULL, __WALL));
-        return 3;
-    }
-    if (child > 0 && waitpid(child, &status, 0) == child) printf("status %x\n", status);
-    return 4;
-}
-"#;
-
 #[test]
 fn privileged_programs_run_as_they_would() {
     let place = Place::new();
@@ -244,4 +90,16 @@ fn privileged_programs_run_as_they_would() {
     );
     let log = log(&place);
     assert!(log.contains(": exec: a program with privileges"), "{log}");
+}
+
+#[test]
+fn signals_that_come_all_the_time_stop_no_exec_from_being_followed() {
+    let place = Place::new();
+    let storm = compile(
+        &place,
+        "storm",
+        include_str!("common/storm.c"),
+        &["gcc", "-O1"],
+    );
+    agree(&place, &[path(&storm), "50"], 52);
 }

@@ -189,7 +189,8 @@ unsafe fn spawn(shared: *mut Shared, stack: usize) -> isize {
             "ud2",
             "2:",
             inlateout("rax") k::__NR_clone as usize => result,
-            in("rdi") k::CLONE_VM as usize,
+            // Whoever traces the caller gets no part in it.
+            in("rdi") (k::CLONE_VM | k::CLONE_UNTRACED) as usize,
             in("rsi") stack,
             in("rdx") 0, in("r10") 0, in("r8") 0,
             in("r12") main as *const () as usize,

@@ -6,10 +6,11 @@
 //!
 //! No heap, no libc, no panic, no thread-local: it runs inside of any program, and while the helper runs its thread's
 //! state is the program's.
-#![no_std]
+#![cfg_attr(not(test), no_std)]
 
 mod helper;
 mod look;
+pub mod preload;
 mod remote;
 mod sys;
 

@@ -13,7 +13,10 @@ use crate::sys::call;
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Kind {
     /// A program that the runtime can be started in.
-    Program,
+    Program {
+        /// A loader starts it, which heeds `LD_PRELOAD`.
+        loader: bool,
+    },
     /// It runs with more rights than its caller.
     Privileged,
     /// It is not for the 64-bit mode of x86-64.
@@ -22,6 +25,8 @@ pub enum Kind {
     Unreadable,
 }
 
+/// Bytes of a file that are looked at: its headers, as far as compilers go, or a `#!` line.
+const HEAD: usize = 1024;
 /// The kernel itself follows no more.
 const INTERPRETERS: usize = 5;
 
@@ -37,12 +42,12 @@ pub fn look_at(directory: i32, path: usize, flags: u32) -> Kind {
     let mut name;
     let mut from = (directory as isize as usize, path, flags);
     for _ in 0..=INTERPRETERS {
-        let mut head = [0u8; 256];
+        let mut head = [0u8; HEAD];
         let kind = look_once(from, &mut head);
         match kind {
             Ok(kind) => return kind,
             Err(()) => {
-                let line = head.get(2..).unwrap_or(&[]);
+                let line = head.get(2..255).unwrap_or(&[]);
                 let blank = |b: &u8| matches!(b, b' ' | b'\t');
                 let start = line.iter().position(|b| !blank(b)).unwrap_or(0);
                 let word = line.get(start..).unwrap_or(&[]);
@@ -62,7 +67,7 @@ pub fn look_at(directory: i32, path: usize, flags: u32) -> Kind {
 /// `Err` where it is a script, whose first bytes are in `head`.
 fn look_once(
     (directory, path, flags): (usize, usize, u32),
-    head: &mut [u8; 256],
+    head: &mut [u8; HEAD],
 ) -> Result<Kind, ()> {
     let open = k::O_CLOEXEC | k::O_NONBLOCK | k::O_NOCTTY;
     // A descriptor that was opened for its path alone cannot be read: it is opened again.
@@ -110,15 +115,15 @@ fn number(mut value: usize, to: &mut [u8]) {
     }
 }
 
-fn look_open(fd: usize, head: &mut [u8; 256]) -> Result<Kind, ()> {
+fn look_open(fd: usize, head: &mut [u8; HEAD]) -> Result<Kind, ()> {
     // SAFETY: all zeros is a `stat`.
     let mut stat: k::stat = unsafe { core::mem::zeroed() };
     // SAFETY: writes `stat`.
     if unsafe { call(k::__NR_fstat, [fd, (&raw mut stat).addr()]) } < 0 {
         return Ok(Kind::Unreadable);
     }
-    // SAFETY: writes `head`; a byte of it stays zero.
-    let got = unsafe { call(k::__NR_pread64, [fd, head.as_mut_ptr().addr(), 255, 0]) };
+    // SAFETY: writes `head`.
+    let got = unsafe { call(k::__NR_pread64, [fd, head.as_mut_ptr().addr(), HEAD, 0]) };
     if got < 20 && !head.starts_with(b"#!") {
         return Ok(Kind::OtherMachine);
     }
@@ -138,6 +143,26 @@ fn look_open(fd: usize, head: &mut [u8; 256]) -> Result<Kind, ()> {
     Ok(if user || group || capable {
         Kind::Privileged
     } else {
-        Kind::Program
+        Kind::Program {
+            loader: names_loader(head),
+        }
     })
+}
+
+/// Whether one of the program headers at the file's start names an interpreter.
+fn names_loader(head: &[u8; HEAD]) -> bool {
+    const PT_INTERP: u32 = 3;
+    let half = |at: usize| {
+        head.get(at..)?
+            .first_chunk()
+            .map(|b| u16::from_le_bytes(*b))
+    };
+    let word = |at: usize| {
+        head.get(at..)?
+            .first_chunk()
+            .map(|b| u32::from_le_bytes(*b))
+    };
+    let (first, count) = (word(32).unwrap_or(0) as usize, half(56).unwrap_or(0));
+    let kinds = (0..usize::from(count)).map_while(|n| word(first.checked_add(56 * n)?));
+    kinds.into_iter().any(|kind| kind == PT_INTERP)
 }

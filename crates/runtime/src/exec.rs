@@ -1,6 +1,7 @@
 //! What a process becomes: the runtime goes on in the program that it executes.
 //!
-//! Only where the runtime was started at an exec itself; under `LD_PRELOAD` the environment says which programs get it.
+//! Only where the runtime was started at an exec itself; where the user has set `LD_PRELOAD`, that says which programs get
+//! it. An exec that nobody may trace is left to the loader ([`preload`]).
 //! After start-up: no heap, no lock, no panic.
 //!
 //! # Safety
@@ -8,6 +9,7 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
+use core::sync::atomic::Ordering;
 
 use hotpatch_abi::Frame;
 use hotpatch_inject::{HEAD, Kind, Runtime, begin, look_at};
@@ -17,8 +19,10 @@ use crate::hooking::Hooking;
 use crate::hooks::Call;
 use crate::internal::{Next, execute, is_filtered};
 use crate::labels;
+use crate::preload;
 use crate::services;
 use crate::start::Given;
+use crate::sys;
 
 struct Shared(UnsafeCell<Option<Given>>);
 
@@ -58,7 +62,7 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
     };
     // A tracer takes privileges away without a word; the others cannot be helped.
     let native: &[u8] = match kind {
-        Kind::Program => b"",
+        Kind::Program { .. } => b"",
         Kind::Privileged => b"a program with privileges of its own runs natively",
         Kind::OtherMachine => b"a program that is not for 64-bit x86-64 runs natively",
         // Most of these are not there: shells try each directory.
@@ -73,32 +77,68 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
         head: head(),
         settings: given.settings,
     };
-    let Ok(helper) = begin(&runtime) else {
-        services::say(
-            b"exec",
-            b"cannot be followed: the new program runs natively",
-        );
-        return Next::Run;
+    let helper = match begin(&runtime) {
+        Ok(helper) => helper,
+        Err(_) => return untraced(call, &given, kind),
     };
-    // Where a signal waits already, everything is blocked until it is delivered, and so it would be in the program.
+    // A signal that waits already has been raised again, with everything blocked: let through, it is kept back too.
     // Relaxed: this thread's own.
-    if call
-        .block
-        .signal
-        .state
-        .load(core::sync::atomic::Ordering::Relaxed)
-        != 0
-    {
-        helper.cancel();
-        return Next::Run;
+    let waits = call.block.signal.state.load(Ordering::Relaxed) != 0;
+    if waits {
+        sys::restore_signals(call.block.signal.mask);
     }
     execute(call.frame);
+    if waits {
+        sys::block_all_signals();
+    }
     helper.cancel();
     Next::Answered
 }
 
+/// What is said before a filter that the program sets would forbid it.
+pub(crate) fn filters() {
+    // SAFETY: I14.
+    if unsafe { *KEPT.0.get() }.is_some() {
+        services::say(
+            b"exec",
+            b"the program sets a seccomp filter: what it executes from here on runs natively",
+        );
+    }
+}
+
+/// What can be done for a program that nobody may trace.
+fn untraced(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
+    let Frame { rax, rdx, r10, .. } = *call.frame;
+    let plain = rax as u32 == k::__NR_execve;
+    let environment = if plain { rdx } else { r10 };
+    let told = match kind {
+        Kind::Program { loader: true } => preload::bring(&mut call.block.told, environment, given),
+        _ => None,
+    };
+    services::say(
+        b"exec",
+        match (kind, told) {
+            (_, Some(_)) => {
+                b"cannot be traced, so LD_PRELOAD brings the library: what the loader itself calls is not seen"
+            }
+            (Kind::Program { loader: true }, None) => {
+                b"cannot be traced, nor has the loader the library: the new program runs natively"
+            }
+            _ => b"cannot be traced, and has no loader: the new program runs natively",
+        },
+    );
+    if let Some(told) = told {
+        if plain {
+            call.frame.rdx = told;
+        } else {
+            call.frame.r10 = told;
+        }
+    }
+    Next::Run
+}
+
 /// The first bytes of our file.
-fn head() -> &'static [u8] {
+pub(crate) fn head() -> &'static [u8] {
     let start = core::ptr::with_exposed_provenance(labels::own().start as usize);
     // SAFETY: our own headers, mapped readable.
     unsafe { core::slice::from_raw_parts(start, HEAD) }

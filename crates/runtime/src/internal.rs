@@ -60,6 +60,10 @@ pub const NUMBERS: &[u32] = &[
     k::__NR_shmat,
 ];
 
+/// Of `seccomp`, as is 0 for the strict mode; others ask.
+const SECCOMP_SET_MODE_FILTER: u32 = 1;
+/// Of `prctl`.
+const SECCOMP_MODE_FILTER: u32 = 2;
 /// Of `arch_prctl`; the kernel's own header for it is not among those we have.
 const ARCH_SET_GS: u32 = 0x1001;
 const ARCH_SET_FS: u32 = 0x1002;
@@ -176,7 +180,10 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         k::__NR_arch_prctl => arch_prctl(call),
         k::__NR_prctl => prctl(call),
         k::__NR_seccomp => {
-            filtered(call, b"the program sets a seccomp filter");
+            let Frame { rdi, rdx, .. } = *call.frame;
+            if rdi as u32 <= SECCOMP_SET_MODE_FILTER {
+                filter(call, rdi as u32 == SECCOMP_SET_MODE_FILTER, rdx);
+            }
             Next::Run
         }
         _ => Next::Run,
@@ -205,9 +212,14 @@ fn mapped(call: &mut Call<'_>) -> Next {
     next
 }
 
-/// From here on no call may be added to the program's own.
-fn filtered(call: &mut Call<'_>, why: &[u8]) {
-    trap::give_up(Some(call.block), why);
+/// The program sets a seccomp filter, behind which no call may be added to its own. Without a filter to be set it only asks
+/// whether it could.
+fn filter(call: &mut Call<'_>, has_filter: bool, filter: u64) {
+    if is_filtered() || has_filter && filter == 0 {
+        return;
+    }
+    exec::filters();
+    trap::give_up(Some(call.block), b"the program sets a seccomp filter");
     // Relaxed: before the filter holds, and read by this thread or by those it starts.
     FILTERED.store(true, Ordering::Relaxed);
 }
@@ -216,7 +228,10 @@ fn prctl(call: &mut Call<'_>) -> Next {
     const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
     const OFF: u64 = 0;
     match (u32::try_from(call.frame.rdi), call.frame.rsi) {
-        (Ok(PR_SET_SECCOMP), _) => filtered(call, b"the program sets a seccomp filter"),
+        (Ok(PR_SET_SECCOMP), mode) => {
+            let program = call.frame.rdx;
+            filter(call, mode as u32 == SECCOMP_MODE_FILTER, program);
+        }
         // Ours is not the program's to switch off.
         (Ok(PR_SET_SYSCALL_USER_DISPATCH), OFF) if call.block.trap.armed != 0 => {
             let Frame { rdx, r10, r8, .. } = *call.frame;

@@ -42,6 +42,7 @@ pub mod ours;
 pub mod pages;
 pub mod patch;
 pub mod perf;
+pub mod preload;
 pub mod process;
 pub mod quick;
 pub mod report;

@@ -4,6 +4,7 @@
 //! This file keeps I4 (the arena's life) and I6 (what was passed).
 
 mod outputs;
+mod preloaded;
 
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc as _, Layout};
@@ -142,23 +143,17 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
     let text = read_all(c"/proc/self/maps");
     let maps = maps::parse(&text);
     // 2. How we were called, and the settings.
-    let proc = if passed.is_genuine() {
-        None
-    } else {
-        Some(
-            [
-                c"/proc/self/cmdline",
-                c"/proc/self/environ",
-                c"/proc/self/auxv",
-            ]
-            .map(read_all),
-        )
-    };
-    let mut environment = match &proc {
-        // SAFETY: I6: genuine, and the program has not run yet.
-        None => unsafe { Environment::from_stack(&passed) },
-        Some([cmdline, environ, auxv]) => Environment::from_proc(cmdline, environ, auxv),
-    };
+    let mut texts = texts(&passed);
+    // SAFETY: I6: the program has not run yet.
+    let mut environment = unsafe { environment_of(&passed, texts.as_ref()) };
+    let mut given = given;
+    if given.is_none() && !environment.secure && preloaded::is_told(&environment.variables) {
+        // SAFETY: as above; nothing of the stack is borrowed.
+        given = unsafe { preloaded::take(&passed) };
+        texts = self::texts(&passed);
+        // SAFETY: as above.
+        environment = unsafe { environment_of(&passed, texts.as_ref()) };
+    }
     if let Some(given) = given {
         // First, as the first of a name counts.
         let settings = given.settings.split(|&b| b == 0);
@@ -307,6 +302,26 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         return Verdict::Refuse(UNPATCHED_STATUS);
     }
     Verdict::Run
+}
+
+/// Arguments, environment and auxiliary vector as `/proc` has them, where they were not passed.
+fn texts(passed: &Passed) -> Option<[Vec<u8>; 3]> {
+    let paths = [
+        c"/proc/self/cmdline",
+        c"/proc/self/environ",
+        c"/proc/self/auxv",
+    ];
+    (!passed.is_genuine()).then(|| paths.map(read_all))
+}
+
+/// # Safety
+/// I6: they stay as they are while the answer is used.
+unsafe fn environment_of<'a>(passed: &Passed, texts: Option<&'a [Vec<u8>; 3]>) -> Environment<'a> {
+    match texts {
+        // SAFETY: genuine, and as the caller promises.
+        None => unsafe { Environment::from_stack(passed) },
+        Some([cmdline, environ, auxv]) => Environment::from_proc(cmdline, environ, auxv),
+    }
 }
 
 /// The hooks that can be used, and how many cannot.

@@ -16,6 +16,7 @@ use crate::hooks;
 use crate::internal;
 use crate::load::MOST;
 use crate::pages::{PAGE, Range};
+use crate::preload::Told;
 use crate::signal::held::Queue;
 use crate::signal::slots::Slots;
 use crate::sys::{self, Errno, Protection};
@@ -65,6 +66,8 @@ pub struct Block {
     pub trap: Trap,
     /// Signals that wait where no call can raise them again.
     pub held: Queue,
+    /// The environment of the program that it is about to become.
+    pub told: Told,
 }
 
 /// Where [`Block::signal`] is.

@@ -1,10 +1,11 @@
 //! `hotpatch run`: a program with its system calls patched.
 
-use std::ffi::{CString, OsStr, OsString};
+use std::ffi::{CStr, CString, OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+use hotpatch_inject::preload;
 use nix::errno::Errno;
 
 use crate::args::Run;
@@ -83,10 +84,11 @@ pub fn injected(
     environment: &[Variable],
     verbose: bool,
 ) -> anyhow::Result<Injected> {
+    let (library, settings) = (c_string(library)?, block(settings));
     Ok(Injected {
-        preloaded: preloaded(library, &settings, environment)?,
-        library: c_string(library)?,
-        settings: block(settings),
+        preloaded: preloaded(&library, &settings, environment)?,
+        library,
+        settings,
         verbose,
     })
 }
@@ -197,23 +199,31 @@ fn block(settings: Vec<Variable>) -> Vec<u8> {
     lines.flatten().collect()
 }
 
-/// The environment where the library has to come by it: with the library before others, and its settings.
+/// The environment where the program's loader has to bring the library, before others; nothing where it cannot be told.
 fn preloaded(
-    library: &Path,
-    settings: &[Variable],
+    library: &CStr,
+    settings: &[u8],
     environment: &[Variable],
-) -> anyhow::Result<Vec<CString>> {
+) -> anyhow::Result<Option<Vec<CString>>> {
+    let Some(told) = preload::variable(library.to_bytes(), settings) else {
+        return Ok(None);
+    };
     let mut variables = environment.to_vec();
-    let before = variables.iter().find(|(name, _)| name == "LD_PRELOAD");
-    let before = before.map_or_else(OsString::new, |(_, value)| value.clone());
-    let library = ("LD_PRELOAD".into(), preload(library, &before));
-    for (name, value) in [library].iter().chain(settings) {
-        match variables.iter_mut().find(|(n, _)| n == name) {
-            Some((_, old)) => old.clone_from(value),
-            None => variables.push((name.clone(), value.clone())),
+    let before = variables.iter_mut().find(|(name, _)| name == "LD_PRELOAD");
+    let mut value = OsString::from(OsStr::from_bytes(library.to_bytes()));
+    let first = match before {
+        Some((_, before)) => {
+            value.push(":");
+            value.push(&*before);
+            *before = value;
+            CString::default()
         }
-    }
-    c_strings(variables.into_iter().map(assignment))
+        None => c_string(assignment(("LD_PRELOAD".into(), value)).as_ref())?,
+    };
+    let mut words = c_strings(variables.into_iter().map(assignment))?;
+    words.push(first);
+    words.push(CString::from_vec_with_nul(told.collect())?);
+    Ok(Some(words))
 }
 
 /// Where hooks speak, if not in the log: our own standard error, as many programs close theirs before they end. We have
@@ -222,15 +232,6 @@ fn hook_log(args: &Run) -> Option<OsString> {
     let elsewhere = args.log.is_some() || std::env::var_os("LIBHOTPATCH_LOGPATH").is_some();
     (!args.hook.is_empty() && !elsewhere)
         .then(|| format!("/proc/{}/fd/2", std::process::id()).into())
-}
-
-fn preload(library: &Path, before: &OsStr) -> OsString {
-    let mut value = OsString::from(library);
-    if !before.as_bytes().trim_ascii().is_empty() {
-        value.push(":");
-        value.push(before);
-    }
-    value
 }
 
 /// The program may change its directory before its children open the file.
@@ -273,9 +274,17 @@ mod tests {
 
     #[test]
     fn what_was_preloaded_stays_so() {
-        let of = |before: &str| preload(Path::new("/l.so"), OsStr::new(before));
-        assert_eq!(of(""), "/l.so");
-        assert_eq!(of(" "), "/l.so");
-        assert_eq!(of("/a.so /b.so"), "/l.so:/a.so /b.so");
+        let of = |before: Option<&str>| {
+            let before = before.map(|before| ("LD_PRELOAD".into(), before.into()));
+            let variables: Vec<Variable> = before.into_iter().collect();
+            let words = preloaded(c"/l.so", b"A=1\0", &variables).unwrap().unwrap();
+            let words = words.iter().map(|word| word.to_str().unwrap().to_owned());
+            words.collect::<Vec<_>>()
+        };
+        let told = "LIBHOTPATCH_EXEC=/l.so\x01A=1";
+        assert_eq!(of(None), ["LD_PRELOAD=/l.so", told]);
+        assert_eq!(of(Some("")), ["LD_PRELOAD=/l.so:", "", told]);
+        let both = "LD_PRELOAD=/l.so:/a.so /b.so";
+        assert_eq!(of(Some("/a.so /b.so")), [both, "", told]);
     }
 }

@@ -1,0 +1,44 @@
+// Execs its second argument in the way that its first one says.
+#define _GNU_SOURCE
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+static char *args[] = {"looks", "arg", NULL}, *environment[] = {"A=b", NULL};
+static void *from_thread(void *path) { execve(path, args, environment); return NULL; }
+int main(int argc, char **argv) {
+    char *way = argv[1], *path = argv[2];
+    int status = 0;
+    pid_t child = 0;
+    if (!strcmp(way, "spawn")) {
+        if (posix_spawn(&child, path, NULL, NULL, args, environment)) return 98;
+    } else if (!strcmp(way, "vfork")) {
+        if (!(child = vfork())) { execve(path, args, environment); _exit(97); }
+    } else if (!strcmp(way, "thread")) {
+        pthread_t thread;
+        pthread_create(&thread, NULL, from_thread, path);
+        pthread_join(thread, NULL);
+    } else if (!strcmp(way, "fexecve")) {
+        fexecve(open(path, O_RDONLY | O_CLOEXEC), args, environment);
+    } else if (!strcmp(way, "blocked")) {
+        sigset_t all;
+        sigfillset(&all);
+        sigprocmask(SIG_SETMASK, &all, NULL);
+        execve(path, args, environment);
+    } else if (!strcmp(way, "failing")) {
+        char *paths[] = {"/nonexistent", "/etc/passwd", "/", NULL};
+        for (char **p = paths; p == paths || p[-1]; p++) {
+            int result = execve(*p, args, environment);
+            printf("%d %s\n", result, strerror(errno));
+        }
+        printf("child %d\n", waitpid(-1, NULL, __WALL));
+        return 3;
+    }
+    if (child > 0 && waitpid(child, &status, 0) == child) printf("status %x\n", status);
+    return 4;
+}
