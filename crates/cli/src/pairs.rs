@@ -9,7 +9,9 @@ use crate::events::Chunks;
 
 /// The number of `execve`.
 pub const EXECVE: u64 = 59;
-/// And of `execveat`.
+/// Those of `clone`, `fork`, `vfork`, `clone3`.
+pub const BIRTHS: [u64; 4] = [56, 57, 58, 435];
+/// That of `execveat`.
 pub const EXECVEAT: u64 = 322;
 
 /// And of `rt_sigreturn`.

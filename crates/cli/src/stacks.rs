@@ -16,6 +16,7 @@ use object::read::elf::ElfFile64;
 use object::{Object, ObjectSection};
 
 use crate::events::Event;
+use crate::pairs::BIRTHS;
 use crate::symbols::{Mapped, Symbols};
 
 /// Frames of one stack that are told.
@@ -25,9 +26,6 @@ const MOST: usize = 1024;
 
 const MMAP: u64 = 9;
 const MUNMAP: u64 = 11;
-const VFORK: u64 = 58;
-/// `clone`, `fork`, `vfork`, `clone3`.
-const BIRTHS: [u64; 4] = [56, 57, VFORK, 435];
 const PROT_EXEC: u64 = 4;
 
 /// Part of a file, as the tables' reader wants to have it.

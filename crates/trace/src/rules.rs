@@ -133,3 +133,40 @@ fn sleep(nanoseconds: u64) {
         == Err(hotpatch_hook::Errno::EINTR)
     {}
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_apply_in_turn() {
+        let hit = |first, last, step| {
+            let rule = Rule {
+                first,
+                last,
+                step,
+                rate: u64::MAX,
+                ..Rule::default()
+            };
+            (1..10).filter(|n| applies(&rule, *n)).collect::<Vec<u64>>()
+        };
+        assert_eq!(hit(3, 8, 2), [3, 5, 7]);
+        assert_eq!(hit(2, u64::MAX, 0), [2]);
+        assert_eq!(hit(7, u64::MAX, 1), [7, 8, 9]);
+        assert_eq!(hit(2, u64::MAX, 3), [2, 5, 8]);
+        assert_eq!(hit(2, 3, 1), [2, 3]);
+    }
+
+    #[test]
+    fn chance_is_about_as_often_as_asked_for() {
+        let rule = Rule {
+            last: u64::MAX,
+            step: 1,
+            rate: u64::MAX / 4,
+            seed: 7,
+            ..Rule::default()
+        };
+        let hits = (1..10_000).filter(|n| applies(&rule, *n)).count();
+        assert!((2300..2700).contains(&hits), "{hits}");
+    }
+}

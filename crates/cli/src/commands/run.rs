@@ -60,7 +60,8 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
     };
     let exec = exec(&path, &args.program, environment, injected)?;
 
-    if report.is_none() && hook_log(&args).is_none() {
+    let hooks_speak = !args.hook.is_empty() && is_silent(args.log.as_deref());
+    if report.is_none() && !hooks_speak {
         let errno = start::execute(&exec);
         return fall_back(exec, &path, errno, |exec| Err(start::execute(exec)))
             .or_else(|errno| Ok(not_run(&NotRun::from_exec(&name, &path, errno))));
@@ -160,14 +161,6 @@ fn settings(args: &Run, report: Option<&Report>, hooks: OsString) -> anyhow::Res
     }
     if !hooks.is_empty() {
         set("LIBHOTPATCH_HOOK", hooks);
-        if let Some(path) = hook_log(args) {
-            set("LIBHOTPATCH_HOOK_LOGPATH", path);
-        }
-    }
-    if let Some(path) = &args.log {
-        set("LIBHOTPATCH_LOGPATH", absolute(path)?.into());
-    } else if std::env::var_os("LIBHOTPATCH_LOGPATH").is_none() {
-        set("LIBHOTPATCH_LOGPATH", "/dev/null".into());
     }
     if let Some(list) = &args.tactics {
         set("LIBHOTPATCH_TACTICS", list.words.clone().into());
@@ -180,7 +173,29 @@ fn settings(args: &Run, report: Option<&Report>, hooks: OsString) -> anyhow::Res
     } else if let Some(path) = &args.report {
         set("LIBHOTPATCH_REPORT", absolute(path)?.into());
     }
+    settings.extend(logs(args.log.as_deref(), !args.hook.is_empty())?);
     Ok(settings)
+}
+
+/// Where the library speaks, and hooks, if there are any.
+pub fn logs(log: Option<&Path>, hooks: bool) -> anyhow::Result<Vec<Variable>> {
+    let mut logs: Vec<Variable> = Vec::new();
+    if let Some(path) = log {
+        logs.push(("LIBHOTPATCH_LOGPATH".into(), absolute(path)?.into()));
+    } else if is_silent(log) {
+        logs.push(("LIBHOTPATCH_LOGPATH".into(), "/dev/null".into()));
+        if hooks {
+            let ours = format!("/proc/{}/fd/2", std::process::id());
+            logs.push(("LIBHOTPATCH_HOOK_LOGPATH".into(), ours.into()));
+        }
+    }
+    Ok(logs)
+}
+
+/// Whether nobody wants to have the library's own lines. What hooks say is why they are there: it comes to our own
+/// standard error, as many programs close theirs before they end, and we have to stay for that.
+fn is_silent(log: Option<&Path>) -> bool {
+    log.is_none() && std::env::var_os("LIBHOTPATCH_LOGPATH").is_none()
 }
 
 fn assignment((mut name, value): Variable) -> OsString {
@@ -224,14 +239,6 @@ fn preloaded(
     words.push(first);
     words.push(CString::from_vec_with_nul(told.collect())?);
     Ok(Some(words))
-}
-
-/// Where hooks speak, if not in the log: our own standard error, as many programs close theirs before they end. We have
-/// to stay for that. The library's own lines are silenced without a log; what hooks say is why they are there.
-fn hook_log(args: &Run) -> Option<OsString> {
-    let elsewhere = args.log.is_some() || std::env::var_os("LIBHOTPATCH_LOGPATH").is_some();
-    (!args.hook.is_empty() && !elsewhere)
-        .then(|| format!("/proc/{}/fd/2", std::process::id()).into())
 }
 
 /// The program may change its directory before its children open the file.

@@ -1,9 +1,8 @@
 //! `hotpatch trace`: a program, and each of its system calls as a line.
 
 use std::collections::BTreeSet;
-use std::ffi::{CString, OsString};
+use std::ffi::CString;
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
@@ -15,10 +14,10 @@ use nix::sys::prctl::set_dumpable;
 use nix::unistd::{Pid, User, initgroups, setgid, setuid};
 
 use crate::args::Trace;
-use crate::commands::run::{Exec, environment, exec, fall_back, injected, not_run};
+use crate::commands::run::{Exec, environment, exec, fall_back, injected, logs, not_run};
 use crate::events::{Chunks, Events, Wishes, ticks};
 use crate::output::{self, Loss};
-use crate::pairs::EXECVE;
+use crate::pairs::{BIRTHS, EXECVE};
 use crate::program::{self, NotRun, Reach};
 use crate::record::Recorder;
 use crate::sockets::Sockets;
@@ -32,8 +31,6 @@ pub mod choice;
 mod deeds;
 pub mod listener;
 
-/// `clone`, `fork`, `vfork`, `clone3`.
-const BIRTHS: [u64; 4] = [56, 57, 58, 435];
 /// Bytes of a text or a buffer that are kept at most.
 const MOST_TEXT: u32 = 1 << 14;
 /// Elements of an array that are kept at most.
@@ -105,7 +102,12 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     let environment = environment(&args.start.environment);
     let injected = match reach {
         Reach::Program => {
-            let settings = settings(&cache::trace_hook(&private)?, &events);
+            let hook = cache::trace_hook(&private)?;
+            let mut settings = vec![
+                ("LIBHOTPATCH_HOOK".into(), hook.into()),
+                ("LIBHOTPATCH_EVENTS".into(), events.path().into()),
+            ];
+            settings.extend(logs(None, true)?);
             let library = private.path.join(cache::file_name());
             Some(injected(&library, settings, &environment, true)?)
         }
@@ -147,20 +149,6 @@ fn become_user(name: &str) -> anyhow::Result<()> {
     // The program opens what this process shares with it.
     set_dumpable(true)?;
     Ok(())
-}
-
-/// The settings of the library in the program.
-fn settings(hook: &Path, events: &Events) -> Vec<(OsString, OsString)> {
-    let ours = format!("/proc/{}/fd/2", std::process::id());
-    let mut settings: Vec<(OsString, OsString)> = vec![
-        ("LIBHOTPATCH_HOOK".into(), hook.into()),
-        ("LIBHOTPATCH_EVENTS".into(), events.path().into()),
-    ];
-    if std::env::var_os("LIBHOTPATCH_LOGPATH").is_none() {
-        settings.push(("LIBHOTPATCH_LOGPATH".into(), "/dev/null".into()));
-        settings.push(("LIBHOTPATCH_HOOK_LOGPATH".into(), ours.into()));
-    }
-    settings
 }
 
 /// The exec that begins the program, and the memory that it names.

@@ -1,10 +1,12 @@
 //! `hotpatch view`: a recorded trace, printed again.
 
 use std::fs::File;
-use std::io::{self, BufReader, Read};
+use std::io::{self, BufReader, IsTerminal, Read};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use crate::args::View;
 use crate::commands::trace::{choice, listener};
@@ -16,13 +18,27 @@ use crate::style;
 /// Prints the file: 1 if it is not whole.
 pub fn run(args: &View) -> anyhow::Result<i32> {
     let name = args.file.display().to_string();
+    let bar = ProgressBar::hidden();
     let from: Box<dyn Read> = if name == "-" {
         Box::new(io::stdin())
     } else {
-        Box::new(File::open(&args.file).with_context(|| name.clone())?)
+        let file = File::open(&args.file).with_context(|| name.clone())?;
+        bar.set_length(file.metadata()?.len());
+        Box::new(Shown {
+            file,
+            at: 0,
+            bar: bar.clone(),
+            begun: Instant::now(),
+            is_shown: false,
+            may_be: !io::stdout().is_terminal() || args.look.output.is_some(),
+        })
     };
     let loss = Arc::new(Loss::default());
-    match print(args, BufReader::with_capacity(1 << 16, from), &loss) {
+    let printed = print(args, BufReader::with_capacity(1 << 16, from), &loss);
+    if !bar.is_hidden() {
+        bar.finish_and_clear();
+    }
+    match printed {
         Ok(()) => {}
         Err(Stop::Broken(broken)) => {
             style::error(&format!("{name}: {broken}"));
@@ -35,6 +51,31 @@ pub fn run(args: &View) -> anyhow::Result<i32> {
         return Ok(1);
     }
     Ok(0)
+}
+
+/// A file; what has been read of it is shown where that takes longer than a second and nothing else is to be seen.
+struct Shown {
+    file: File,
+    at: u64,
+    bar: ProgressBar,
+    begun: Instant,
+    is_shown: bool,
+    may_be: bool,
+}
+
+impl Read for Shown {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let count = self.file.read(into)?;
+        self.at += count as u64;
+        if self.may_be && !self.is_shown && self.begun.elapsed() > Duration::from_secs(1) {
+            self.bar.set_draw_target(ProgressDrawTarget::stderr());
+            self.is_shown = true;
+        }
+        if self.is_shown {
+            self.bar.set_position(self.at);
+        }
+        Ok(count)
+    }
 }
 
 /// Why the rest is not printed.

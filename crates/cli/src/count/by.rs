@@ -9,11 +9,9 @@ use hotpatch_names::{Kind, LINK, SOCKET, Socket, What, descriptors, place, signa
 
 use crate::count::sites::Sites;
 use crate::events::Event;
-use crate::pairs::{EXECVE, EXECVEAT};
+use crate::pairs::{BIRTHS, EXECVE, EXECVEAT};
 use crate::trace::name;
 
-/// `clone`, `fork`, `vfork`, `clone3`.
-const BIRTHS: [u64; 4] = [56, 57, 58, 435];
 /// Bytes of a path at most.
 const PATH: usize = 4096;
 

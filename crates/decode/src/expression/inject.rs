@@ -34,19 +34,6 @@ impl Default for When {
     }
 }
 
-impl When {
-    /// Whether it happens at the call with this ordinal, counted from 1.
-    #[must_use]
-    pub const fn has(&self, ordinal: u64) -> bool {
-        if self.step == 0 {
-            return ordinal == self.first;
-        }
-        ordinal >= self.first
-            && ordinal <= self.last
-            && (ordinal - self.first).is_multiple_of(self.step)
-    }
-}
-
 /// How often something happens, at random.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Probability {
