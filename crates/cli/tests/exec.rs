@@ -9,20 +9,52 @@ use std::process::Command;
 use both::{LOOKS, WAYS, agree, compile, log, path};
 use common::Place;
 
+/// How often each is started: `HOTPATCH_STARTS`, or 5.
+fn starts() -> u32 {
+    let often = std::env::var("HOTPATCH_STARTS").map(|often| often.parse());
+    often.map_or(5, |often| often.expect("HOTPATCH_STARTS is a number"))
+}
+
 #[test]
 fn every_kind_of_program_starts_as_natively() {
     let place = Place::new();
-    let kinds: [(&str, &[&str]); 6] = [
+    let kinds: [(&str, &[&str]); 9] = [
         ("dynamic", &["gcc"]),
         ("static", &["gcc", "-static", "-s"]),
         ("static-pie", &["gcc", "-static-pie"]),
         ("fixed", &["gcc", "-no-pie"]),
         ("musl", &["musl-gcc"]),
         ("musl-static", &["musl-gcc", "-static"]),
+        // 200 MB of text; all of the low 4 GB.
+        ("huge", &["gcc", "-DHUGE"]),
+        ("huge-static", &["gcc", "-DHUGE", "-static"]),
+        ("full", &["gcc", "-DFULL", "-no-pie", "-mcmodel=medium"]),
     ];
     for (name, compiler) in kinds {
         let program = compile(&place, name, LOOKS, compiler);
-        for _ in 0..5 {
+        for _ in 0..starts() {
+            agree(&place, &[path(&program), "a", "", "b c"], 1);
+        }
+        std::fs::remove_file(program).unwrap();
+    }
+}
+
+#[test]
+fn go_programs_start_as_natively() {
+    let place = Place::new();
+    let source = include_str!("common/looks.go");
+    for (name, cgo) in [("go", false), ("cgo", true)] {
+        let text = source.replace("//CGO ", if cgo { "" } else { "// " });
+        let file = place.dir.path().join(format!("{name}.go"));
+        std::fs::write(&file, text).unwrap();
+        let program = place.dir.path().join(name);
+        let mut go = Command::new("go");
+        go.args(["build", "-o", path(&program), path(&file)]);
+        go.env("CGO_ENABLED", if cgo { "1" } else { "0" });
+        go.env("GOFLAGS", "-mod=mod")
+            .env("GOCACHE", place.dir.path().join("go-cache"));
+        assert!(go.status().expect("go runs").success());
+        for _ in 0..starts() {
             agree(&place, &[path(&program), "a", "", "b c"], 1);
         }
     }

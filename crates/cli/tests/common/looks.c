@@ -9,7 +9,17 @@
 #include <sys/wait.h>
 #include <unistd.h>
 extern char **environ;
+#ifdef HUGE
+__asm__(".text\n.skip 200 << 20, 0x90");
+#endif
+#ifdef FULL
+// From the program to the end of what a fixed address can name.
+static char full[4080ul << 20];
+#endif
 int main(int argc, char **argv) {
+#ifdef FULL
+    full[argc] = 1;
+#endif
     char comm[32] = {0}, link[512] = {0};
     sigset_t blocked, pending;
     int fd = open("/proc/self/comm", O_RDONLY);
@@ -36,6 +46,6 @@ int main(int argc, char **argv) {
         printf("%d%d%d ", sigismember(&blocked, n), sigismember(&pending, n), now.sa_handler == SIG_IGN);
     }
     int child = waitpid(-1, NULL, __WALL | WNOHANG);
-    printf("\nchild %d %s\n", child, strerror(errno));
+    printf("\nchild %d %s\n", child > 0 ? 1 : child, child > 0 ? "" : strerror(errno));
     return 7;
 }

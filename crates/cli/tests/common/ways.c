@@ -10,6 +10,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 static char *args[] = {"looks", "arg", NULL}, *environment[] = {"A=b", NULL};
+static volatile int came;
+static void handle(int signal) { came += signal == SIGCHLD; }
 static void *from_thread(void *path) { execve(path, args, environment); return NULL; }
 int main(int argc, char **argv) {
     char *way = argv[1], *path = argv[2];
@@ -29,6 +31,33 @@ int main(int argc, char **argv) {
         sigset_t all;
         sigfillset(&all);
         sigprocmask(SIG_SETMASK, &all, NULL);
+        execve(path, args, environment);
+    } else if (!strcmp(way, "pending")) {
+        // A child that has ended, and the signal that says so.
+        sigset_t set, now;
+        sigemptyset(&set);
+        sigaddset(&set, SIGCHLD);
+        sigprocmask(SIG_BLOCK, &set, NULL);
+        if (!(child = fork())) _exit(5);
+        do sigpending(&now); while (!sigismember(&now, SIGCHLD));
+        execve(path, args, environment);
+    } else if (!strcmp(way, "nocldwait") || !strcmp(way, "handled")) {
+        struct sigaction action = {.sa_handler = handle, .sa_flags = !strcmp(way, "handled") ? 0 : SA_NOCLDWAIT};
+        sigaction(SIGCHLD, &action, NULL);
+        if (!(child = vfork())) { execve(path, args, environment); _exit(97); }
+        while (waitpid(child, &status, __WALL) > 0 || errno == EINTR) ;
+        printf("status %x %d %s\n", status, came, strerror(errno));
+        execve(path, args, environment);
+    } else if (!strcmp(way, "closed")) {
+        for (int fd = 0; fd < 1024; fd++) close(fd);
+        execve(path, args, environment);
+    } else if (!strcmp(way, "busy")) {
+        // Somebody writes to the file: until that ends it is no program.
+        int fd = open(path, O_WRONLY);
+        printf("%d ", execve(path, args, environment));
+        printf("%s\n", strerror(errno));
+        fflush(stdout);
+        close(fd);
         execve(path, args, environment);
     } else if (!strcmp(way, "failing")) {
         char *paths[] = {"/nonexistent", "/etc/passwd", "/", NULL};
