@@ -778,3 +778,41 @@ fn programs_can_read_it() {
         );
     }
 }
+
+/// A call that a signal interrupts takes as long as it takes, whatever the handler calls meanwhile.
+#[test]
+fn times_of_interrupted_calls_are_theirs() {
+    let place = Place::new();
+    let source = "
+        #include <signal.h>
+        #include <sys/time.h>
+        #include <time.h>
+        #include <unistd.h>
+        static void handler(int n) { (void)n; for (int i = 0; i < 3; i++) getppid(); }
+        int main(void) {
+            signal(SIGALRM, handler);
+            struct itimerval once = {{0, 0}, {0, 100000}};
+            setitimer(ITIMER_REAL, &once, 0);
+            struct timespec left = {0, 300000000};
+            while (nanosleep(&left, &left)) continue;
+            return 0;
+        }";
+    let program = place.dir.path().join("interrupted");
+    std::fs::write(place.dir.path().join("interrupted.c"), source).unwrap();
+    let status = Command::new("gcc")
+        .args(["-O1", "-o"])
+        .arg(&program)
+        .arg(place.dir.path().join("interrupted.c"))
+        .status();
+    assert!(status.unwrap().success());
+    let output = place
+        .hotpatch()
+        .args(["count", "--json", "-e", "trace=clock_nanosleep"])
+        .arg(&program)
+        .output()
+        .unwrap();
+    let counts: serde_json::Value = serde_json::from_slice(&output.stderr).unwrap();
+    assert_eq!(counts["total"], 2);
+    let seconds = counts["seconds"].as_f64().unwrap();
+    assert!(seconds >= 0.299, "{counts}");
+}

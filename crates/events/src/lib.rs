@@ -65,7 +65,7 @@ pub mod links {
 
 impl Header {
     /// Changes with anything in this file.
-    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatca");
+    pub const MAGIC: u64 = u64::from_le_bytes(*b"hotpatcb");
 }
 
 /// What is told of calls: values of [`Header::tell`].
@@ -156,7 +156,7 @@ pub struct Ring {
     pub waits: u32,
     /// Records that found it full.
     pub dropped: u64,
-    /// When the last call began, where only ends are told.
+    /// When the call began that ends, where only ends are told.
     pub began: u64,
     /// Nanoseconds to be waited when the present call has ended.
     pub delay: u64,
@@ -171,6 +171,8 @@ pub struct Ring {
     pub rule: u32,
     /// Not 0: its memory has been written to.
     pub poked: u32,
+    /// Calls that have not come back, where only ends are told: a signal's handler makes more of them.
+    pub begun: [Begun; 4],
     /// Bytes written. On a line of its own, as the reader looks at it all the time.
     pub head: u64,
     pad_head: [u64; 7],
@@ -179,6 +181,16 @@ pub struct Ring {
     pad_tail: [u64; 7],
     /// How often each call has been made that a rule is about.
     pub counts: [u32; NUMBERS],
+}
+
+/// A call that has not come back.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Begun {
+    /// The stack pointer that it was made with; 0: none.
+    pub rsp: u64,
+    /// When it began.
+    pub time: u64,
 }
 
 /// Values of [`Ring::state`].
@@ -357,7 +369,7 @@ pub const FILE: usize = DATA + COUNT * RING_LEN;
 /// Bytes of a file with sums.
 pub const FILE_WITH_SUMS: usize = FILE + COUNT * size_of::<Sums>();
 
-const _: () = assert!(size_of::<Header>() == 64 && size_of::<Ring>() == 192 + 4 * NUMBERS);
+const _: () = assert!(size_of::<Header>() == 64 && size_of::<Ring>() == 256 + 4 * NUMBERS);
 const _: () = assert!(RULES + MOST_RULES * size_of::<Rule>() <= POOL);
 const _: () =
     assert!(size_of::<Record>() == 104 && size_of::<Chunk>() == 16 && size_of::<Part>() == 8);

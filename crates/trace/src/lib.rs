@@ -55,7 +55,7 @@ impl Hook for Trace {
         let applied = rules::look(&ring, context.number(), &args);
         // An exec that succeeds has no end.
         if ring::tell() != tell::ALL && !matches!(context.number(), nr::EXECVE | nr::EXECVEAT) {
-            ring.begins(now());
+            ring.begins(context.frame().rsp, now());
         } else {
             tell(&ring, kind::ENTRY, context, 0);
         }
@@ -63,6 +63,7 @@ impl Hook for Trace {
         match answer {
             None => Verdict::RunAndReturn,
             Some((result, flags)) => {
+                ring.ends(context.frame().rsp, now());
                 tell(&ring, kind::EXIT | flags, context, result);
                 context.answer(result)
             }
@@ -76,6 +77,12 @@ impl Hook for Trace {
         let (number, result) = (context.number(), context.frame().rax);
         descriptors::watch(number, &context.arguments(), result);
         let flags = rules::after(&ring, &context.arguments());
+        let told = ring::tell();
+        let mut time = 0;
+        if told != tell::ALL {
+            time = now();
+            ring.ends(context.frame().rsp, time);
+        }
         match number {
             nr::CLONE | nr::CLONE3 | nr::FORK | nr::VFORK => {
                 // The child of a vfork writes to its parent's ring until it execs.
@@ -86,7 +93,7 @@ impl Hook for Trace {
             }
             // Their beginning has been told.
             nr::EXECVE | nr::EXECVEAT => {}
-            _ if ring::tell() == tell::SUMS && ring.sums_up(number, result, now()) => return,
+            _ if told == tell::SUMS && ring.sums_up(number, result, time) => return,
             _ => {}
         }
         tell(&ring, kind::EXIT | flags, context, result);

@@ -11,8 +11,8 @@ use core::slice;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use hotpatch_events::{
-    COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, MOST_SUMS, POOL, POOL_LEN, RING_LEN, RINGS,
-    RULES, Record, Ring as Shared, Rule, Sum, Sums, kind, state,
+    Begun, COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, MOST_SUMS, POOL, POOL_LEN, RING_LEN,
+    RINGS, RULES, Record, Ring as Shared, Rule, Sum, Sums, kind, state,
 };
 use hotpatch_hook::{Errno, nr, read_bytes, read_to_zero, syscall};
 use hotpatch_names::{Limits, moves_bytes};
@@ -164,6 +164,9 @@ impl Ring {
                 let shared = ring.shared();
                 word(&raw const shared.pid).store(pid, Ordering::Relaxed);
                 word(&raw const shared.tid).store(tid, Ordering::Relaxed);
+                for begun in &shared.begun {
+                    long(&raw const begun.rsp).store(0, Ordering::Relaxed);
+                }
                 word(&raw const shared.rule).store(0, Ordering::Relaxed);
                 ring.counts_on(first);
                 // Release: pairs with the reader's Acquire: it knows whose it is.
@@ -227,12 +230,37 @@ impl Ring {
             || word(&raw const self.shared().teller_tid).load(Ordering::Relaxed) == first
     }
 
-    /// A call begins.
-    pub fn begins(&self, time: u64) {
-        long(&raw const self.shared().began).store(time, Ordering::Relaxed);
+    /// A call begins, with this stack pointer.
+    pub fn begins(&self, rsp: u64, time: u64) {
+        let begun = &self.shared().begun;
+        // Relaxed: this thread's alone.
+        let of = |n: &&Begun| long(&raw const n.rsp).load(Ordering::Relaxed);
+        let when = |n: &&Begun| long(&raw const n.time).load(Ordering::Relaxed);
+        // Those that a handler has jumped out of stay until there is no other room.
+        let place = (begun.iter())
+            .find(|n| matches!(of(n), 0) || of(n) == rsp)
+            .or_else(|| begun.iter().min_by_key(when));
+        if let Some(place) = place {
+            long(&raw const place.rsp).store(rsp, Ordering::Relaxed);
+            long(&raw const place.time).store(time, Ordering::Relaxed);
+        }
     }
 
-    /// A call that began when that was said has ended: adds it to the sums. Not where all of them are taken, nor for the
+    /// The call that was made with this stack pointer ends: when it began.
+    pub fn ends(&self, rsp: u64, now: u64) {
+        let shared = self.shared();
+        let is = |n: &&Begun| long(&raw const n.rsp).load(Ordering::Relaxed) == rsp;
+        let began = match shared.begun.iter().find(is) {
+            None => now,
+            Some(place) => {
+                long(&raw const place.rsp).store(0, Ordering::Relaxed);
+                long(&raw const place.time).load(Ordering::Relaxed)
+            }
+        };
+        long(&raw const shared.began).store(began, Ordering::Relaxed);
+    }
+
+    /// A call has [ended](Self::ends): adds it to the sums. Not where all of them are taken, nor for the
     /// child of a `vfork`: they are its parent's.
     pub fn sums_up(&self, number: u32, result: u64, now: u64) -> bool {
         let (tid, teller) = {
