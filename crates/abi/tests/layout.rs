@@ -7,8 +7,8 @@ use std::mem::{align_of, offset_of, size_of};
 use std::path::Path;
 
 use hotpatch_abi::{
-    ABI, ARGUMENTS_ONLY, Context, Frame, Hook, NO_THREAD_STATE, READS_ONLY, SYMBOL, Services, Site,
-    SyscallSet, event, kind, vectors, verdict,
+    ABI, ARGUMENTS_ONLY, Context, Frame, Hook, NO_THREAD_STATE, READS_ONLY, SIGNALS, SYMBOL,
+    Services, Signal, Site, SyscallSet, event, interrupted, kind, vectors, verdict,
 };
 
 /// Each field with its offset; a field that is not named does not compile.
@@ -52,6 +52,7 @@ fn layout() -> String {
         ARGUMENTS_ONLY,
         READS_ONLY,
         NO_THREAD_STATE,
+        SIGNALS,
         kind::SYSCALL,
         kind::INT80,
         kind::SYSENTER,
@@ -69,6 +70,13 @@ fn layout() -> String {
         event::FORK_CHILD,
         event::BEFORE_EXEC,
         event::EXIT,
+        event::SIGNAL,
+        event::SIGNAL_RETURN,
+        interrupted::NOWHERE,
+        interrupted::BEFORE,
+        interrupted::ENDED,
+        interrupted::AGAIN,
+        interrupted::AGAIN_UNSEEN,
         vectors::ALL,
         vectors::NONE,
         vectors::XMM,
@@ -77,7 +85,8 @@ fn layout() -> String {
     structures! { text,
         Frame { rax, rdi, rsi, rdx, r10, r8, r9, rcx, r11, rflags, rsp, rip, rbx, rbp, r12, r13, r14, r15 }
         Site { address, offset, file, symbol, symbol_offset, kind, id, bytes, len }
-        Context { services, site, slot, number, reserved }
+        Context { services, site, slot, number, reserved, signal }
+        Signal { info, handler, mask, call, reserved, frame }
         SyscallSet { low, others }
         Services { abi, size, syscall, read, read_string, write, log, fail, environment }
         Hook { abi, size, name, flags, vectors, syscalls, kinds, select, start, before, after, event, reserved }
