@@ -126,6 +126,11 @@ impl Pairs {
         self.calls.get_mut(&tid)?.open.last_mut()
     }
 
+    /// What a thread is in, which has come to its end.
+    pub fn pop(&mut self, tid: u32) -> Option<Begun> {
+        self.calls.get_mut(&tid)?.open.pop()
+    }
+
     /// A signal has come: the call that has come to an end by that, and how, as a tracer sees it.
     pub fn interrupted(
         &mut self,

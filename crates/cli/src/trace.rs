@@ -1,5 +1,6 @@
 //! Events as lines, in the order and form of strace.
 
+mod children;
 pub mod signals;
 
 use std::borrow::Cow;
@@ -8,7 +9,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use hotpatch_decode::expression::{CallSet, Status, quiet};
-use hotpatch_decode::{Call, Kept, Memory, Style, When, begin, exited, killed, line, resume};
+use hotpatch_decode::{Call, Style, begin, exited, killed, line, resume};
 use hotpatch_events::{Record, kind};
 use hotpatch_names::row;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -21,12 +22,10 @@ use crate::output::Output;
 use crate::pairs::{Begun, EXECVE, Pairs};
 use crate::stacks::Stacks;
 use crate::supervise::Ended;
+use children::Children;
 
 const WAIT4: u64 = 61;
 const WAITID: u64 = 247;
-// How `waitid` says that a process was killed.
-const CLD_KILLED: u32 = 2;
-const CLD_DUMPED: u32 = 3;
 
 const EXIT: u64 = 60;
 const EXIT_GROUP: u64 = 231;
@@ -103,35 +102,6 @@ impl Choice {
     }
 }
 
-/// The process that a call has heard of the end of, if that was killed: by which signal, and whether it left a core file.
-fn reaped(record: &Record, chunks: &Chunks<'_>) -> Option<(u32, u32, bool)> {
-    if !matches!(record.number, WAIT4 | WAITID) {
-        return None;
-    }
-    let kept = Kept::new(When::Exit, chunks.iter());
-    let word = |address: u64| {
-        let mut bytes = [0; 4];
-        let done = kept.read(When::Exit, address, &mut bytes);
-        (done == 4).then(|| u32::from_le_bytes(bytes))
-    };
-    let pid = u32::try_from(record.result.cast_signed()).ok()?;
-    match record.number {
-        WAIT4 if pid != 0 => {
-            let status = word(record.args[1])?;
-            let signal = status & 0x7f;
-            let killed = status & 0xff != 0x7f && signal != 0 && status != 0xffff;
-            killed.then_some((pid, signal, status & 0x80 != 0))
-        }
-        WAITID => {
-            let info = record.args[2];
-            let code = word(info.checked_add(8)?)?;
-            let died = matches!(code, CLD_KILLED | CLD_DUMPED);
-            died.then_some((word(info + 16)?, word(info + 24)?, code == CLD_DUMPED))
-        }
-        _ => None,
-    }
-}
-
 /// Whoever is told of events, in the order of time.
 pub trait Listener {
     /// The exec that begins the program, of which nobody in the program could tell.
@@ -178,6 +148,9 @@ pub struct Printer {
     leaving: FxHashMap<u32, i32>,
     /// Processes that have been killed, and that has been printed.
     killed: FxHashSet<u32>,
+    /// Those that are not there any more, and nobody has said why.
+    lost: FxHashSet<u32>,
+    children: Children,
     clock: Clock,
     /// When what the last line is about happened.
     before: Duration,
@@ -199,6 +172,8 @@ impl Printer {
             last: FxHashMap::default(),
             leaving: FxHashMap::default(),
             killed: FxHashSet::default(),
+            lost: FxHashSet::default(),
+            children: Children::default(),
             clock: Clock::new(),
             before: Duration::ZERO,
             line: String::new(),
@@ -223,6 +198,7 @@ impl Printer {
             }
             _ => {}
         }
+        self.children.entry(&record, chunks);
         let kept = self.pending.keep(chunks);
         if !self.choice.filter.tells(&record, &kept) {
             self.pending.leave(kept);
@@ -235,19 +211,20 @@ impl Printer {
     }
 
     fn exit(&mut self, record: Record, chunks: &Chunks<'_>, flags: u32) -> io::Result<()> {
-        if let Some((pid, signal, core)) = reaped(&record, chunks) {
-            self.was_killed(pid, signal, core)?;
+        self.hears(&record, chunks)?;
+        if let Some(begun) = self.pending.ends(&record, chunks) {
+            self.ends(&begun, Some(record.result), record.time, flags)?;
+            self.pending.leave(begun.kept);
         }
-        let Some(begun) = self.pending.ends(&record, chunks) else {
-            return Ok(());
-        };
-        self.ends(&begun, Some(record.result), record.time, flags)?;
-        self.pending.leave(begun.kept);
-        Ok(())
+        match self.children.exit(&record, chunks) {
+            Some(info) => self.tell_signal(record.tid, record.time, &info),
+            None => Ok(()),
+        }
     }
 
     /// A process has a new program: its exec has come to an end.
     fn program(&mut self, record: Record) -> io::Result<()> {
+        self.children.begins(&record);
         self.threads.retain(|_, pid| *pid != record.pid);
         self.threads.insert(record.tid, record.pid);
         match self.pending.program(&record) {
@@ -262,6 +239,7 @@ impl Printer {
         if !self.killed.insert(pid) {
             return Ok(());
         }
+        self.dies(pid, signal)?;
         self.gone(pid, pid)?;
         self.interrupt(pid)?;
         let mut text = self.remark(pid);
@@ -430,18 +408,29 @@ impl Listener for Printer {
             kind::EXIT => self.exit(record, &event.kept, event.flags),
             kind::PROGRAM => self.program(record),
             kind::THREAD => {
+                self.children.begins(&record);
                 self.killed.remove(&record.pid);
                 self.threads.insert(record.tid, record.pid);
                 Ok(())
             }
             kind::SIGNAL => self.signal(&record, &event.kept, event.flags),
             kind::RETURN => self.returns(&record, event.flags),
-            kind::END => self.gone(record.pid, record.tid),
+            kind::END => {
+                self.children.ends(&record);
+                self.gone(record.pid, record.tid)
+            }
             _ => Ok(()),
         }
     }
 
     fn gone(&mut self, pid: u32, tid: u32) -> io::Result<()> {
+        // What a process was killed by may be known when its parent has waited for it, and says how its call ended.
+        let killed = pid == tid && !self.leaving.contains_key(&pid) && !self.killed.contains(&pid);
+        if killed && self.pending.last(tid).is_some() {
+            self.lost.insert(tid);
+            return Ok(());
+        }
+        self.lost.remove(&tid);
         if let Some(begun) = self.pending.gone(tid) {
             self.ends(&begun, None, self.clock.now().0, 0)?;
         }
@@ -473,6 +462,15 @@ impl Listener for Printer {
     }
 
     fn end(&mut self, how: Ended) -> io::Result<()> {
+        self.killed.insert(self.root);
+        for pid in std::mem::take(&mut self.lost) {
+            if self.killed.insert(pid) {
+                self.gone(pid, pid)?;
+            }
+        }
+        if let Ended::Signal(signal) = how {
+            self.dies(self.root, signal.cast_unsigned())?;
+        }
         if let Some(begun) = self.pending.gone(self.root) {
             // Where nobody tells anything, the exec is all that is known.
             let first = begun.record.number == EXECVE && begun.record.site == 0;

@@ -44,14 +44,15 @@ fn by_thread(trace: &str) -> Vec<Vec<String>> {
     order.iter().filter_map(|tid| threads.remove(tid)).collect()
 }
 
-/// Lines without what differs from run to run, and without what only a tracer sees.
+/// Lines without what differs from run to run.
 fn normal(lines: Vec<String>) -> Vec<String> {
     let rules = [
         (r"\s+= ", " = "),
         (
-            r"^((?:clone3?|vfork|wait4|getpid)\(.*) = [1-9]\d*$",
+            r"^((?:clone3?|vfork|wait4|getpid|rt_sigreturn)\(.*) = [1-9]\d*$",
             "$1 = PROCESS",
         ),
+        (r"^(t?g?kill\()\d+(, \d+)?", "$1PROCESS"),
         (r"0x[0-9a-f]{5,}", "ADDRESS"),
         (r"\b\d{4,}\b", "N"),
         (r#"getrandom\("(?:[^"\\]|\\.)*""#, "getrandom(RANDOM"),
@@ -59,7 +60,7 @@ fn normal(lines: Vec<String>) -> Vec<String> {
         // Of /dev/urandom.
         (r#"^read\(3, "(?:[^"\\]|\\.)*", 4\)"#, "read(3, RANDOM, 4)"),
         (
-            r"(tv_u?n?sec|ru_\w+|si_utime|si_stime)=\w+( /\* \S+ s \*/)?",
+            r"(tv_u?n?sec|ru_\w+|si_pid|si_utime|si_stime)=\w+( /\* \S+ s \*/)?",
             "$1=N",
         ),
         (r"^(brk\(.*) = .*", "$1"),
@@ -68,14 +69,8 @@ fn normal(lines: Vec<String>) -> Vec<String> {
         (r"/tmp[0-9A-Za-z]{6}\b|\.tmp[0-9A-Za-z]{6}", "DIRECTORY"),
     ];
     let rules = rules.map(|(rule, with)| (Regex::new(rule).unwrap(), with));
-    let seen = |line: &String| {
-        !["--- ", "rt_sigreturn(", "restart_syscall("]
-            .iter()
-            .any(|only| line.starts_with(only))
-    };
     lines
         .into_iter()
-        .filter(seen)
         .map(|line| {
             rules.iter().fold(line, |line, (rule, with)| {
                 rule.replace_all(&line, *with).into_owned()
@@ -84,7 +79,20 @@ fn normal(lines: Vec<String>) -> Vec<String> {
         .collect()
 }
 
-/// Exit status, what was printed, and what each thread did.
+/// Without these, memory is asked for at other times in each run.
+const SEEDS: [(&str, &str); 3] = [
+    ("PYTHONHASHSEED", "0"),
+    ("PYTHONMALLOC", "malloc"),
+    ("PERL_HASH_SEED", "0"),
+];
+
+/// An exit status; the negative of a signal.
+fn ended(status: std::process::ExitStatus) -> i32 {
+    let signal = || -status.signal().expect("an end");
+    status.code().unwrap_or_else(signal)
+}
+
+/// How it ended, what was printed, and what each thread did.
 type Run = (i32, String, Vec<Vec<String>>);
 
 fn traced(place: &Place, dir: &Path, options: &[&str], program: &[&str]) -> Run {
@@ -96,11 +104,12 @@ fn traced(place: &Place, dir: &Path, options: &[&str], program: &[&str]) -> Run 
         .args(options)
         .args(program)
         .current_dir(dir)
+        .envs(SEEDS)
         .output()
         .expect("hotpatch starts");
     let trace = std::fs::read_to_string(&file).expect("a trace");
     (
-        output.status.code().expect("an exit status"),
+        ended(output.status),
         text(&output.stdout) + &text(&output.stderr),
         by_thread(&trace).into_iter().map(normal).collect(),
     )
@@ -114,6 +123,7 @@ fn straced(place: &Place, dir: &Path, options: &[&str], program: &[&str]) -> Run
         .args(options)
         .args(program)
         .current_dir(dir)
+        .envs(SEEDS)
         .env("XDG_CACHE_HOME", place.dir.path())
         .env("NO_COLOR", "1")
         .env_remove("LD_PRELOAD")
@@ -121,14 +131,14 @@ fn straced(place: &Place, dir: &Path, options: &[&str], program: &[&str]) -> Run
         .expect("strace (apt-get install strace)");
     let trace = std::fs::read_to_string(&file).expect("a trace");
     (
-        output.status.code().expect("an exit status"),
+        ended(output.status),
         text(&output.stdout) + &text(&output.stderr),
         by_thread(&trace).into_iter().map(normal).collect(),
     )
 }
 
-/// Programs that do the same each time; those of one process first.
-const PROGRAMS: [&[&str]; 22] = [
+/// Programs that do the same each time.
+const OF_ONE_PROCESS: [&[&str]; 25] = [
     &["/bin/true"],
     &["/bin/ls", "-l", "/usr"],
     &["/bin/cat", "/etc/passwd", "/nonexistent"],
@@ -148,6 +158,62 @@ const PROGRAMS: [&[&str]; 22] = [
     &["/usr/bin/git", "--version"],
     &["/usr/bin/sqlite3", ":memory:", "select 1"],
     &["/bin/busybox", "ls", "/etc/apt"],
+    // Handlers, interrupted calls, and what ends by a signal.
+    &[
+        "/bin/sh",
+        "-c",
+        "trap 'echo got' USR1; kill -USR1 $$; echo on; kill -TERM $$",
+    ],
+    &[
+        "/usr/bin/perl",
+        "-e",
+        "$SIG{ALRM} = sub { print 1 }; alarm 1; sleep 9; kill 'SEGV', $$",
+    ],
+    &["/usr/bin/python3", "-c", INTERRUPTED],
+    &["/usr/bin/perl", "-e", INTERRUPTED_FOR_GOOD],
+    &[
+        "/usr/bin/python3",
+        "-c",
+        "import ctypes; ctypes.string_at(8)",
+    ],
+    &[
+        "/usr/bin/perl",
+        "-e",
+        "pipe(R, W); close R; syswrite(W, 'x')",
+    ],
+];
+
+/// Each way in which a call is interrupted, by a signal that is sure to find it.
+const INTERRUPTED: &str = "
+import os, signal, time
+signal.signal(signal.SIGALRM, lambda *_: None)
+def soon(): signal.setitimer(signal.ITIMER_REAL, 0.1)
+r, w = os.pipe()
+soon(); time.sleep(0.3)
+soon(); signal.pause()
+os.set_blocking(w, False)
+signal.set_wakeup_fd(w)
+soon(); os.read(r, 1)
+signal.siginterrupt(signal.SIGALRM, False)
+soon(); os.read(r, 1)
+";
+
+/// The same of what begins no call again.
+const INTERRUPTED_FOR_GOOD: &str = "
+use POSIX; use IO::Poll; use Time::HiRes;
+$SIG{ALRM} = sub {};
+sub soon { Time::HiRes::ualarm(100000) }
+pipe(R, W);
+soon; sysread(R, $byte, 1);
+soon; select(undef, undef, undef, 9);
+$poll = IO::Poll->new; $poll->mask(*R => POLLIN);
+soon; $poll->poll(9);
+soon; POSIX::sigsuspend(POSIX::SigSet->new);
+soon; Time::HiRes::usleep(9000000);
+";
+
+/// And those of several.
+const OF_SEVERAL: [&[&str]; 12] = [
     &["/bin/sh", "-c", "/bin/true; /bin/echo 1; (exit 2)"],
     &["/bin/sh", "-c", "/bin/cat /etc/passwd | /usr/bin/wc -l"],
     &[
@@ -156,33 +222,127 @@ const PROGRAMS: [&[&str]; 22] = [
         "-c",
         "for n in 1 2 3; do /bin/true; done",
     ],
+    &["/bin/sh", "-c", "/bin/sleep 0.2 & wait"],
+    &[
+        "/bin/bash",
+        "-c",
+        "trap 'echo got' USR1 CHLD; kill -USR1 $$; /bin/true; echo on",
+    ],
+    &["/usr/bin/perl", "-e", "system('/bin/true'); print `echo 1`"],
+    &["/usr/bin/perl", "-e", "system('kill -QUIT $$'); print $?"],
+    &["/usr/bin/python3", "-c", KILLED],
+    &["/usr/bin/timeout", "9", "/bin/true"],
+    &["/usr/bin/xargs", "-a", "/etc/hostname", "/bin/echo"],
+    &["/usr/bin/env", "-i", "/bin/sh", "-c", "/bin/true; exit 4"],
+    &[
+        "/usr/bin/find",
+        "/etc/apt",
+        "-maxdepth",
+        "0",
+        "-exec",
+        "/bin/echo",
+        "{}",
+        ";",
+    ],
 ];
+
+/// A child that its parent kills while it waits.
+const KILLED: &str = "
+import os, signal, time
+r, w = os.pipe()
+child = os.fork()
+if child == 0:
+    os.write(w, b'1')
+    signal.pause()
+os.read(r, 1)
+time.sleep(0.3)
+os.kill(child, signal.SIGTERM)
+os.waitpid(child, 0)
+";
+
+/// Lines of one that are not lines of the other, in their order.
+fn different(ours: &[String], theirs: &[String]) -> Vec<String> {
+    // What is left from here on has so many lines in common.
+    let mut common = vec![vec![0usize; theirs.len() + 1]; ours.len() + 1];
+    for (n, our) in ours.iter().enumerate().rev() {
+        for (m, their) in theirs.iter().enumerate().rev() {
+            common[n][m] = if our == their {
+                common[n + 1][m + 1] + 1
+            } else {
+                common[n + 1][m].max(common[n][m + 1])
+            };
+        }
+    }
+    let (mut n, mut m, mut all) = (0, 0, Vec::new());
+    while n < ours.len() || m < theirs.len() {
+        if ours.get(n) == theirs.get(m) {
+            (n, m) = (n + 1, m + 1);
+        } else if m == theirs.len() || n < ours.len() && common[n + 1][m] >= common[n][m + 1] {
+            all.push(format!("  ours:   {}", ours[n]));
+            n += 1;
+        } else {
+            all.push(format!("  theirs: {}", theirs[m]));
+            m += 1;
+        }
+    }
+    all
+}
+
+/// How many lines strace prints of that program, and which are different here.
+fn compared(place: &Place, program: &[&str]) -> (usize, Vec<String>) {
+    let fresh = || tempfile::tempdir_in(place.dir.path()).unwrap();
+    let mut ours = traced(place, fresh().path(), &[], program);
+    let mut theirs = straced(place, fresh().path(), &[], program);
+    // Which of two children runs first is nobody's choice.
+    ours.2[1..].sort();
+    theirs.2[1..].sort();
+    assert_eq!((ours.0, &ours.1), (theirs.0, &theirs.1), "{program:?}");
+    assert_eq!(ours.2.len(), theirs.2.len(), "{program:?}: threads");
+    let pairs = ours.2.iter().zip(&theirs.2);
+    let lines = pairs.flat_map(|(ours, theirs)| different(ours, theirs));
+    (theirs.2.iter().map(Vec::len).sum(), lines.collect())
+}
 
 #[test]
 fn says_what_strace_says() {
     let place = Place::new();
-    let (mut all, mut different) = (0, Vec::new());
-    for program in PROGRAMS {
-        let fresh = || tempfile::tempdir_in(place.dir.path()).unwrap();
-        let mut ours = traced(&place, fresh().path(), &[], program);
-        let mut theirs = straced(&place, fresh().path(), &[], program);
-        // Which of two children runs first is nobody's choice.
-        ours.2[1..].sort();
-        theirs.2[1..].sort();
-        assert_eq!((ours.0, &ours.1), (theirs.0, &theirs.1), "{program:?}");
-        assert_eq!(ours.2.len(), theirs.2.len(), "{program:?}: threads");
-        for (ours, theirs) in ours.2.iter().zip(&theirs.2) {
-            all += theirs.len();
-            let pairs = ours.iter().zip(theirs).filter(|(a, b)| a != b);
-            different.extend(pairs.map(|(a, b)| format!("{program:?}:\n  {a}\n  {b}")));
-            let more = ours.len().abs_diff(theirs.len());
-            let lines = format!("{program:?}: {} lines, {}", ours.len(), theirs.len());
-            different.extend(std::iter::repeat_n(lines, more));
+    let mut all = 0;
+    for program in OF_ONE_PROCESS {
+        let (lines, mut different) = compared(&place, program);
+        all += lines;
+        // Where memory lies may decide when more of it is asked for, and a busy machine when a timer ends.
+        for _ in 0..3 {
+            if different.is_empty() {
+                break;
+            }
+            different = compared(&place, program).1;
         }
+        assert!(
+            different.is_empty(),
+            "{program:?}:\n{}",
+            different.join("\n")
+        );
+    }
+    assert!(all > 2000, "{all}");
+}
+
+/// When a child ends, and so when its parent hears of that, is not the same each time.
+#[test]
+fn says_what_strace_says_of_several_processes() {
+    let place = Place::new();
+    let (mut all, mut different) = (0, Vec::new());
+    for program in OF_SEVERAL {
+        let (lines, mut of_this) = compared(&place, program);
+        // Once more, for what only happens to be so.
+        if !of_this.is_empty() {
+            of_this = compared(&place, program).1;
+        }
+        all += lines;
+        different.extend(of_this.iter().map(|line| format!("{program:?}:\n{line}")));
     }
     assert!(all > 2000, "{all}");
     assert!(
-        different.is_empty(),
+        different.len() * 100 <= all,
         "{} of {all} lines differ:\n{}",
         different.len(),
         different.join("\n")
@@ -266,7 +426,7 @@ fn what_is_asked_for_is_told() {
     // The address is one of the C library's or the loader's, behind a `syscall`.
     let places = lines(&["-i", "-n", "-e", "trace=openat,execve", "/bin/true"]);
     let rule =
-        Regex::new(r"^\[ (257\] \[00007f[0-9a-f]{10}\] openat| 59\] \[\?{16}\] execve)\(").unwrap();
+        Regex::new(r"^\[ (257\] \[00007[0-9a-f]{11}\] openat| 59\] \[\?{16}\] execve)\(").unwrap();
     let (_, calls) = places.split_last().unwrap();
     assert!(
         calls.len() > 2 && calls.iter().all(|l| rule.is_match(l)),

@@ -32,6 +32,11 @@ pub fn watch(number: u32, arguments: &[u64; 6], result: u64) {
     }
 }
 
+/// Whether nobody asks the kernel anything any more.
+pub fn are_silent() -> bool {
+    SILENT.load(Ordering::Relaxed)
+}
+
 /// Whether anything is to be kept of descriptors.
 pub fn are_asked_for() -> bool {
     wanted() != 0
@@ -56,7 +61,7 @@ pub fn keep(writer: &mut Writer<'_>, fd: i32) {
 
 /// What `fd` leads to.
 pub fn link(fd: i32, into: &mut [u8]) -> Option<&[u8]> {
-    if SILENT.load(Ordering::Relaxed) {
+    if are_silent() {
         return None;
     }
     let name = Name::of(fd)?;

@@ -15,7 +15,7 @@ use core::arch::x86_64::_rdtsc;
 
 use hotpatch_events::{kind, links, tell};
 use hotpatch_hook::{
-    Context, Errno, Event, Hook, Interrupted, Setting, Signal, Verdict, export_hook, nr,
+    Context, Errno, Event, Hook, Interrupted, Setting, Signal, Verdict, export_hook, nr, syscall,
 };
 use hotpatch_names::{Limits, REGISTERS, Request, Shape, When, captures};
 
@@ -113,7 +113,12 @@ impl Hook for Trace {
             }
             Event::ThreadEnd | Event::Exit => {
                 if let Some(ring) = Ring::of(*slot) {
-                    if let Some(writer) = ring.write(now()) {
+                    if let Some(mut writer) = ring.write(now()) {
+                        let number = match event {
+                            Event::Exit => nr::EXIT_GROUP,
+                            _ => nr::EXIT,
+                        };
+                        writer.call(0, number.into(), &end(), 0);
                         writer.finish(kind::END);
                     }
                     ring.done();
@@ -166,14 +171,36 @@ fn ring(slot: &mut u64) -> Option<Ring> {
     let (ring, first) = Ring::take();
     *slot = ring.as_ref().map_or(Ring::NONE, Ring::slot);
     let ring = ring?;
-    let writer = ring.write(now());
-    if let Some(writer) = writer {
+    if let Some(mut writer) = ring.write(now()) {
+        writer.call(0, 0, &[user(), 0, 0, 0, 0, 0], 0);
         writer.finish(if first { kind::PROGRAM } else { kind::THREAD });
     }
     if ring::links() & links::STACKS != 0 {
         ring.is_read();
     }
     Some(ring)
+}
+
+/// Who the process belongs to.
+fn user() -> u64 {
+    if descriptors::are_silent() {
+        return 0;
+    }
+    // SAFETY: asks for a number.
+    unsafe { syscall(nr::GETUID, [0; 6]) }.unwrap_or(0)
+}
+
+/// What is told of a process that ends: who it belongs to, and what it took.
+fn end() -> [u64; 6] {
+    if ring::tell() != tell::ALL || descriptors::are_silent() {
+        return [0; 6];
+    }
+    let mut times = [0u64; 4];
+    let at = times.as_mut_ptr().addr() as u64;
+    // SAFETY: writes to `times`.
+    let _ = unsafe { syscall(nr::TIMES, [at, 0, 0, 0, 0, 0]) };
+    let [own, kernel, ..] = times;
+    [user(), own, kernel, 0, 0, 0]
 }
 
 fn now() -> u64 {

@@ -91,10 +91,18 @@ fn send(ring: &Ring, signals: u64) {
     let pid = word(&raw const shared.teller_pid).load(Ordering::Relaxed);
     let tid = word(&raw const shared.teller_tid).load(Ordering::Relaxed);
     for signal in (1..=64).filter(|signal| signals >> (signal - 1) & 1 != 0) {
-        // SAFETY: the program is to be sent it.
-        let _ = unsafe { syscall(nr::TGKILL, [pid.into(), tid.into(), signal, 0, 0, 0]) };
+        // As a tracer's signals come: from nobody.
+        let mut info = [0u32; 32];
+        (info[0], info[2]) = (signal, SI_KERNEL);
+        let at = info.as_ptr().addr() as u64;
+        let args = [pid.into(), tid.into(), signal.into(), at, 0, 0];
+        // SAFETY: reads `info`; the program is to be sent it.
+        let _ = unsafe { syscall(nr::RT_TGSIGQUEUEINFO, args) };
     }
 }
+
+/// Where a signal says that it is from.
+const SI_KERNEL: u32 = 0x80;
 
 fn has(rule: &Rule, number: u32) -> bool {
     let word = rule.calls.get(number as usize / 64);

@@ -5,7 +5,8 @@ use std::io;
 use hotpatch_decode::{Call, Kept, When, line, signal};
 use hotpatch_events::{Record, kind};
 
-use super::{Printer, reaped};
+use super::Printer;
+use super::children::reaped;
 use crate::events::Chunks;
 use crate::pairs::RT_SIGRETURN;
 
@@ -38,10 +39,8 @@ impl Printer {
         chunks: &Chunks<'_>,
         flags: u32,
     ) -> io::Result<()> {
-        if flags & kind::ENDED != 0
-            && let Some((pid, signal, core)) = reaped(record, chunks)
-        {
-            self.was_killed(pid, signal, core)?;
+        if flags & kind::ENDED != 0 {
+            self.hears(record, chunks)?;
         }
         if self.open == Some(record.tid) && flags & kind::BEFORE != 0 {
             self.open = None;
@@ -50,7 +49,36 @@ impl Printer {
             self.ends(&begun, Some(result), record.time, 0)?;
         }
         match info(chunks) {
-            Some(info) => self.tell_signal(record.tid, record.time, &info),
+            Some(info) => {
+                self.children.told(record, &info);
+                self.tell_signal(record.tid, record.time, &info)
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// A call may have heard that a child was killed.
+    pub(super) fn hears(&mut self, record: &Record, chunks: &Chunks<'_>) -> io::Result<()> {
+        let Some(child) = reaped(record, chunks) else {
+            return Ok(());
+        };
+        match child.signal() {
+            Some((signal, core)) => self.was_killed(child.pid, signal, core),
+            None => Ok(()),
+        }
+    }
+
+    /// A process has died of a signal: what it was in, and the signal, as far as that can be told.
+    pub(super) fn dies(&mut self, pid: u32, signal: u32) -> io::Result<()> {
+        let (result, info) = (self.children).died(pid, signal, self.pending.last(pid).map(|b| &*b));
+        let now = self.clock.now().0;
+        if result.is_some()
+            && let Some(begun) = self.pending.pop(pid)
+        {
+            self.ends(&begun, result, now, 0)?;
+        }
+        match info {
+            Some(info) => self.tell_signal(pid, now, &info),
             None => Ok(()),
         }
     }
