@@ -207,9 +207,9 @@ impl Counter {
         if result > u64::MAX - 4096 {
             row.errors += 1;
         } else if moves_bytes(record.number) {
-            row.bytes += result;
+            row.bytes = row.bytes.saturating_add(result);
         }
-        row.sum += took;
+        row.sum = row.sum.saturating_add(took);
         // It grows by itself up to what 64 bits hold.
         let _ = row.times.record(took);
     }
@@ -222,9 +222,9 @@ impl Counter {
         }
         let key = self.groups.key(record, &Kept::default());
         let row = self.row(key);
-        row.errors += sum.errors;
-        row.bytes += sum.bytes;
-        row.sum += sum.ticks;
+        row.errors = row.errors.saturating_add(sum.errors);
+        row.bytes = row.bytes.saturating_add(sum.bytes);
+        row.sum = row.sum.saturating_add(sum.ticks);
         // The shortest and the longest are known to the tick.
         let mut least = Some(!sum.not_least);
         for (place, &count) in sum
@@ -275,7 +275,10 @@ impl Counter {
             total: calls.iter().map(|line| line.calls).sum(),
             errors: calls.iter().map(|line| line.errors).sum(),
             seconds: calls.iter().map(|line| line.seconds).sum(),
-            bytes: calls.iter().map(|line| line.bytes).sum(),
+            bytes: calls
+                .iter()
+                .map(|line| line.bytes)
+                .fold(0, u64::saturating_add),
             by: self.groups.title(),
             calls,
         }

@@ -72,7 +72,7 @@ pub fn put(
             return;
         }
         Buffers::Vectors => (second, third),
-        Buffers::Message => match (word(second + 16), word(second + 24)) {
+        Buffers::Message => match (word(second.wrapping_add(16)), word(second.wrapping_add(24))) {
             (Some(vectors), Some(count)) => (vectors, count),
             _ => return,
         },

@@ -9,12 +9,12 @@ use serde::Serialize;
 
 use crate::clock::Clock;
 use crate::events::{Chunks, Event};
-use crate::filter::Filter;
 use crate::output::Sink;
 use crate::pairs::{Begun, Pairs};
+use crate::stacks::Stacks;
 use crate::supervise::Ended;
 use crate::trace::signals::{Info, info, sigreturn};
-use crate::trace::{Listener, name};
+use crate::trace::{Choice, Listener, name};
 
 /// Which form.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default, clap::ValueEnum)]
@@ -48,6 +48,9 @@ struct CallLine<'a> {
     delayed: bool,
     /// As strace prints it.
     text: &'a str,
+    /// Who has called whom, the innermost first.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack: Option<&'a [String]>,
 }
 
 /// A signal as a line of JSON.
@@ -79,6 +82,8 @@ struct TraceEvent<'a> {
 #[derive(Serialize)]
 struct Shown<'a> {
     text: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stack: Option<&'a [String]>,
 }
 
 fn is_false(flag: &bool) -> bool {
@@ -89,9 +94,8 @@ fn is_false(flag: &bool) -> bool {
 pub struct Writer {
     out: Sink,
     perfetto: bool,
-    style: Style,
-    filter: Filter,
-    follow: bool,
+    choice: Choice,
+    stacks: Option<Stacks>,
     clock: Clock,
     begun: Pairs,
     /// Something stands ahead of the next event.
@@ -100,13 +104,12 @@ pub struct Writer {
 
 impl Writer {
     /// For a program that has just been started.
-    pub fn new(out: Sink, perfetto: bool, style: Style, filter: Filter, follow: bool) -> Self {
+    pub fn new(out: Sink, perfetto: bool, choice: Choice) -> Self {
         Self {
             out,
             perfetto,
-            style,
-            filter,
-            follow,
+            stacks: choice.stacks.then(Stacks::default),
+            choice,
             clock: Clock::new(),
             begun: Pairs::default(),
             any: false,
@@ -115,7 +118,7 @@ impl Writer {
 
     fn begin(&mut self, record: Record, chunks: &Chunks<'_>) {
         let kept = self.begun.keep(chunks);
-        if self.filter.tells(&record, &kept) {
+        if self.choice.filter.tells(&record, &kept) {
             self.begun.begins(record, kept);
         }
     }
@@ -129,6 +132,9 @@ impl Writer {
         flags: u32,
     ) -> io::Result<()> {
         let Begun { record, kept, .. } = begun;
+        if !self.choice.has_status(result) {
+            return Ok(());
+        }
         let call = Call {
             number: record.number,
             args: record.args,
@@ -137,9 +143,11 @@ impl Writer {
         let mut text = String::new();
         let style = Style {
             column: 0,
-            ..self.style
+            ..self.choice.style(record.number)
         };
         line(&call, kept, &style, &mut text);
+        let stacks = self.stacks.as_mut();
+        let stack = stacks.map(|stacks| stacks.frames(record, kept));
         let name = &name(record.number);
         self.clock.goes_on();
         let (at, took) = (
@@ -159,6 +167,7 @@ impl Writer {
                 injected: flags & (kind::INJECTED | kind::POKED) != 0,
                 delayed: flags & kind::DELAYED != 0,
                 text: &text,
+                stack: stack.as_deref(),
             };
             serde_json::to_writer(&mut self.out, &line)?;
             return self.out.write_all(b"\n");
@@ -171,7 +180,10 @@ impl Writer {
             dur: Some(took.as_secs_f64() * 1e6),
             pid: record.pid,
             tid: record.tid,
-            args: Shown { text: &text },
+            args: Shown {
+                text: &text,
+                stack: stack.as_deref(),
+            },
         })
     }
 
@@ -189,7 +201,7 @@ impl Writer {
     fn signal(&mut self, record: &Record, info: &Info) -> io::Result<()> {
         let [a, b, c, d, ..] = *info;
         let number = u32::from_le_bytes([a, b, c, d]);
-        if !self.filter.tells_signal(info) {
+        if !self.choice.filter.tells_signal(info) {
             return Ok(());
         }
         let mut text = String::new();
@@ -208,7 +220,10 @@ impl Writer {
                 dur: None,
                 pid,
                 tid,
-                args: Shown { text: &text },
+                args: Shown {
+                    text: &text,
+                    stack: None,
+                },
             });
         }
         let line = SignalLine {
@@ -231,6 +246,9 @@ impl Listener for Writer {
 
     fn event(&mut self, event: &Event<'_>) -> io::Result<()> {
         let record = event.record;
+        if let Some(stacks) = &mut self.stacks {
+            stacks.note(event);
+        }
         match record.kind {
             kind::ENTRY => self.begin(record, &event.kept),
             kind::EXIT => {
@@ -265,7 +283,7 @@ impl Listener for Writer {
                     kept,
                     told: false,
                 };
-                if self.filter.tells(&begun.record, &begun.kept) {
+                if self.choice.filter.tells(&begun.record, &begun.kept) {
                     self.end_of(&begun, call.result, record.time, 0)?;
                 }
                 self.begun.goes_on(&record, event.flags);
@@ -300,7 +318,14 @@ impl Listener for Writer {
     }
 
     fn follows(&self) -> bool {
-        self.follow
+        self.choice.follow
+    }
+
+    fn maps(&mut self, pid: u32, maps: &str) -> io::Result<()> {
+        if let Some(stacks) = &mut self.stacks {
+            stacks.maps(pid, maps);
+        }
+        Ok(())
     }
 
     fn at(&mut self, ticks: u64, time: Duration) {

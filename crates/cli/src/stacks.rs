@@ -123,7 +123,8 @@ impl Stacks {
         let Some(process) = self.processes.get_mut(&pid) else {
             return;
         };
-        let at = start..start.saturating_add(length.next_multiple_of(4096));
+        let at =
+            start..start.saturating_add(length.checked_next_multiple_of(4096).unwrap_or(length));
         let apart = |other: &Mapped| other.at.end <= at.start || at.end <= other.at.start;
         let before = process.maps.len();
         process.maps.retain(apart);
@@ -147,11 +148,12 @@ impl Stacks {
         self.processes.remove(&pid);
     }
 
-    /// Appends a line for each frame of the stack that a call was made on.
-    pub fn put(&mut self, record: &Record, kept: &Kept, out: &mut String) {
+    /// A line for each frame of the stack that a call was made on, the innermost first.
+    pub fn frames(&mut self, record: &Record, kept: &Kept) -> Vec<String> {
+        let mut lines = Vec::new();
         let mut registers = [0; 16];
         if kept.read(When::Entry, REGISTERS, &mut registers) != registers.len() {
-            return;
+            return lines;
         }
         let [sp, bp] = [0, 8]
             .map(|at| u64::from_le_bytes([0, 1, 2, 3, 4, 5, 6, 7].map(|n| registers[at + n])));
@@ -160,7 +162,7 @@ impl Stacks {
             self.copy(*parent, record.pid);
         }
         let Some(process) = self.processes.get_mut(&record.pid) else {
-            return;
+            return lines;
         };
         let (files, maps) = (&mut self.files, &process.maps);
         if files.len() > MOST {
@@ -184,25 +186,27 @@ impl Stacks {
             }
         };
         // Behind the instruction, where the kernel says that it was.
-        let pc = record.site + 2;
+        let pc = record.site.wrapping_add(2);
         let registers = UnwindRegsX86_64::new(pc, sp, bp);
         let mut frames = unwinder.iter_frames(pc, registers, &mut self.cache, &mut read);
         for _ in 0..DEEPEST {
             let Ok(Some(frame)) = frames.next() else {
-                return;
+                break;
             };
             let address = frame.address();
             let Some(mapped) = maps.iter().find(|mapped| mapped.at.contains(&address)) else {
-                return;
+                break;
             };
-            let offset = address - mapped.at.start + mapped.offset;
+            let offset = (address - mapped.at.start).wrapping_add(mapped.offset);
             let file = file_of(files, &mapped.path);
-            let _ = write!(out, "\n > {}(", mapped.path);
+            let mut line = format!("{}(", mapped.path);
             if let Some((name, more)) = file.symbols.function_before(offset) {
-                let _ = write!(out, "{name}+{more:#x}");
+                let _ = write!(line, "{name}+{more:#x}");
             }
-            let _ = write!(out, ") [{offset:#x}]");
+            let _ = write!(line, ") [{offset:#x}]");
+            lines.push(line);
         }
+        lines
     }
 }
 

@@ -74,10 +74,11 @@ impl Symbols {
 
     /// The address that the file gives to that offset.
     pub fn address(&self, offset: u64) -> Option<u64> {
-        let holds =
-            |&&(from, length, _): &&(u64, u64, u64)| (from..from + length).contains(&offset);
+        let holds = |&&(from, length, _): &&(u64, u64, u64)| {
+            (from..from.saturating_add(length)).contains(&offset)
+        };
         let (from, _, address) = *self.segments.iter().find(holds)?;
-        Some(offset - from + address)
+        Some((offset - from).wrapping_add(address))
     }
 
     /// The function at that offset of the file, and how far behind its beginning.

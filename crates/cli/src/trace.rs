@@ -90,8 +90,19 @@ impl Choice {
         }
     }
 
+    /// Whether calls that ended so are told.
+    pub fn has_status(&self, result: Option<u64>) -> bool {
+        let is = match result {
+            None => Status::Unfinished,
+            Some(result) if result > u64::MAX - 4096 => Status::Failed,
+            Some(_) => Status::Successful,
+        };
+        let status = self.status.as_ref();
+        status.is_none_or(|status| status.contains(&is))
+    }
+
     /// How a line about that call looks.
-    fn style(&self, number: u64) -> Style {
+    pub fn style(&self, number: u64) -> Style {
         let has = |set: Option<CallSet>| set.is_some_and(|calls| calls.has(number));
         Style {
             verbose: self.style.verbose || has(self.whole),
@@ -251,7 +262,7 @@ impl Printer {
     fn ends(&mut self, begun: &Begun, result: Option<u64>, now: u64, flags: u32) -> io::Result<()> {
         let record = &begun.record;
         let (tid, number) = (record.tid, record.number);
-        if !self.has_status(result) {
+        if !self.choice.has_status(result) {
             self.open = self.open.filter(|open| *open != tid);
             return Ok(());
         }
@@ -287,7 +298,9 @@ impl Printer {
         let (read, written) = (self.choice.read.as_ref(), self.choice.written.as_ref());
         dump::put(read, written, record, result, &begun.kept, &mut text);
         if let Some(stacks) = &mut self.stacks {
-            stacks.put(record, &begun.kept, &mut text);
+            for frame in stacks.frames(record, &begun.kept) {
+                let _ = write!(text, "\n > {frame}");
+            }
         }
         self.put(tid, text)
     }
@@ -377,16 +390,6 @@ impl Printer {
         let written = self.out.of(tid)?.write_all(text.as_bytes());
         self.line = text;
         written
-    }
-
-    fn has_status(&self, result: Option<u64>) -> bool {
-        let is = match result {
-            None => Status::Unfinished,
-            Some(result) if result > u64::MAX - 4096 => Status::Failed,
-            Some(_) => Status::Successful,
-        };
-        let status = self.choice.status.as_ref();
-        status.is_none_or(|status| status.contains(&is))
     }
 }
 

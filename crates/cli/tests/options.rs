@@ -2,7 +2,6 @@
 
 mod common;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -314,14 +313,18 @@ fn each_thread_in_a_file_of_its_own() {
             .output()
             .unwrap();
         assert!(output.status.success(), "{}", text(&output.stderr));
-        let mut files: BTreeMap<u32, Vec<String>> = BTreeMap::new();
-        for entry in std::fs::read_dir(dir.path()).unwrap() {
-            let path = entry.unwrap().path();
-            let tid = path.extension().and_then(|e| e.to_str()).unwrap();
-            let lines = std::fs::read_to_string(&path).unwrap();
-            files.insert(tid.parse().unwrap(), normal(&lines));
-        }
-        files.into_values().collect::<Vec<_>>()
+        let files = std::fs::read_dir(dir.path()).unwrap();
+        let mut threads: Vec<Vec<String>> = files
+            .map(|entry| entry.unwrap().path())
+            .inspect(|path| {
+                let tid = path.extension().and_then(|end| end.to_str()).unwrap();
+                tid.parse::<u32>().unwrap();
+            })
+            .map(|path| normal(&std::fs::read_to_string(path).unwrap()))
+            .collect();
+        // Which of them has which number is nobody's choice.
+        threads.sort();
+        threads
     };
     let ours = files(place.hotpatch().arg("trace"));
     let theirs = files(

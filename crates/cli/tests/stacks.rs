@@ -97,21 +97,15 @@ fn traced(mut command: Command, place: &Place, program: &Path) -> Vec<String> {
     gather(dir.path())
 }
 
-/// The lines of all threads.
+/// The lines of all threads; which of them has which number is nobody's choice.
 fn gather(dir: &Path) -> Vec<String> {
-    let mut files: Vec<(u32, PathBuf)> = std::fs::read_dir(dir)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .map(|path| {
-            (
-                path.extension().unwrap().to_str().unwrap().parse().unwrap(),
-                path,
-            )
-        })
+    let files = std::fs::read_dir(dir).unwrap();
+    let mut threads: Vec<Vec<String>> = files
+        .map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap())
+        .map(|lines| normal(&lines))
         .collect();
-    files.sort();
-    let lines = |(_, path): &(u32, PathBuf)| normal(&std::fs::read_to_string(path).unwrap());
-    files.iter().flat_map(lines).collect()
+    threads.sort();
+    threads.concat()
 }
 
 fn equal(ours: &[String], theirs: &[String], what: &str) {
@@ -190,6 +184,13 @@ fn recorded_stacks_are_the_same() {
         "{lines}"
     );
     assert!(!viewed(&[]).contains(" > "));
+    let json = viewed(&["-k", "-e", "trace=getppid", "--format", "json"]);
+    for line in json.lines() {
+        let line: serde_json::Value = serde_json::from_str(line).unwrap();
+        let frame = line["stack"][1].as_str().unwrap();
+        assert!(frame.contains("/recorded(innermost+0x"), "{line}");
+    }
+    assert_eq!(json.lines().count(), calls);
 }
 
 /// A stack that cannot be read, or that leads nowhere, ends no trace.

@@ -159,6 +159,17 @@ fn a_record_takes_every_form() {
         times.iter().all(|time| (now - 60.0..now).contains(time)),
         "{times:?}"
     );
+    let failed = text(&view(&place, &["--format", "json", "-Z"], &file).stdout);
+    let failed: Vec<i64> = failed
+        .lines()
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap())
+        .filter(|line| line["call"].is_string())
+        .map(|line| line["result"].as_i64().unwrap())
+        .collect();
+    assert!(
+        failed.len() > 3 && failed.iter().all(|result| *result < 0),
+        "{failed:?}"
+    );
     let perfetto = text(&view(&place, &["--format", "perfetto"], &file).stdout);
     let perfetto: serde_json::Value = serde_json::from_str(&perfetto).unwrap();
     assert_eq!(perfetto["traceEvents"].as_array().unwrap().len(), calls);

@@ -297,7 +297,10 @@ impl Ring {
         // Relaxed, and no exchange: nobody else writes, and the reader's last look comes behind the thread's end.
         let add = |field: *const u64, more: u64| {
             let field = long(field);
-            field.store(field.load(Ordering::Relaxed) + more, Ordering::Relaxed);
+            field.store(
+                field.load(Ordering::Relaxed).wrapping_add(more),
+                Ordering::Relaxed,
+            );
         };
         let raise = |field: *const u64, to: u64| {
             let field = long(field);

@@ -103,7 +103,7 @@ impl Printer {
             args: call.args,
             ..*record
         };
-        if self.choice.filter.tells(&as_call, &kept) && self.has_status(call.result) {
+        if self.choice.filter.tells(&as_call, &kept) && self.choice.has_status(call.result) {
             self.interrupt(record.tid)?;
             let mut text = self.prefix(record.tid, record.time);
             self.choice.whence(RT_SIGRETURN, 0, &mut text);

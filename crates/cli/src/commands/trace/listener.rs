@@ -96,11 +96,7 @@ pub fn listener(
         }
         (_, format) => {
             let out = open()?;
-            Box::new(move |_| {
-                let perfetto = format == Format::Perfetto;
-                let (style, follow) = (choice.style, choice.follow);
-                Box::new(Writer::new(out, perfetto, style, choice.filter, follow))
-            })
+            Box::new(move |_| Box::new(Writer::new(out, format == Format::Perfetto, choice)))
         }
     })
 }
