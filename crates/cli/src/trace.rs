@@ -227,10 +227,10 @@ impl Printer {
             self.ends(&begun, Some(record.result), record.time, flags)?;
             self.pending.leave(begun.kept);
         }
-        match self.children.exit(&record, chunks) {
-            Some(info) => self.tell_signal(record.tid, record.time, &info),
-            None => Ok(()),
+        for info in self.children.exit(&record, chunks) {
+            self.tell_signal(record.tid, record.time, &info)?;
         }
+        Ok(())
     }
 
     /// A process has a new program: its exec has come to an end.

@@ -138,7 +138,7 @@ fn straced(place: &Place, dir: &Path, options: &[&str], program: &[&str]) -> Run
 }
 
 /// Programs that do the same each time.
-const OF_ONE_PROCESS: [&[&str]; 25] = [
+const OF_ONE_PROCESS: [&[&str]; 26] = [
     &["/bin/true"],
     &["/bin/ls", "-l", "/usr"],
     &["/bin/cat", "/etc/passwd", "/nonexistent"],
@@ -169,6 +169,7 @@ const OF_ONE_PROCESS: [&[&str]; 25] = [
         "-e",
         "$SIG{ALRM} = sub { print 1 }; alarm 1; sleep 9; kill 'SEGV', $$",
     ],
+    &["/usr/bin/python3", "-c", IGNORED],
     &["/usr/bin/python3", "-c", INTERRUPTED],
     &["/usr/bin/perl", "-e", INTERRUPTED_FOR_GOOD],
     &[
@@ -182,6 +183,24 @@ const OF_ONE_PROCESS: [&[&str]; 25] = [
         "pipe(R, W); close R; syswrite(W, 'x')",
     ],
 ];
+
+/// Signals that nobody sees but a tracer.
+const IGNORED: &str = "
+import os, signal
+kill = lambda signal: os.kill(os.getpid(), signal)
+kill(signal.SIGCONT)
+signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+kill(signal.SIGUSR1)
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT, signal.SIGUSR1])
+kill(signal.SIGUSR1)
+kill(signal.SIGCONT)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGCONT, signal.SIGUSR1])
+signal.raise_signal(signal.SIGWINCH)
+r, w = os.pipe()
+os.close(r)
+try: os.write(w, b'1')
+except BrokenPipeError: pass
+";
 
 /// Each way in which a call is interrupted, by a signal that is sure to find it.
 const INTERRUPTED: &str = "

@@ -1,6 +1,8 @@
 //! Signals that no handler sees, as far as the program's calls tell of them: the SIGCHLD of a child that is waited for, where
 //! nobody has set a handler, and what a process has died of.
 
+use std::collections::BTreeMap;
+
 use hotpatch_decode::{Kept, Memory, When};
 use hotpatch_events::{Record, kind};
 use hotpatch_names::interruption;
@@ -18,14 +20,19 @@ const TKILL: u64 = 200;
 const TGKILL: u64 = 234;
 const RT_SIGTIMEDWAIT: u64 = 128;
 const SIGNALFD: [u64; 2] = [282, 289];
-/// `write`, `writev`, `sendto`, `sendmsg`, `pwrite64`, `splice`, `sendfile`.
-const WRITES: [u64; 7] = [1, 20, 44, 46, 18, 275, 40];
+const SENDTO: u64 = 44;
+const SENDMSG: u64 = 46;
+const MSG_NOSIGNAL: u64 = 0x4000;
+/// `write`, `writev`, `splice`, `sendfile` and those.
+const WRITES: [u64; 6] = [1, 20, 275, 40, SENDTO, SENDMSG];
 /// `fork`, `vfork`, `clone`, `clone3`.
 const BIRTHS: [u64; 4] = [57, 58, 56, 435];
 
 const SIGKILL: u32 = 9;
 const SIGPIPE: u32 = 13;
 const SIGCHLD: u32 = 17;
+/// SIGSTOP, SIGTSTP, SIGTTIN, SIGTTOU.
+const STOP: [u32; 4] = [19, 20, 21, 22];
 const EPIPE: u64 = (-32_i64).cast_unsigned();
 
 const SI_USER: i32 = 0;
@@ -100,16 +107,16 @@ pub struct Children {
     users: FxHashMap<u32, u32>,
     /// What processes took that said that they end: user and system, in ticks of 10 ms.
     times: FxHashMap<u32, (u64, u64)>,
-    /// Processes that a handler tells of SIGCHLD, or a descriptor.
-    handle: FxHashSet<u32>,
+    /// Processes and signals of theirs that a handler tells of, or a descriptor.
+    handle: FxHashSet<(u32, u32)>,
     /// Processes that have begun a program.
     programs: FxHashSet<u32>,
     /// What threads block, where that is anything.
     masks: FxHashMap<u32, u64>,
     /// What threads are about to block.
     next: FxHashMap<u32, u64>,
-    /// A SIGCHLD that comes when a thread does not block it any more.
-    owed: FxHashMap<u32, Info>,
+    /// Signals that come when a thread does not block them any more.
+    owed: BTreeMap<(u32, u32), Info>,
     /// Who has last sent which signal to a process.
     sent: FxHashMap<(u32, u32), Sent>,
     /// The signal that threads were last told of.
@@ -134,7 +141,7 @@ impl Children {
         self.told.remove(&record.tid);
         if record.kind == kind::PROGRAM {
             self.programs.insert(record.pid);
-            self.handle.remove(&record.pid);
+            self.handle.retain(|(pid, _)| *pid != record.pid);
         }
     }
 
@@ -152,10 +159,10 @@ impl Children {
         self.told.remove(&record.tid);
         let Record { pid, tid, args, .. } = record;
         match record.number {
-            RT_SIGACTION if args[0] as u32 == SIGCHLD => match value(chunks, args[1]) {
-                Some(0 | 1) => drop(self.handle.remove(pid)),
-                Some(_) => drop(self.handle.insert(*pid)),
-                None => {}
+            RT_SIGACTION => match (args[0] as u32, value(chunks, args[1])) {
+                (signal, Some(0 | 1)) => drop(self.handle.remove(&(*pid, signal))),
+                (signal, Some(_)) => drop(self.handle.insert((*pid, signal))),
+                (_, None) => {}
             },
             RT_SIGPROCMASK => {
                 let now = self.masks.get(tid).copied().unwrap_or(0);
@@ -170,70 +177,107 @@ impl Children {
                 }
             }
             KILL | TKILL | TGKILL => {
-                let (to, signal, code) = match record.number {
-                    KILL => (args[0], args[1], SI_USER),
-                    TKILL => (args[0], args[1], SI_TKILL),
-                    _ => (args[0], args[2], SI_TKILL),
-                };
-                let sent = Sent {
-                    signal: signal as u32,
-                    code,
-                    by: *pid,
-                };
+                let (to, sent) = sends(record);
                 if sent.signal != 0 && to as i32 > 0 {
                     self.sent.insert((to as u32, sent.signal), sent);
                 }
             }
-            number if SIGNALFD.contains(&number) => drop(self.handle.insert(*pid)),
+            number if SIGNALFD.contains(&number) => {
+                self.handle.extend((1..65).map(|signal| (*pid, signal)));
+            }
             _ => {}
         }
     }
 
-    /// A call has ended. A SIGCHLD that comes now.
-    pub fn exit(&mut self, record: &Record, chunks: &Chunks<'_>) -> Option<Info> {
+    /// A call has ended: signals that come now, of those that no handler sees.
+    pub fn exit(&mut self, record: &Record, chunks: &Chunks<'_>) -> Vec<Info> {
         let Record { pid, tid, .. } = *record;
         if let Some(child) = reaped(record, chunks) {
-            let info = self.sigchld(child, pid);
             self.masks.remove(&child.pid);
-            if self.handle.contains(&pid) || pid != tid {
-                return None;
+            if pid == tid {
+                return self.comes(record, SIGCHLD, self.sigchld(child, pid));
             }
-            if self
-                .masks
-                .get(&tid)
-                .is_some_and(|mask| mask & bit(SIGCHLD) != 0)
-            {
-                self.owed.entry(tid).or_insert(info);
-                return None;
-            }
-            return Some(info);
+            return Vec::new();
         }
+        let user = self.users.get(&pid).copied().unwrap_or(0);
         match record.number {
             RT_SIGPROCMASK => {
-                let next = self.next.remove(&tid).filter(|_| record.result == 0)?;
+                let next = self.next.remove(&tid).filter(|_| record.result == 0);
+                let Some(next) = next else {
+                    return Vec::new();
+                };
                 self.masks.insert(tid, next);
-                let comes = next & bit(SIGCHLD) == 0;
-                return comes.then(|| self.owed.remove(&tid)).flatten();
+                if !self.owed.is_empty() {
+                    return self.unblocked(tid, next);
+                }
             }
-            RT_SIGTIMEDWAIT => drop(self.owed.remove(&tid)),
-            number if BIRTHS.contains(&number) && self.handle.contains(&pid) => {
+            RT_SIGTIMEDWAIT => drop(self.owed.remove(&(tid, record.result as u32))),
+            KILL | TKILL | TGKILL if record.result == 0 => {
+                let (to, sent) = sends(record);
+                let own = if record.number == KILL {
+                    pid == tid && to as u32 == pid
+                } else {
+                    to as u32 == tid
+                };
+                if own && sent.signal != 0 {
+                    return self.comes(record, sent.signal, sender(sent, user));
+                }
+            }
+            number if record.result == EPIPE && WRITES.contains(&number) => {
+                let flags = match number {
+                    SENDTO => record.args[3],
+                    SENDMSG => record.args[2],
+                    _ => 0,
+                };
+                let own = Sent {
+                    signal: SIGPIPE,
+                    code: SI_USER,
+                    by: pid,
+                };
+                if flags & MSG_NOSIGNAL == 0 {
+                    return self.comes(record, SIGPIPE, sender(own, user));
+                }
+            }
+            number if BIRTHS.contains(&number) && record.result.cast_signed() > 0 => {
                 let child = record.result as u32;
-                if record.result.cast_signed() > 0 && !self.programs.contains(&child) {
-                    self.handle.insert(child);
+                if !self.programs.contains(&child) {
+                    let handled = self.handle.iter().filter(|(of, _)| *of == pid);
+                    let handled: Vec<u32> = handled.map(|(_, signal)| *signal).collect();
+                    (self.handle).extend(handled.iter().map(|signal| (child, *signal)));
                 }
             }
             _ => {}
         }
-        None
+        Vec::new()
+    }
+
+    /// A signal comes behind that call, unless a handler has told of it. If it has not ended the process, it is ignored.
+    fn comes(&mut self, call: &Record, signal: u32, info: Info) -> Vec<Info> {
+        if self.handle.contains(&(call.pid, signal)) || STOP.contains(&signal) {
+            return Vec::new();
+        }
+        let mask = self.masks.get(&call.tid).copied().unwrap_or(0);
+        if mask & bit(signal) != 0 {
+            self.owed.entry((call.tid, signal)).or_insert(info);
+            return Vec::new();
+        }
+        vec![info]
+    }
+
+    /// A thread blocks these signals now: those that come by that.
+    fn unblocked(&mut self, tid: u32, mask: u64) -> Vec<Info> {
+        let owed = self.owed.range((tid, 0)..=(tid, u32::MAX));
+        let free = owed.filter(|((_, signal), _)| mask & bit(*signal) == 0);
+        let free: Vec<(u32, u32)> = free.map(|(at, _)| *at).collect();
+        free.iter().filter_map(|at| self.owed.remove(at)).collect()
     }
 
     /// A handler is told of a signal.
     pub fn told(&mut self, record: &Record, info: &Info) {
         let number = u32::from_le_bytes([info[0], info[1], info[2], info[3]]);
         self.told.insert(record.tid, number);
-        if number == SIGCHLD {
-            self.handle.insert(record.pid);
-        }
+        self.handle.insert((record.pid, number));
+        self.owed.remove(&(record.tid, number));
     }
 
     /// A process that was in this call has died of a signal: how the call ended, and what comes with the signal, as far as
@@ -289,6 +333,22 @@ impl Children {
         info[40..48].copy_from_slice(&kernel.to_le_bytes());
         info
     }
+}
+
+/// Whom a call sends a signal, and which.
+fn sends(call: &Record) -> (u64, Sent) {
+    let args = &call.args;
+    let (to, signal, code) = match call.number {
+        KILL => (args[0], args[1], SI_USER),
+        TKILL => (args[0], args[1], SI_TKILL),
+        _ => (args[1], args[2], SI_TKILL),
+    };
+    let sent = Sent {
+        signal: signal as u32,
+        code,
+        by: call.pid,
+    };
+    (to, sent)
 }
 
 fn sender(sent: Sent, user: u32) -> Info {
