@@ -2,6 +2,7 @@
 // System calls in memory that is writable and executable at once: every register is what the instruction leaves, on any
 // stack or none, in threads, children and many places.
 // patched: libc.so.6 400
+// log: calls from there are caught
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-run_reads hook-after_reads hook-record
 // hook: after run
 // hook: change

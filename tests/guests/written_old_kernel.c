@@ -2,6 +2,7 @@
 // On kernels before 6.17 the range of system calls that become signals can only be given by what is left out. A filter
 // makes this one of these.
 // patched: libc.so.6 400
+// log: calls from there are caught
 // only: ladder hook-run hook-after hook-record
 #include "written.h"
 #include <linux/filter.h>

@@ -2,6 +2,7 @@
 // A program that makes calls in memory which it may go on writing to, and also has system calls become signals by its
 // own wish: by a filter, by dispatch, before such memory comes or after.
 // patched: libc.so.6 400
+// log: calls from there are caught
 // only: ladder hook-run hook-after hook-record
 // hook: after run
 #include "written.h"

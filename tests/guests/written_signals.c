@@ -2,6 +2,7 @@
 // Signals in a program that makes calls in memory which it may go on writing to: masks, stacks, dispositions and
 // contexts are its own, whatever is blocked.
 // patched: libc.so.6 400
+// log: calls from there are caught
 // only: ladder hook-run hook-after hook-record hook-run_reads
 // hook: after run
 // hook: slow

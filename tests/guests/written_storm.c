@@ -2,6 +2,7 @@
 // Many at once: threads begin and end, processes fork, signals arrive in every instruction, memory that is written to
 // and run comes and goes, all of it with calls that become signals. HOTPATCH_LOOPS says how often.
 // patched: libc.so.6 400
+// log: calls from there are caught
 // only: ladder hook-run hook-after
 // timeout: 600
 #include "written.h"

@@ -42,6 +42,8 @@ pub struct Guest {
     /// Files, by a part of their path, of which at least this many sites must be patched by the ladder.
     files: Vec<(String, usize)>,
     modes: Vec<String>,
+    /// What the log must say where hooks are called.
+    says: Vec<String>,
     /// Sets of hooks that it is tried with besides those that every guest must bear.
     hooks: Vec<&'static str>,
     /// Lines that begin with one of these may differ: what LIMITS.md says.
@@ -76,6 +78,7 @@ impl Guest {
             sites: Vec::new(),
             files: Vec::new(),
             modes: Vec::new(),
+            says: Vec::new(),
             hooks: Vec::new(),
             limits: Vec::new(),
             limits_alone: Vec::new(),
@@ -105,6 +108,7 @@ impl Guest {
                         count.parse().map_err(|_| "patched: FILE COUNT")?,
                     ));
                 }
+                "log" => guest.says.push(value.to_owned()),
                 "only" => guest.modes = words().collect(),
                 "hook" => {
                     let names: Vec<String> = words().collect();
@@ -269,6 +273,12 @@ impl Guest {
                 dir.display(),
                 log()
             ));
+        }
+        let unsaid = |says: &&String| !log().contains(says.as_str());
+        if let Allowed::Hooked(_) = allowed
+            && let Some(unsaid) = self.says.iter().find(unsaid)
+        {
+            return Err(format!("the log does not say `{unsaid}`:\n{}", log()));
         }
         let report = report::read(&report)?;
         self.judge(allowed, &report)

@@ -107,6 +107,8 @@ pub struct Config<'a> {
     pub vdso: bool,
     /// `LIBHOTPATCH_TRAP`
     pub trap: Trap,
+    /// `LIBHOTPATCH_LAZY=1`: files are patched when they are first executed.
+    pub lazy: bool,
     /// `LIBHOTPATCH_HOOK`: paths, in order.
     pub hooks: Vec<&'a [u8]>,
     /// What is wrong with the settings: a line for each.
@@ -128,6 +130,7 @@ impl<'a> Config<'a> {
             perf: false,
             vdso: false,
             trap: Trap::Auto,
+            lazy: false,
             hooks: Vec::new(),
             complaints: Vec::new(),
         };
@@ -217,6 +220,7 @@ impl<'a> Config<'a> {
         }
         self.strict = self.is_on(environment, "LIBHOTPATCH_STRICT");
         self.perf = self.is_on(environment, "LIBHOTPATCH_PERF");
+        self.lazy = self.is_on(environment, "LIBHOTPATCH_LAZY");
         for variable in &environment.variables {
             let name = variable.split(|&b| b == b'=').next().unwrap_or(variable);
             if name.starts_with(b"LIBHOTPATCH_")
@@ -231,10 +235,11 @@ impl<'a> Config<'a> {
     }
 }
 
-const KNOWN: [&str; 11] = [
+const KNOWN: [&str; 12] = [
     "LIBHOTPATCH_CACHE",
     "LIBHOTPATCH_HOOK",
     "LIBHOTPATCH_HOOK_LOGPATH",
+    "LIBHOTPATCH_LAZY",
     "LIBHOTPATCH_LOGPATH",
     "LIBHOTPATCH_PERF",
     "LIBHOTPATCH_REPORT",

@@ -29,6 +29,7 @@ use crate::entry;
 use crate::exec;
 use crate::hooks::{self, Call};
 use crate::late;
+use crate::lazy;
 use crate::mapping;
 use crate::services::FILTERED;
 use crate::signal;
@@ -145,6 +146,13 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
             if is_filtered() {
                 return Next::Run;
             }
+            const UNBLOCK: u64 = 1;
+            if lazy::is_on()
+                && rdi & 3 != UNBLOCK
+                && let Some(mask) = sys::peek(rsi as usize)
+            {
+                lazy::blocks(mask as u64);
+            }
             let trap = call.block.trap;
             if trap.stack == 0 {
                 signal::alternate::mask_changes(&mut call.block.signal, rdi, rsi, rsp);
@@ -159,6 +167,9 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         }
         k::__NR_sigaltstack => {
             let Frame { rdi, rsi, rsp, .. } = *call.frame;
+            if rdi != 0 {
+                lazy::end();
+            }
             let (slots, trap) = (&mut call.block.signal, &mut call.block.trap);
             match signal::alternate::set(slots, trap, rdi, rsi, rsp) {
                 None => return Next::Run,
@@ -219,6 +230,7 @@ fn filter(call: &mut Call<'_>, has_filter: bool, filter: u64) {
         return;
     }
     exec::filters();
+    lazy::end();
     trap::give_up(Some(call.block), b"the program sets a seccomp filter");
     // Relaxed: before the filter holds, and read by this thread or by those it starts.
     FILTERED.store(true, Ordering::Relaxed);
@@ -226,12 +238,15 @@ fn filter(call: &mut Call<'_>, has_filter: bool, filter: u64) {
 
 fn prctl(call: &mut Call<'_>) -> Next {
     const PR_SET_SYSCALL_USER_DISPATCH: u32 = 59;
+    const PR_SET_MDWE: u32 = 65;
     const OFF: u64 = 0;
     match (u32::try_from(call.frame.rdi), call.frame.rsi) {
         (Ok(PR_SET_SECCOMP), mode) => {
             let program = call.frame.rdx;
             filter(call, mode as u32 == SECCOMP_MODE_FILTER, program);
         }
+        // What waits for being executed could not become so any more.
+        (Ok(PR_SET_MDWE), _) => lazy::end(),
         // Ours is not the program's to switch off.
         (Ok(PR_SET_SYSCALL_USER_DISPATCH), OFF) if call.block.trap.armed != 0 => {
             let Frame { rdx, r10, r8, .. } = *call.frame;
@@ -241,6 +256,9 @@ fn prctl(call: &mut Call<'_>) -> Next {
             }
         }
         (Ok(PR_SET_SYSCALL_USER_DISPATCH), mode) if mode != OFF => {
+            if !is_filtered() {
+                lazy::end();
+            }
             if call.block.trap.armed != 0 && !is_filtered() {
                 trap::own::leave(call.block);
             }
@@ -284,6 +302,7 @@ fn arch_prctl(call: &mut Call<'_>) -> Next {
     let Frame { rdi, rsi, .. } = *call.frame;
     match u32::try_from(rdi) {
         Ok(ARCH_SET_GS) => {
+            lazy::end();
             trap::give_up(Some(call.block), b"the program sets gs itself");
             areas::unhook("the program sets gs itself");
             // Nothing on the way back to the program looks at gs.
@@ -342,6 +361,9 @@ fn told(flags: u64) -> Option<u32> {
 
 /// Reserves the child's block. `tls`: the base of its `fs`, if the flags say that it gets one.
 fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -> Next {
+    if shares_memory(flags) {
+        lazy::end();
+    }
     let Ok(born) = thread::take() else {
         if !hooks::are_there() {
             return Next::Run; // its calls will not be looked at
@@ -372,6 +394,7 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -
     if !shares || flags & u64::from(k::CLONE_VFORK) != 0 {
         // As the kernel has it: only a thread that shares memory begins without one.
         block.signal.alternate = call.block.signal.alternate;
+        block.trap.stack = call.block.trap.stack;
     }
     if flags & k::CLONE_CLEAR_SIGHAND != 0 {
         block.signal.faults.never_come();

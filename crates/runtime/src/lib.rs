@@ -30,6 +30,7 @@ pub mod internal;
 pub mod journal;
 pub mod labels;
 pub mod late;
+pub mod lazy;
 pub mod line;
 pub mod load;
 pub mod log;

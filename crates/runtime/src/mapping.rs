@@ -20,6 +20,7 @@ use linux_raw_sys::general as k;
 use crate::areas;
 use crate::internal::{Next, execute, is_filtered};
 use crate::late::{self, Lock};
+use crate::lazy;
 use crate::ours;
 use crate::pages::{PAGE, Range};
 use crate::patch::Threads;
@@ -36,6 +37,16 @@ pub fn before(frame: &mut Frame) -> Next {
         r8,
         ..
     } = *frame;
+    if lazy::left() != 0 {
+        match frame.rax as u32 {
+            k::__NR_mmap if r10 as u32 & k::MAP_FIXED == 0 => {}
+            k::__NR_shmat => lazy::end(),
+            _ => lazy::touch(pages(rdi, rsi)),
+        }
+        if frame.rax as u32 == k::__NR_mremap && r10 as u32 & k::MREMAP_FIXED != 0 {
+            lazy::touch(pages(r8, rdx));
+        }
+    }
     match frame.rax as u32 {
         k::__NR_mmap => map(frame, pages(rdi, rsi), rdx as u32, r10 as u32),
         k::__NR_mprotect | k::__NR_pkey_mprotect => protect(frame, pages(rdi, rsi), rdx as u32),
@@ -96,7 +107,10 @@ fn map(frame: &mut Frame, place: Range, protection: u32, flags: u32) -> Next {
     if comes && !is_error(at) {
         let start = at as u64;
         let end = start + (place.end - place.start);
-        late::arrived(Range { start, end }, threads, &lock);
+        let of_file = flags & k::MAP_ANONYMOUS == 0 && protection & k::PROT_READ != 0;
+        if !(of_file && lazy::defer_mapped(Range { start, end })) {
+            late::arrived(Range { start, end }, threads, &lock);
+        }
     }
     if unseen && !is_error(at) {
         let start = at as u64;

@@ -38,8 +38,10 @@ use crate::entry;
 use crate::frame::Entered;
 use crate::hooks;
 use crate::internal;
+use crate::late::Lock;
+use crate::lazy;
 use crate::line::Line;
-use crate::pages::PAGE;
+use crate::pages::{PAGE, Range};
 use crate::services;
 use crate::sys::{self, Errno};
 use crate::thread::{self, Block};
@@ -79,7 +81,7 @@ pub fn end() {
 
 /// What the kernel is given where the program gives `action` for `signal`.
 fn to_kernel(signal: u32, action: Action) -> Action {
-    if signal == SYSTEM && trap::has_begun() {
+    if signal == SYSTEM && trap::has_begun() || signal == lazy::FAULT && lazy::is_on() {
         return ENTRIES.system_to_kernel(action, code());
     }
     if action.handler == DEFAULT && !hooks::are_there() {
@@ -136,7 +138,11 @@ fn try_action([signal, new, old, size]: [u64; 4]) -> Result<(), Errno> {
     let begun = trap::has_begun();
     let new = match new {
         0 => None,
-        at => Some(to_kernel(signal, read_action(at)?)),
+        at => {
+            let new = read_action(at)?;
+            lazy::blocks(new.mask | bit(signal));
+            Some(to_kernel(signal, new))
+        }
     };
     // The kernel writes to the program's own memory, or says that it cannot.
     // SAFETY: I17: what the program has asked for.
@@ -243,6 +249,20 @@ unsafe fn handle(
         }
         return done;
     }
+    if frame.info.signal == lazy::FAULT
+        && is_fault(frame)
+        && lazy::holds(frame.context.registers.rip)
+    {
+        let to = caught_or_done(block);
+        let rip = frame.context.registers.rip;
+        let lock = Lock::take();
+        let there = Range {
+            start: rip,
+            end: rip + 1,
+        };
+        lazy::arrive(there, &lock);
+        return Way { to, ..done };
+    }
     if frame.info.signal == SYSTEM
         && trap::has_begun()
         && let Some(to) = system(frame, entry, block)
@@ -343,7 +363,14 @@ unsafe fn handle(
         unsafe { told::comes(frame, meaning.handler, shown, &stack) };
     }
     let to = meaning.handler;
-    if meaning.system.is_some_and(|system| system.resets) && !internal::is_filtered() {
+    if lazy::is_on() && !internal::is_filtered() {
+        // A call that waits with a mask of its own has not been looked at.
+        lazy::blocks(sys::blocked());
+    }
+    if frame.info.signal == SYSTEM
+        && meaning.system.is_some_and(|system| system.resets)
+        && !internal::is_filtered()
+    {
         reset_system();
     }
     let Some(block) = block else {
@@ -372,6 +399,17 @@ fn enter_at(registers: &mut Registers, frame: *mut SignalFrame) {
     registers.rdx = at + offset_of!(SignalFrame, context) as u64;
 }
 
+/// How a frame is left that is handled here and now.
+fn caught_or_done(block: &Option<&'static mut Block>) -> u64 {
+    // Relaxed: this thread's own.
+    let free = |block: &&'static mut Block| block.signal.state.load(Ordering::Relaxed) == 0;
+    if block.as_ref().is_some_and(free) {
+        CAUGHT
+    } else {
+        0
+    }
+}
+
 /// The signal that calls become, where they do. Answers what [`handle`] does; `None`: it is one like any other.
 #[inline(never)]
 fn system(
@@ -382,13 +420,7 @@ fn system(
     const USER_DISPATCH: i32 = 2;
     let armed = block.as_ref().is_none_or(|block| block.trap.armed != 0);
     if frame.info.code == USER_DISPATCH && armed {
-        // Relaxed: this thread's own.
-        let free = |block: &&mut Block| block.signal.state.load(Ordering::Relaxed) == 0;
-        let to = if block.as_ref().is_some_and(free) {
-            CAUGHT
-        } else {
-            0
-        };
+        let to = caught_or_done(block);
         caught(frame, block);
         return Some(to);
     }

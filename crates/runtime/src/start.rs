@@ -19,6 +19,7 @@ use crate::environment::{Environment, Passed, read_all};
 use crate::exec;
 use crate::hooking::Hooking;
 use crate::late::{self, Settings};
+use crate::lazy;
 use crate::load::{self, Loaded as Hook};
 use crate::log::Sink;
 use crate::maps;
@@ -242,7 +243,14 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         ));
     }
     let mut sum = Sum::default();
+    // Whoever is strict wants to know before the program runs.
+    let may_wait = process.hooking.as_ref().is_some_and(Hooking::asks) && !config.strict;
+    let lazy = config.lazy && may_wait && threads == Threads::One && lazy::begin();
     for object in &objects {
+        let waits = lazy && !is_own(&object) && !config.skip.skips(&object.path());
+        if waits && lazy::defer_file(object, &maps) {
+            continue;
+        }
         if !is_own(&object) {
             let done = process.file(object, &log, &mut report);
             sum.files += 1;
@@ -277,6 +285,16 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
             }
         })
     });
+    if lazy && !matches!(finished, Some(Ok(()))) {
+        // SAFETY: I5: start-up, before the program runs.
+        unsafe { lazy::abandon() };
+    }
+    if lazy::left() > 0 {
+        log.say(format_args!(
+            "{} files wait for being executed",
+            lazy::left()
+        ));
+    }
     if let Some(Err(why)) = finished {
         let lost = if hooks.is_empty() {
             LOST

@@ -36,6 +36,7 @@ use crate::hooks;
 use crate::internal::is_filtered;
 use crate::labels;
 use crate::late::{self, Lock, Settings};
+use crate::lazy;
 use crate::line::Line;
 use crate::maps::Mapping;
 use crate::memory;
@@ -217,10 +218,17 @@ pub unsafe fn begin_at_start() {
 
 /// Start-up's end: signals are blocked as the program will have them.
 pub fn arm_at_start() {
-    if is_on()
+    let lazy = lazy::is_on();
+    if (is_on() || lazy)
         && let Some(block) = signal::own_block()
     {
-        own::arm(block);
+        if lazy {
+            areas::look_at_masks();
+            own::take_stack(block);
+        }
+        if is_on() {
+            own::arm(block);
+        }
     }
 }
 

@@ -127,29 +127,38 @@ pub fn arm(block: &mut Block) {
 /// Unblocks SIGSYS and registers the stack. Not while one waits.
 fn prepare(block: &mut Block) -> bool {
     signal::renew(SYSTEM);
+    take_stack(block);
     let own = &mut block.trap;
-    if own.memory == 0 {
-        let memory = sys::map_anywhere(0, STACK_LEN as usize, Protection::ReadWrite);
-        own.memory = memory.unwrap_or(0) as u64;
-    }
     let mask = Mask::take(&block.signal);
     if sys::pending() & BIT != 0 {
         let real = mask.real;
         mask.give(&mut block.signal, real);
         return false;
     }
+    own.blocked |= u32::from(mask.real & BIT != 0);
+    let real = mask.real & !BIT;
+    mask.give(&mut block.signal, real);
+    true
+}
+
+/// Has the kernel know a stack of ours, if it does not yet.
+pub fn take_stack(block: &mut Block) {
+    let own = &mut block.trap;
+    if own.stack != 0 || is_filtered() {
+        return;
+    }
+    if own.memory == 0 {
+        let memory = sys::map_anywhere(0, STACK_LEN as usize, Protection::ReadWrite);
+        own.memory = memory.unwrap_or(0) as u64;
+    }
     // A program that knows of disarming does it itself, and is left alone.
     let knows = sys::alternate_flags() & AUTO_DISARM as u32 != 0;
-    if own.stack == 0 && own.memory != 0 && (!knows || block.signal.alternate.is_there()) {
+    if own.memory != 0 && (!knows || block.signal.alternate.is_there()) {
         own.stack = own.memory;
         if sys::alternate_stack(Some(&own.registered())).is_err() {
             own.stack = 0;
         }
     }
-    own.blocked |= u32::from(mask.real & BIT != 0);
-    let real = mask.real & !BIT;
-    mask.give(&mut block.signal, real);
-    true
 }
 
 /// Undoes [`prepare`].
@@ -194,13 +203,23 @@ pub fn suspend(block: &mut Block, mask: &mut u64) {
 /// A thread or process begins: the kernel has not passed on what its parent had, but for the mask, and the stack where
 /// memory is not shared.
 pub fn born(block: &mut Block) {
+    if is_filtered() {
+        return;
+    }
+    // What the kernel knows is its parent's.
+    let inherited = core::mem::take(&mut block.trap.stack) != 0;
     if super::is_stale(block) {
         arm(block);
     }
-    if block.trap.armed == 0 && super::has_begun() && !is_filtered() {
-        // That of the program, where its parent's is ours.
-        block.trap.stack = block.trap.memory;
-        take_back(block);
+    if inherited {
+        take_stack(block);
+    }
+    if inherited && block.trap.stack == 0 {
+        let _ = sys::alternate_stack(Some(&block.signal.alternate.registered()));
+    }
+    if block.trap.armed == 0 && block.trap.blocked != 0 {
+        sys::block(BIT);
+        block.trap.blocked = 0;
     }
 }
 
