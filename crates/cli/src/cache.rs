@@ -297,9 +297,22 @@ fn is_ours(private: &Private, name: &str, content: &[u8]) -> Result<bool, Unusab
     if !regular || !unshared || u64::try_from(stat.st_size).ok() != Some(content.len() as u64) {
         return Ok(false);
     }
-    let mut found = Vec::with_capacity(content.len());
-    file.read_to_end(&mut found)?;
-    Ok(found == content)
+    // Piece by piece: memory for all of it would cost more than the comparison.
+    let mut piece = [0; 32 << 10];
+    let mut left = content;
+    loop {
+        let found = match file.read(&mut piece) {
+            Ok(count) => piece.get(..count).unwrap_or(&[]),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error.into()),
+        };
+        match left.strip_prefix(found) {
+            Some([]) if found.is_empty() => return Ok(true),
+            Some(_) if found.is_empty() => return Ok(false),
+            Some(rest) => left = rest,
+            None => return Ok(false),
+        }
+    }
 }
 
 impl Private {
