@@ -344,3 +344,64 @@ fn a_strict_run_that_does_not_happen_says_why() {
         ("ran\n".to_owned(), String::new())
     );
 }
+
+/// Puts another file in the place of its standard error, then opens a library.
+const LATE: &str = r#"
+#include <dlfcn.h>
+#include <fcntl.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    if (argc > 1) dup2(open(argv[1], O_WRONLY | O_CREAT, 0600), 2);
+    return dlopen("libutil.so.1", RTLD_NOW) && dlopen("libcrypto.so.3", RTLD_NOW) ? 0 : 1;
+}
+"#;
+
+#[test]
+fn late_lines_reach_standard_error_and_no_file_that_took_its_place() {
+    let place = Place::new();
+    let (source, program) = (
+        place.dir.path().join("late.c"),
+        place.dir.path().join("late"),
+    );
+    std::fs::write(&source, LATE).unwrap();
+    let built = Command::new("gcc")
+        .arg("-o")
+        .args([&program, &source])
+        .arg("-ldl")
+        .status();
+    assert!(built.unwrap().success());
+    let other = place.dir.path().join("other");
+    let run = |args: &[&str]| {
+        let mut command = place.hotpatch();
+        command.env("LIBHOTPATCH_LOGPATH", "/proc/self/fd/2");
+        command.args(["run", program.to_str().unwrap()]).args(args);
+        let output = command.output().unwrap();
+        assert!(output.status.success());
+        text(&output.stderr)
+    };
+    // The C library comes after the start, too.
+    let said = run(&[]);
+    assert!(
+        said.contains("/libc.so.6: ") && said.contains("/libcrypto.so.3: "),
+        "{said}"
+    );
+    let said = run(&[other.to_str().unwrap()]);
+    assert!(
+        said.contains("/libc.so.6: ") && !said.contains("/libcrypto.so.3: "),
+        "{said}"
+    );
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "");
+    // A terminal can be opened again.
+    let line = format!(
+        "LIBHOTPATCH_LOGPATH=/proc/self/fd/2 {} run {} {}",
+        assert_cmd::cargo::cargo_bin!("hotpatch").display(),
+        program.display(),
+        other.display()
+    );
+    let output = Command::new("script")
+        .args(["-qec", &line, "/dev/null"])
+        .output();
+    let said = text(&output.expect("script of util-linux runs").stdout);
+    assert!(said.contains("/libcrypto.so.3: "), "{said}");
+    assert_eq!(std::fs::read_to_string(&other).unwrap(), "");
+}

@@ -32,6 +32,7 @@ use crate::patch::Threads;
 use crate::process::Process;
 use crate::report::Report;
 use crate::rescue::{self, rescue};
+use crate::services;
 use crate::start::{ARENA, STACK};
 use crate::sys::{self, Direction};
 use crate::trap;
@@ -86,7 +87,7 @@ impl Settings {
         self.mem
     }
 
-    /// The log, as far as it is a file.
+    /// The log, as far as it is there.
     #[must_use]
     pub fn log(&self) -> Sink {
         outputs(&Config::read(&self.environment())).0
@@ -404,11 +405,12 @@ fn is_patched(object: &Object<'_>) -> bool {
     areas::touching(code).next().is_some()
 }
 
-/// The log and the report, as far as they are files: a descriptor of the program's may be something else by now.
+/// The log and the report. The program's descriptor 2 may be something else by now.
 fn outputs(config: &Config<'_>) -> (Sink, Sink) {
     let open = |target: &Target| match target {
         Target::File(_) => Sink::open(target).unwrap_or_default(),
-        _ => Sink::default(),
+        Target::Stderr => services::standard_error().unwrap_or_default(),
+        Target::Nowhere => Sink::default(),
     };
     (open(&config.log), open(&config.report))
 }

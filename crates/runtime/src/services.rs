@@ -81,6 +81,10 @@ struct State {
     log: [u8; 4096],
     /// The log is the program's descriptor 2, while that is this file: device and inode.
     stderr: Option<(u64, u64)>,
+    /// What descriptor 2 was at the start.
+    first: Option<(u64, u64)>,
+    /// If that was a terminal, its name: it can be opened again, and nobody writes at a place of his own there.
+    terminal: [u8; 64],
     /// What [`environment`] answers from; null but while hooks are started.
     environment: *const Environment<'static>,
 }
@@ -94,6 +98,8 @@ static STATE: Shared = Shared(UnsafeCell::new(State {
     hooks: [Named::NOBODY; MOST],
     log: [0; 4096],
     stderr: None,
+    first: None,
+    terminal: [0; 64],
     environment: ptr::null(),
 }));
 
@@ -109,13 +115,21 @@ fn state() -> &'static State {
 pub unsafe fn log_to(target: &Target) {
     // SAFETY: as the caller promises.
     let state = unsafe { &mut *STATE.0.get() };
+    state.first = identity(sys::STDERR);
+    let len = state.terminal.len() - 1;
+    let name = sys::link_of(c"/proc/self/fd/2", &mut state.terminal[..len]);
+    if !state.terminal.starts_with(b"/dev/pts/") && !state.terminal.starts_with(b"/dev/tty")
+        || name.is_err()
+    {
+        state.terminal = [0; 64];
+    }
     match target {
         Target::Nowhere => {}
-        Target::Stderr => state.stderr = identity(sys::STDERR),
+        Target::Stderr => state.stderr = state.first,
         Target::File(path) => {
             // The program's own descriptor, while it is open: it shares its offset with the program.
             let there = sys::status(path).ok().map(|s| (s.st_dev, s.st_ino));
-            state.stderr = identity(sys::STDERR).filter(|own| there == Some(*own));
+            state.stderr = state.first.filter(|own| there == Some(*own));
             let path = path.to_bytes_with_nul();
             if let Some(place) = state.log.get_mut(..path.len()) {
                 place.copy_from_slice(path);
@@ -128,6 +142,22 @@ pub unsafe fn log_to(target: &Target) {
 fn identity(fd: u32) -> Option<(u64, u64)> {
     let status = sys::status_of(fd).ok()?;
     Some((status.st_dev, status.st_ino))
+}
+
+/// What was standard error at the start, if it still is or can be opened again: the program may have put another file
+/// in its place.
+#[must_use]
+pub fn standard_error() -> Option<Sink> {
+    let state = state();
+    let first = state.first?;
+    if identity(sys::STDERR) == Some(first) {
+        return Sink::open(&Target::Stderr).ok();
+    }
+    let name = CStr::from_bytes_until_nul(&state.terminal).ok()?;
+    let there = sys::status(name).ok()?;
+    ((there.st_dev, there.st_ino) == first)
+        .then(|| Sink::open_path(name).ok())
+        .flatten()
 }
 
 /// Remembers the hooks: number `n` here is `hooks[n]`.
@@ -182,16 +212,16 @@ pub fn say(who: &[u8], text: &[u8]) {
         return;
     }
     let state = state();
-    // The program may have put another file in its place.
-    let sink = if state.stderr.is_some() && identity(sys::STDERR) == state.stderr {
-        Sink::open(&Target::Stderr)
-    } else {
-        match CStr::from_bytes_until_nul(&state.log) {
-            Ok(path) if !path.is_empty() => Sink::open_path(path),
-            _ => return,
-        }
-    };
-    if let Ok(sink) = sink {
+    let own = CStr::from_bytes_until_nul(&state.log).unwrap_or_default();
+    let sink =
+        if state.stderr.is_some() && (own.is_empty() || identity(sys::STDERR) == state.stderr) {
+            standard_error()
+        } else if own.is_empty() {
+            None
+        } else {
+            Sink::open_path(own).ok()
+        };
+    if let Some(sink) = sink {
         let mut line = log::begin();
         line.push(who);
         line.push(b": ");

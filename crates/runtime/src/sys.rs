@@ -535,6 +535,13 @@ pub fn status(path: &CStr) -> Result<k::stat> {
     Ok(stat)
 }
 
+/// What a symbolic link says, as far as there is room: how many bytes.
+pub fn link_of(path: &CStr, to: &mut [u8]) -> Result<usize> {
+    let arguments = [path.as_ptr().addr(), to.as_mut_ptr().addr(), to.len()];
+    // SAFETY: reads the path, writes to `to`.
+    unsafe { call(k::__NR_readlink, arguments) }
+}
+
 /// What is known of an open file.
 pub fn status_of(fd: u32) -> Result<k::stat> {
     // SAFETY: all zeros is a `stat`.
