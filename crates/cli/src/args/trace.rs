@@ -18,6 +18,7 @@ Examples:
   hotpatch trace -f -o make.trace make
   hotpatch trace -e trace=%file -s 200 git status
   hotpatch trace -e status=failed python3 -c pass
+  hotpatch trace -y -k -P /etc/passwd id    the calls about a file, and who has made them
   hotpatch trace -e inject=write:error=ENOSPC:when=5 make
 
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
@@ -36,6 +37,7 @@ const COUNT_EXAMPLES: &str = "\
 Examples:
   hotpatch count make
   hotpatch count -e trace=%file git status
+  hotpatch count --by file --interval 1 make
   hotpatch count --json -o counts.json ls    total is the number of calls
 
 Exit status: as that of `hotpatch trace`.";
