@@ -140,6 +140,9 @@ pub mod part {
     pub const DESCRIPTORS: u8 = 4;
     /// Descriptors one besides which they have to take.
     pub const OTHER_DESCRIPTORS: u8 = 5;
+    /// Calls that the reader tells: a bit for each number, 64 bytes. If there is one it is the first part. Of others
+    /// nothing is kept that costs much.
+    pub const TOLD: u8 = 6;
 }
 
 /// How far a ring is.

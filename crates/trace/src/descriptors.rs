@@ -6,6 +6,7 @@ use hotpatch_events::links;
 use hotpatch_hook::{nr, syscall};
 use hotpatch_names::{CURRENT_DIRECTORY, FILE, LINK, SOCKET, Socket, place};
 
+use crate::pool::is_told;
 use crate::ring::{Writer, links as wanted};
 
 /// Whether the program has forbidden itself calls: what asks here is not to be among those.
@@ -37,9 +38,11 @@ pub fn are_silent() -> bool {
     SILENT.load(Ordering::Relaxed)
 }
 
-/// Whether anything is to be kept of descriptors.
-pub fn are_asked_for() -> bool {
-    wanted() != 0
+/// Whether anything is to be kept of the descriptors of that call.
+pub fn are_asked_for(number: u64) -> bool {
+    // Where code is mapped counts for all stacks.
+    let maps = wanted() & links::STACKS != 0 && number == u64::from(nr::MMAP);
+    wanted() != 0 && (maps || is_told(number))
 }
 
 /// Keeps what `fd` leads to.

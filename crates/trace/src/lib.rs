@@ -230,7 +230,8 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
     } else {
         When::Exit
     };
-    if when == When::Entry && ring::links() & links::STACKS != 0 {
+    let stacks = ring::links() & links::STACKS != 0;
+    if when == When::Entry && stacks && pool::is_told(number) {
         keep_stack(&mut writer, context);
     }
     keep_all(&mut writer, number, &args, when, result);
@@ -240,7 +241,7 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
 /// Keeps what a call's descriptors and arguments lead to.
 fn keep_all(writer: &mut Writer<'_>, number: u64, args: &[u64; 6], when: When, result: u64) {
     let limits = ring::limits();
-    let links = descriptors::are_asked_for();
+    let links = descriptors::are_asked_for(number);
     if links {
         for fd in hotpatch_names::descriptors(number, args, when, result) {
             descriptors::keep(writer, fd);

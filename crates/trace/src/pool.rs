@@ -32,6 +32,17 @@ fn parts() -> impl Iterator<Item = (Part, &'static [u8])> {
     })
 }
 
+/// Whether the reader tells calls of that number.
+pub fn is_told(number: u64) -> bool {
+    match parts().next() {
+        Some((part, bits)) if part.kind == part::TOLD => {
+            let byte = usize::try_from(number / 8).ok().and_then(|at| bits.get(at));
+            byte.is_none_or(|byte| byte >> (number % 8) & 1 != 0)
+        }
+        _ => true,
+    }
+}
+
 /// Writes what rule `index` wants to be written then: whether anything was.
 pub fn poke(index: u8, when: When, args: &[u64; 6]) -> bool {
     let wanted = match when {

@@ -37,8 +37,15 @@ impl Deeds {
         Ok(())
     }
 
-    /// Rules apply to calls alone that are told.
+    /// Rules apply to calls alone that are told, and of others nothing is kept that costs much.
     pub fn only(&mut self, filter: &Filter) -> anyhow::Result<()> {
+        if let Some(calls) = filter.calls {
+            let pokes = std::mem::take(&mut self.pool);
+            let bits: Vec<u8> = calls.0.iter().flat_map(|word| word.to_le_bytes()).collect();
+            self.part(part::TOLD, 0, 0, &bits)?;
+            self.pool.extend(pokes);
+            self.fits()?;
+        }
         if self.rules.is_empty() {
             return Ok(());
         }
@@ -63,6 +70,10 @@ impl Deeds {
             .extend_from_slice(&u32::try_from(bytes.len())?.to_le_bytes());
         self.pool.extend_from_slice(bytes);
         self.pool.resize(self.pool.len().next_multiple_of(8), 0);
+        self.fits()
+    }
+
+    fn fits(&self) -> anyhow::Result<()> {
         ensure!(
             self.pool.len() <= POOL_LEN,
             "-e inject: all paths and pokes together take more than {POOL_LEN} bytes"
