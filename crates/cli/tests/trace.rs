@@ -549,6 +549,39 @@ fn every_call_of_a_long_trace_is_there() {
     assert_eq!(count("write(1, \"\\0\", 1)"), 50_000);
 }
 
+/// The child of a vfork tells into its parent's ring, which stays the parent's when the child ends there.
+#[test]
+fn the_end_of_a_child_of_vfork_is_not_its_parent_s() {
+    let place = Place::new();
+    let file = place.dir.path().join("vfork.trace");
+    let script = "import os\n\
+         for n in range(200):\n  try: os.posix_spawn('/nonexistent', ['x'], {})\n  except OSError: pass\n\
+         for n in range(20000): os.getppid()";
+    let mut child = place
+        .hotpatch()
+        .args(["trace", "-f", "-o"])
+        .arg(&file)
+        .args(["/usr/bin/python3", "-c", script])
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > Duration::from_secs(100) {
+            let _ = child.kill();
+            panic!("it hangs");
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert!(status.success());
+    let trace = std::fs::read_to_string(&file).unwrap();
+    let count = |what: &str| trace.lines().filter(|line| line.contains(what)).count();
+    assert_eq!(count("getppid()"), 20_000);
+    assert_eq!(count("+++ exited with 127 +++"), 200);
+}
+
 /// With -f the command waits for whatever the program has left behind, but not against its user's will.
 #[test]
 fn waiting_for_what_is_left_can_be_interrupted() {

@@ -328,10 +328,15 @@ impl Ring {
         true
     }
 
-    /// Nothing more will be written.
+    /// Its thread writes nothing more. The child of a `vfork`, whose parent's it is, leaves it to that.
     pub fn done(&self) {
+        let shared = self.shared();
+        let of = |field| word(field).load(Ordering::Relaxed);
+        if of(&raw const shared.teller_tid) != of(&raw const shared.tid) {
+            return;
+        }
         // Release: pairs with the reader's Acquire: it has seen the last head.
-        word(&raw const self.shared().state).store(state::DONE, Ordering::Release);
+        word(&raw const shared.state).store(state::DONE, Ordering::Release);
     }
 
     /// Room for a record; none where nobody reads, or a full ring is not waited for.
