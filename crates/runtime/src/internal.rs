@@ -361,7 +361,7 @@ fn told(flags: u64) -> Option<u32> {
 
 /// Reserves the child's block. `tls`: the base of its `fs`, if the flags say that it gets one.
 fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -> Next {
-    if shares_memory(flags) {
+    if shares_memory(flags) || flags & k::CLONE_CLEAR_SIGHAND != 0 {
         lazy::end();
     }
     let Ok(born) = thread::take() else {
