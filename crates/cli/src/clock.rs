@@ -114,13 +114,15 @@ impl Clock {
     pub fn span(&self, ticks: u64) -> Duration {
         let passed = self.last.1.duration_since(self.first.1).unwrap_or_default();
         let between = self.last.0.saturating_sub(self.first.0).max(1);
-        Duration::from_secs_f64(passed.as_secs_f64() * (ticks as f64 / between as f64))
+        let seconds = passed.as_secs_f64() * (ticks as f64 / between as f64);
+        // What a program has written over its own records may be any number.
+        Duration::try_from_secs_f64(seconds).unwrap_or_default()
     }
 
     /// When that was, since 1970.
     pub fn at(&self, ticks: u64) -> Duration {
         let begin = self.first.1.duration_since(UNIX_EPOCH).unwrap_or_default();
-        begin + self.span(ticks.saturating_sub(self.first.0))
+        begin.saturating_add(self.span(ticks.saturating_sub(self.first.0)))
     }
 }
 

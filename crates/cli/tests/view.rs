@@ -344,3 +344,86 @@ fn nobody_waits_for_a_full_disk() {
         "{said}"
     );
 }
+
+/// Whatever stands in a record: something is printed, or a warning.
+#[test]
+fn a_record_of_nonsense_is_read() {
+    let place = Place::new();
+    let script = "\
+import os, socket, select
+one, other = socket.socketpair(); one.sendmsg([b'a', b'b']); socket.send_fds(one, [b'c'], [0, 1]); other.recvmsg(9, 99)
+near = socket.socket(); near.bind(('127.0.0.1', 0)); near.listen(); near.getsockname()
+poll = select.poll(); poll.register(near, 1); poll.poll(0); select.select([near], [], [], 0); os.listdir('/'); os.getppid()
+os.spawnl(os.P_WAIT, '/bin/true', 'true')";
+    let options = [
+        "-f",
+        "-k",
+        "-yy",
+        "-v",
+        "-s",
+        "100",
+        "-e",
+        "trace=%network,%desc,%process,getppid",
+    ];
+    let (output, file) = record(&place, &options, &["/usr/bin/python3", "-c", script]);
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    let whole = std::fs::read(&file).unwrap();
+    let cases: [&[&str]; 6] = [
+        &["-k", "-yy", "-v", "-T", "-ttt"],
+        &[
+            "-yy",
+            "-e",
+            "read=all",
+            "-e",
+            "write=all",
+            "-e",
+            "signal=all",
+        ],
+        &["-c", "--by", "file"],
+        &["-C", "--by", "peer", "-x"],
+        &["--format", "json", "-k", "-P", "/etc"],
+        &["--format", "perfetto", "-e", "raw=all"],
+    ];
+    let damaged = place.dir.path().join("damaged");
+    let mut seed = 7_u64;
+    let mut next = || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for round in 0..60 {
+        let mut bytes = whole.clone();
+        // Lengths stay, so that what stands between them is read: of some records every field is nonsense.
+        let mut at = 16;
+        while at + 104 <= bytes.len() {
+            let length = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+            if next() % 8 == 0 {
+                for _ in 0..next() % 4 {
+                    let field = at + 8 + (next() % 12) as usize * 8;
+                    let value = match next() % 4 {
+                        0 => u64::MAX - next() % 3,
+                        1 => next() % 500,
+                        2 => (0xfff0 + next() % 5) << 48 | (next() % 9) << 16,
+                        _ => next(),
+                    };
+                    bytes[field..field + 8].copy_from_slice(&value.to_le_bytes());
+                }
+            }
+            if next() % 16 == 0 && length > 128 {
+                let byte = at + 104 + (next() as usize) % (length - 104);
+                bytes[byte] ^= next() as u8;
+            }
+            at += length;
+        }
+        std::fs::write(&damaged, bytes).unwrap();
+        let options = cases[round % cases.len()];
+        let output = view(&place, options, &damaged);
+        let said = text(&output.stderr);
+        assert!(
+            matches!(output.status.code(), Some(0 | 1)),
+            "{round} {options:?}: {said}"
+        );
+        assert!(!said.contains("panicked"), "{round} {options:?}: {said}");
+    }
+}
