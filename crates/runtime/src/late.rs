@@ -87,10 +87,11 @@ impl Settings {
         self.mem
     }
 
-    /// The log, as far as it is there.
+    /// The log and the report, as far as they are there.
     #[must_use]
-    pub fn log(&self) -> Sink {
-        outputs(&Config::read(&self.environment())).0
+    pub fn outputs(&self) -> (Sink, Report) {
+        let (log, report) = outputs(&Config::read(&self.environment()));
+        (log, Report::new(report, sys::process_id()))
     }
 
     fn environment(&self) -> Environment<'static> {

@@ -210,6 +210,15 @@ impl Report {
         self.lines.write_str("\"")
     }
 
+    /// Code that cannot be patched, in bytes, and of how much of it no call is caught either.
+    pub fn unseen(&mut self, bytes: u64, missed: u64) {
+        if self.open("unseen") {
+            let _ = write!(self.lines, r#","bytes":{bytes},"missed":{missed}"#);
+            self.close();
+        }
+        self.flush();
+    }
+
     /// All files together.
     pub fn total(&mut self, files: u32, counts: &Counts, us: u64) {
         if self.open("total") {
@@ -299,6 +308,7 @@ mod tests {
         for site in &plan.sites {
             report.site(b"/x", site, Some(8), true);
         }
+        report.unseen(4096, 0);
         report.total(1, &Counts::of(&plan), 5);
         let text = std::fs::read_to_string(&path).unwrap();
         std::fs::remove_file(&path).unwrap();
@@ -315,6 +325,10 @@ mod tests {
         assert!(
             lines[4].ends_with(r#""tactic":"refused","why":"stone: no-pad, evict: not-allowed"}"#)
         );
-        assert_eq!(lines.len(), 6);
+        assert_eq!(
+            lines[5],
+            r#"{"event":"unseen","pid":7,"bytes":4096,"missed":0}"#
+        );
+        assert_eq!(lines.len(), 7);
     }
 }

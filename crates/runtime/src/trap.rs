@@ -400,6 +400,8 @@ fn say(code: &[Code], settings: &Settings) {
         return;
     }
     let missed = range::missed(code, is_caught);
+    let (log, mut report) = settings.outputs();
+    report.unseen(all, missed);
     let mut line: Line<160> = Line::new();
     let _ = write!(
         line,
@@ -411,7 +413,6 @@ fn say(code: &[Code], settings: &Settings) {
         services::say(b"trap", line.bytes());
         return;
     }
-    let log = settings.log();
     if log.is_open() {
         log.say(format_args!("{}", line.as_str()));
     }
