@@ -1,7 +1,9 @@
 //! Build and maintenance commands of the repository: see its usage.
 
+mod bench;
 mod corpus;
 mod package;
+mod soak;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -11,6 +13,10 @@ use anyhow::{Context, bail, ensure};
 const USAGE: &str = "\
 usage: cargo xtask build     leaves libhotpatch.so and hotpatch in target/release, through the gates
        cargo xtask package   the same, as a package for Debian, beside them
+       cargo xtask soak --minutes N
+                             loops what races, counts, and writes docs/reliability.md
+       cargo xtask bench [--rounds N]
+                             what it costs, beside other ways and in whole programs; writes docs/benchmarks.md
        cargo xtask header    makes include/hotpatch.h from crates/abi
        cargo xtask corpus    plans and checks every ELF file of the packages that xtask/corpus/packages.txt lists,
                              fetched below target/corpus (8 GB); rewrites docs/corpus.tsv and docs/corpus.md";
@@ -23,6 +29,21 @@ fn main() -> ExitCode {
             let deb = package::package(&workspace(), &target_dir()?.join("release"))?;
             println!("{}", deb.display());
             Ok(())
+        }),
+        ["soak", "--minutes", minutes] => build().and_then(|()| {
+            soak::soak(
+                &workspace(),
+                &target_dir()?,
+                minutes.parse().context("minutes")?,
+            )
+        }),
+        ["bench"] => build().and_then(|()| bench::bench(&workspace(), &target_dir()?, 8)),
+        ["bench", "--rounds", rounds] => build().and_then(|()| {
+            bench::bench(
+                &workspace(),
+                &target_dir()?,
+                rounds.parse().context("rounds")?,
+            )
         }),
         ["header"] => header(),
         ["corpus"] => {

@@ -5,7 +5,7 @@ mod both;
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -187,4 +187,34 @@ fn a_killed_launcher_leaves_a_program_that_runs_or_has_not_begun() {
     }
     // Else it has shown nothing.
     assert!(begun > 0, "none of the programs has begun");
+}
+
+#[test]
+fn a_program_killed_before_its_exec_leaves_no_helper_that_waits() {
+    let place = Place::new();
+    // Who traces it already is why the helper has to ask; the answer begins with this call, and with its end.
+    let mark = format!("marked-{}", std::process::id());
+    let hotpatch = place.hotpatch();
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-o", "/dev/null", "-e", "inject=prctl:signal=SIGKILL"])
+        .arg(hotpatch.get_program())
+        .args(["run", "-v", "--", "/bin/true", &mark])
+        .env("XDG_CACHE_HOME", place.dir.path())
+        .stderr(Stdio::null());
+    let status = command.status();
+    assert!(!status.expect("strace (apt-get install strace)").success());
+    let is_left = || {
+        let processes = std::fs::read_dir("/proc").unwrap().flatten();
+        let marked = |entry: std::fs::DirEntry| {
+            let words = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            text(&words).contains(&mark)
+        };
+        processes.into_iter().any(marked)
+    };
+    let limit = Instant::now() + Duration::from_secs(20);
+    while is_left() {
+        assert!(Instant::now() < limit, "a helper is left");
+        sleep(Duration::from_millis(5));
+    }
 }

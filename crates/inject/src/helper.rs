@@ -217,6 +217,11 @@ unsafe extern "C" fn main(pointer: *mut Shared) -> ! {
         sys::wake(&shared.state);
         while shared.state.load(Ordering::Acquire) == ASKS {
             sys::wait_while(&shared.state, ASKS);
+            // SAFETY: touches no memory.
+            let parent = unsafe { call(k::__NR_getppid, []) }.unsigned_abs();
+            if parent != shared.process {
+                leave(pointer); // it has been killed, which may be why nobody could trace it
+            }
         }
         seized = traced.seize();
     }
@@ -230,7 +235,11 @@ unsafe extern "C" fn main(pointer: *mut Shared) -> ! {
     if let Some(traced) = remote::await_exec(shared) {
         traced.start_runtime(shared);
     }
-    // Of a child of `vfork` the memory goes on to be the parent's.
+    leave(pointer)
+}
+
+/// Ends the helper, and its mapping: of a child of `vfork` the memory goes on to be the parent's.
+fn leave(pointer: *mut Shared) -> ! {
     // SAFETY: I18: its own mapping, left for good: what follows needs no stack.
     unsafe {
         asm!(

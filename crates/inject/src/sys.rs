@@ -103,15 +103,16 @@ pub(crate) fn thread_id() -> usize {
     unsafe { call(k::__NR_gettid, []) }.unsigned_abs()
 }
 
-/// Waits for `word` to be another than `value`.
+/// Waits for `word` to be another than `value`, for 20 ms at most: who should change it may have been killed.
 pub(crate) fn wait_while(word: &core::sync::atomic::AtomicU32, value: u32) {
+    let time = [0_u64, 20_000_000];
     let arguments = [
         word.as_ptr().addr(),
         k::FUTEX_WAIT as usize,
         value as usize,
-        0,
+        time.as_ptr().addr(),
     ];
-    // SAFETY: reads `word`.
+    // SAFETY: reads `word` and `time`.
     unsafe { call(k::__NR_futex, arguments) };
 }
 
