@@ -55,6 +55,8 @@ fn in_a_mount_namespace_without_the_library_a_program_runs_natively() {
     );
     // The shells, unshare, mkdir and mount; umount does not see the library, what comes behind it does.
     agree(&place, &["/bin/sh", "-c", &line], 6);
+    let said = "exec: the library's file is not to be seen from here";
+    assert_eq!(log(&place).matches(said).count(), 2, "{}", log(&place));
 }
 
 #[test]

@@ -43,7 +43,6 @@ unsafe extern "C" fn boot(at: *const Start) -> ! {
     let given = unsafe { &*at };
     // SAFETY: I19: as the injector has mapped it.
     unsafe { link(given.base as usize, given.descriptor as usize) };
-    part_with(given.helper as usize);
     let stack = given.registers.rsp as usize;
     let argv = stack + 8;
     // SAFETY: I19: the kernel has put the count there.
@@ -64,6 +63,8 @@ unsafe extern "C" fn boot(at: *const Start) -> ! {
     };
     // SAFETY: nothing of the program has run.
     unsafe { start::start(passed, Some(given_settings)) };
+    // As late as can be: what has been the program's memory goes with the helper, which takes a while.
+    part_with(given.helper as usize);
     // SAFETY: this thread alone.
     unsafe { *REGISTERS.0.get() = given.registers };
     // SAFETY: I19: nobody needs the mapping any more.

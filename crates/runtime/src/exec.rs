@@ -72,6 +72,13 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
         services::say(b"exec", native);
         return Next::Run;
     }
+    if !preload::is_there(given.path) {
+        services::say(
+            b"exec",
+            b"the library's file is not to be seen from here: the new program runs natively",
+        );
+        return Next::Run;
+    }
     let runtime = Runtime {
         path: given.path,
         head: head(),
@@ -112,7 +119,7 @@ fn untraced(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
     let plain = rax as u32 == k::__NR_execve;
     let environment = if plain { rdx } else { r10 };
     let told = match kind {
-        Kind::Program { loader: true } => preload::bring(&mut call.block.told, environment, given),
+        Kind::Program { loader: true } => call.block.told.bring(environment, given),
         _ => None,
     };
     services::say(
@@ -122,7 +129,7 @@ fn untraced(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
                 b"cannot be traced, so LD_PRELOAD brings the library: what the loader itself calls is not seen"
             }
             (Kind::Program { loader: true }, None) => {
-                b"cannot be traced, nor has the loader the library: the new program runs natively"
+                b"cannot be traced, and has more variables than can be added to: the new program runs natively"
             }
             _ => b"cannot be traced, and has no loader: the new program runs natively",
         },

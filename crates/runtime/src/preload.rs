@@ -88,8 +88,8 @@ impl Told {
         }
     }
 
-    /// The environment at `program` with what brings the library: its address.
-    fn make(&mut self, program: u64, given: &Given) -> Option<u64> {
+    /// The environment at `program` with what brings the library: its address, if it can be made.
+    pub(crate) fn bring(&mut self, program: u64, given: &Given) -> Option<u64> {
         let path = given.path.to_bytes();
         let count = self.list(program)?;
         let own = self.preloaded(count)?;
@@ -113,18 +113,9 @@ impl Told {
     }
 }
 
-/// Whether what the loader would open is the library.
-fn is_there(path: &CStr) -> bool {
+/// Whether what would be opened in the next program is the library.
+pub(crate) fn is_there(path: &CStr) -> bool {
     let mut start = [0u8; HEAD];
     let read = Fd::open(path, Open::Read).and_then(|file| file.read(&mut start));
     read == Ok(start.len()) && start == *exec::head()
-}
-
-/// The environment at `program` with what brings the library: its address, unless it cannot be made or the library
-/// cannot be opened from here.
-pub(crate) fn bring(told: &mut Told, program: u64, given: &Given) -> Option<u64> {
-    if !is_there(given.path) {
-        return None;
-    }
-    told.make(program, given)
 }
