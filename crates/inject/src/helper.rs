@@ -137,7 +137,15 @@ pub fn begin(runtime: &Runtime<'_>) -> Result<Helper, Refused> {
                 state.store(ALLOWED, Ordering::Release);
                 sys::wake(state);
             }
-            other => sys::wait_while(state, other),
+            other => {
+                sys::wait_while(state, other);
+                // Somebody may have killed it.
+                let over = sys::wait(helper.id.cast_signed(), k::__WALL | k::WNOHANG);
+                if over.is_some() && state.load(Ordering::Acquire) == other {
+                    helper.unmap();
+                    return Err(Refused::Resources);
+                }
+            }
         }
     }
 }
