@@ -31,6 +31,8 @@ const GONE: u32 = 0x82;
 const MAPS: u32 = 0x84;
 /// The first process has ended: `number` 0 with status `result`, 1 by signal `result`, 2 in a way that nobody knows.
 const FINISH: u32 = 0x83;
+/// In what a signal is written as: a core file was left.
+const CORE: i64 = 0x80;
 
 /// Writes what it is told.
 pub struct Recorder {
@@ -139,7 +141,7 @@ impl Listener for Recorder {
         self.stamp(u64::MAX)?;
         let (number, result) = match how {
             Ended::Exit(status) => (0, i64::from(status)),
-            Ended::Signal(signal) => (1, i64::from(signal)),
+            Ended::Signal(signal, core) => (1, i64::from(signal) | if core { CORE } else { 0 }),
             Ended::Unknown => (2, 0),
         };
         let record = Record {
@@ -320,7 +322,7 @@ fn how(record: &Record) -> Ended {
     let value = record.result as i32;
     match record.number {
         0 => Ended::Exit(value),
-        1 => Ended::Signal(value),
+        1 => Ended::Signal(value & !(CORE as i32), i64::from(value) & CORE != 0),
         _ => Ended::Unknown,
     }
 }

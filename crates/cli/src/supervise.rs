@@ -35,8 +35,8 @@ const FORWARDED: [Signal; 11] = [
 pub enum Ended {
     /// With this exit status.
     Exit(i32),
-    /// Killed by this signal.
-    Signal(c_int),
+    /// Killed by this signal; whether it left a core file.
+    Signal(c_int, bool),
     /// Nobody can say: the parent's caller had asked the kernel to forget its children.
     Unknown,
 }
@@ -149,7 +149,10 @@ fn ended(status: c_int) -> Option<Ended> {
     if libc::WIFEXITED(status) {
         Some(Ended::Exit(libc::WEXITSTATUS(status)))
     } else if libc::WIFSIGNALED(status) {
-        Some(Ended::Signal(libc::WTERMSIG(status)))
+        Some(Ended::Signal(
+            libc::WTERMSIG(status),
+            libc::WCOREDUMP(status),
+        ))
     } else {
         None
     }
@@ -202,7 +205,7 @@ impl Ended {
                 crate::style::error("the program's exit status is lost: SIGCHLD is ignored here");
                 1
             }
-            Self::Signal(signal) => {
+            Self::Signal(signal, _) => {
                 // The program has left its own core file; ours would tell nothing.
                 let _ = nix::sys::prctl::set_dumpable(false);
                 reset(signal);

@@ -471,7 +471,7 @@ impl Listener for Printer {
                 self.gone(pid, pid)?;
             }
         }
-        if let Ended::Signal(signal) = how {
+        if let Ended::Signal(signal, _) = how {
             self.dies(self.root, signal.cast_unsigned())?;
         }
         if let Some(begun) = self.pending.gone(self.root) {
@@ -484,7 +484,7 @@ impl Listener for Printer {
         match how {
             Ended::Exit(_) if self.choice.quiet & quiet::EXIT != 0 => return Ok(()),
             Ended::Exit(status) => exited(status, &mut text),
-            Ended::Signal(signal) => killed(signal.cast_unsigned(), false, &mut text),
+            Ended::Signal(signal, core) => killed(signal.cast_unsigned(), core, &mut text),
             Ended::Unknown => return Ok(()),
         }
         self.threads.remove(&self.root);

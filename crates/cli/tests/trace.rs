@@ -493,7 +493,28 @@ fn a_killed_program_is_told_to_its_last_call() {
     );
 }
 
-/// As strace has it, but for the signals.
+#[test]
+fn core_files_are_told_of() {
+    if std::fs::read_to_string("/proc/sys/kernel/core_pattern")
+        .unwrap()
+        .trim()
+        != "core"
+    {
+        return; // they are somebody else's
+    }
+    let place = Place::new();
+    let dir = tempfile::tempdir_in(place.dir.path()).unwrap();
+    let program = ["/bin/sh", "-c", "ulimit -c unlimited; kill -SEGV $$"];
+    let ours = traced(&place, dir.path(), &[], &program);
+    let theirs = straced(&place, dir.path(), &[], &program);
+    let last = |run: &Run| run.2[0].last().unwrap().clone();
+    assert_eq!((ours.0, last(&ours)), (theirs.0, last(&theirs)));
+    // A hard limit may forbid them.
+    let left = dir.path().join("core").exists();
+    assert_eq!(last(&ours).contains("(core dumped)"), left);
+}
+
+/// As strace has it.
 #[test]
 fn a_killed_child_is_told_when_its_parent_waits() {
     let place = Place::new();
