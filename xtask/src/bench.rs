@@ -187,24 +187,27 @@ pub fn bench(workspace: &Path, target: &Path, rounds: usize) -> anyhow::Result<(
 fn machine(rounds: usize) -> String {
     let line = |path: &str, name: &str| {
         let text = fs::read_to_string(path).unwrap_or_default();
-        let line = text
-            .lines()
-            .find(|line| line.starts_with(name))
-            .unwrap_or_default();
-        line.trim_start_matches(name)
-            .trim_matches([' ', '\t', ':'])
-            .to_owned()
+        let line = text.lines().find(|line| line.starts_with(name));
+        let line = line.unwrap_or_default().trim_start_matches(name);
+        line.trim_matches([' ', '\t', ':']).to_owned()
     };
-    format!(
-        "{}, {} processors, Linux {}, load {} at the beginning: other programs ran meanwhile where that is not near 0. {rounds} rounds; native and hooked by turns.\n\n",
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    let load = line("/proc/loadavg", "");
+    let load: f64 = load
+        .split(' ')
+        .next()
+        .and_then(|word| word.parse().ok())
+        .unwrap_or(0.0);
+    let mut text = format!(
+        "{}, {processors} processors, Linux {}, load {load} at the beginning. {rounds} rounds; native and hooked by turns.\n\n",
         line("/proc/cpuinfo", "model name"),
-        std::thread::available_parallelism().map_or(1, usize::from),
         line("/proc/sys/kernel/osrelease", ""),
-        line("/proc/loadavg", "")
-            .split(' ')
-            .next()
-            .unwrap_or_default(),
-    )
+    );
+    if load > 0.5 * processors as f64 {
+        text += "**The machine was busy with other programs.** The least of many bursts (one system call) holds even so; \
+            starts and whole programs are as uncertain as their intervals say.\n\n";
+    }
+    text
 }
 
 fn mechanisms(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result<()> {
@@ -259,7 +262,7 @@ fn mechanisms(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result
 }
 
 fn starts(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result<()> {
-    *page += "## Starts\n\nMilliseconds of a program that does nothing, with `sh` around it in both cases: the least. Plans are kept from the first start on.\n\n\
+    *page += "## Starts\n\nMilliseconds of a program that does nothing, with `sh` around it in both cases: the least. Hooked, the start of the command `hotpatch run` is part of it. Plans are kept from the first start on.\n\n\
         | | native | hooked | added |\n|---|--:|--:|--:|\n";
     for (name, script) in STARTS {
         let (mut native, mut hooked) = (Vec::new(), Vec::new());
