@@ -9,6 +9,10 @@
 #define CALLS {{~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul}, 1}
 #endif
 
+#ifndef START
+#define START 0
+#endif
+
 #define HOOK(name_, flags_)                                                                        \
 	__attribute__((visibility("default"))) const hotpatch_hook_t hotpatch_hook = {             \
 		.abi = HOTPATCH_ABI,                                                               \
@@ -17,6 +21,7 @@
 		.flags = flags_,                                                                   \
 		.syscalls = CALLS,                                                                 \
 		.kinds = KINDS,                                                                    \
+		.start = START,                                                                    \
 		.before = before,                                                                  \
 		.after = after,                                                                    \
 	}
@@ -34,5 +39,8 @@ static void after(hotpatch_context_t *context, hotpatch_frame_t *frame) {
 	if (LOOK(context, frame)) __builtin_trap();
 #endif
 	if (frame->rip != context->site->address + context->site->len) __builtin_trap();
+#ifdef BEAR
+	BEAR();
+#endif
 	trash();
 }

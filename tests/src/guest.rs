@@ -280,6 +280,14 @@ impl Guest {
         {
             return Err(format!("the log does not say `{unsaid}`:\n{}", log()));
         }
+        // Without `dlmopen` a hosted hook cannot be had, nor any without descriptors or memory.
+        let why = ["no dlmopen", "too many open files", "failed to map segment"];
+        let is_missed = |line: &&str| {
+            line.ends_with("the program runs without it") && !why.iter().any(|w| line.contains(w))
+        };
+        if let Some(missed) = log().lines().find(is_missed) {
+            return Err(format!("a hook is not used: {missed}"));
+        }
         let report = report::read(&report)?;
         self.judge(allowed, &report)
             .map_err(|e| format!("{e}\nfiles: {}\nlog:\n{}", dir.display(), log()))?;

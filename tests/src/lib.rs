@@ -108,7 +108,7 @@ pub enum Allowed {
 
 /// The hooks that every program must bear: they are called for each call, change every register they may, and the
 /// program notices nothing.
-pub const BEARABLE: [&str; 7] = [
+pub const BEARABLE: [&str; 9] = [
     "hook-run",
     "hook-run_arguments",
     "hook-after",
@@ -116,6 +116,8 @@ pub const BEARABLE: [&str; 7] = [
     "hook-run_reads",
     "hook-after_reads",
     "hook-record",
+    "hook-hosted_run",
+    "hook-hosted_after",
 ];
 
 impl Allowed {

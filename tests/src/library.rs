@@ -80,10 +80,22 @@ fn hook(name: &'static str) -> PathBuf {
     let compile = || {
         fs::create_dir_all(hooks()).expect("a place for hooks");
         let object = hooks().join(format!("{name}.so"));
+        let freestanding = [
+            "-ffreestanding",
+            "-fno-stack-protector",
+            "-mgeneral-regs-only",
+            "-nostdlib",
+        ];
+        let hosted = name.starts_with("hosted");
+        let kind = if hosted {
+            &["-pthread"][..]
+        } else {
+            &freestanding
+        };
         let output = Command::new("gcc")
-            .args(["-O2", "-fPIC", "-ffreestanding", "-fno-stack-protector"])
-            .args(["-mgeneral-regs-only", "-fvisibility=hidden", "-shared"])
-            .args(["-nostdlib", "-Wl,-z,defs", "-Wall", "-Werror", "-I"])
+            .args(["-O2", "-fPIC", "-fvisibility=hidden", "-shared"])
+            .args(kind)
+            .args(["-Wl,-z,defs", "-Wall", "-Werror", "-I"])
             .arg(crate::package().join("../include"))
             .arg("-o")
             .arg(&object)

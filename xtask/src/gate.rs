@@ -26,6 +26,11 @@ pub const VECTOR_FUNCTIONS: &[&str] = &[
     "4arch13next_syscalls",
     "4arch18mark_displacements",
     "4arch12save_vectors",
+    "5stubs8with_xmm",
+    "5stubs8with_ymm",
+    "5stubs12with_all_xmm",
+    "5stubs12with_all_ymm",
+    "5stubs12with_all_zmm",
 ];
 
 /// The parts of the library that run after start-up, where a panic would have nowhere to go. Parts of mangled names.

@@ -209,7 +209,7 @@ pub const NO_THREAD_STATE: u32 = 2;
 /// [`Hook::flags`]: the hook's `event` is told of signals.
 pub const SIGNALS: u32 = 8;
 
-/// Vector registers a hosted hook may touch: values of [`Hook::vectors`]. Freestanding hooks touch none.
+/// Vector registers a hosted hook may touch, with all that it calls: values of [`Hook::vectors`]. Freestanding hooks touch none.
 pub mod vectors {
     /// Whatever the processor has.
     pub const ALL: u32 = 0;

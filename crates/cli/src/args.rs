@@ -204,6 +204,9 @@ pub struct NewHook {
     /// In C, with a Makefile, rather than in Rust
     #[arg(long)]
     pub c: bool,
+    /// With libc or std: for programs that glibc loads alone
+    #[arg(long)]
+    pub hosted: bool,
     /// The directory to make; its last part is the hook's name
     #[arg(value_name = "NAME")]
     pub path: PathBuf,

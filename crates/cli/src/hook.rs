@@ -19,11 +19,23 @@ impl NotUsed {
     pub const STATUS: i32 = 126;
 }
 
-/// What the library takes to load these: absolute paths, separated by colons.
-pub fn list(paths: &[PathBuf]) -> Result<OsString, NotUsed> {
-    let mut list = OsString::new();
+/// What the library takes to load these.
+#[derive(Debug, Default)]
+pub struct Hooks {
+    /// Absolute paths, separated by colons.
+    pub list: OsString,
+    /// One needs libraries, which the program's loader has to load.
+    pub hosted: bool,
+}
+
+/// Looks at these.
+pub fn list(paths: &[PathBuf]) -> Result<Hooks, NotUsed> {
+    let Hooks {
+        mut list,
+        mut hosted,
+    } = Hooks::default();
     for path in paths {
-        let absolute = check(path).map_err(|why| NotUsed {
+        let (absolute, is_hosted) = check(path).map_err(|why| NotUsed {
             path: path.clone(),
             why,
         })?;
@@ -31,21 +43,23 @@ pub fn list(paths: &[PathBuf]) -> Result<OsString, NotUsed> {
             list.push(":");
         }
         list.push(absolute);
+        hosted |= is_hosted;
     }
-    Ok(list)
+    Ok(Hooks { list, hosted })
 }
 
-fn check(path: &Path) -> Result<PathBuf, String> {
+/// Its absolute path, and whether it is hosted.
+fn check(path: &Path) -> Result<(PathBuf, bool), String> {
     let read = || {
         let absolute = std::path::absolute(path)?;
         Ok::<_, std::io::Error>((std::fs::read(path)?, absolute))
     };
     let (bytes, absolute) = read().map_err(|error| words(&error))?;
-    HookFile::parse(&bytes).map_err(|why| why.to_string())?;
+    let file = HookFile::parse(&bytes).map_err(|why| why.to_string())?;
     if absolute.as_os_str().as_bytes().contains(&b':') {
         return Err("a path with a colon, which separates hooks".to_owned());
     }
-    Ok(absolute)
+    Ok((absolute, file.hosted))
 }
 
 /// An error without its number.

@@ -129,15 +129,120 @@ fn a_new_hook_builds_and_runs() {
 }
 
 #[test]
+fn a_new_hosted_hook_builds_and_runs() {
+    let place = Place::new();
+    let target = place.dir.path().join("target");
+    for (kind, program, args, object, says) in [
+        (
+            &["new-hook", "--hosted", "count-opens"][..],
+            "cargo",
+            &["build", "--release", "--offline"][..],
+            "release/libcount_opens.so",
+            &["     1 /etc/hostname\n", "     1 /nonexistent\n"][..],
+        ),
+        (
+            &["new-hook", "--c", "--hosted", "opens-c"],
+            "make",
+            &["--no-print-directory"],
+            "",
+            &[
+                "opens-c: /etc/hostname is descriptor 3\n",
+                "opens-c: /nonexistent: No such file or directory\n",
+                " files\n",
+            ],
+        ),
+    ] {
+        let name = kind[kind.len() - 1];
+        let made = place
+            .hotpatch()
+            .args(kind)
+            .current_dir(place.dir.path())
+            .output()
+            .unwrap();
+        assert!(made.status.success(), "{}", text(&made.stderr));
+        let project = place.dir.path().join(name);
+        build(program, args, &project, &target);
+        let object = if object.is_empty() {
+            project.join("opens-c.so")
+        } else {
+            target.join(object)
+        };
+        let object = object.to_str().unwrap();
+        // Of the second program too, which another has executed.
+        let script = "exec cat /etc/hostname /nonexistent";
+        let output = place.output(&["run", "--hook", object, "--", "sh", "-c", script]);
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{err}");
+        assert_eq!(output.stdout, fs::read("/etc/hostname").unwrap());
+        for line in says {
+            assert!(err.contains(line), "{err}");
+        }
+        // A program without a loader runs without it, or not at all.
+        let place_of_static = place.dir.path().join("static");
+        let source = place.dir.path().join("static.c");
+        fs::write(&source, "int main(void) { return 5; }").unwrap();
+        let status = Command::new("gcc")
+            .args(["-static", "-o"])
+            .args([&place_of_static, &source])
+            .status();
+        assert!(status.unwrap().success());
+        let program = place_of_static.to_str().unwrap();
+        for (more, status) in [(&[][..], 5), (&["--strict"][..], 126)] {
+            let mut args = vec!["run", "--hook", object];
+            args.extend_from_slice(more);
+            args.extend(["--", program]);
+            let output = place.output(&args);
+            assert_eq!(output.status.code(), Some(status));
+            let err = text(&output.stderr);
+            assert!(err.contains("hosted hooks need a program"), "{err}");
+            assert_eq!(err.lines().count(), 1, "{err}");
+        }
+    }
+}
+
+/// A hook in Rust that panics ends, and the program goes on.
+#[test]
+fn a_hosted_hook_that_panics_is_called_no_more() {
+    let place = Place::new();
+    let target = place.dir.path().join("target");
+    let made = place
+        .hotpatch()
+        .args(["new-hook", "--hosted", "panics"])
+        .current_dir(place.dir.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    let project = place.dir.path().join("panics");
+    let source = r#"
+        use hotpatch_hook::{Context, Hook, Verdict, export_hook};
+        struct Panics;
+        impl Hook for Panics {
+            fn before(&self, context: &mut Context<'_>) -> Verdict {
+                panic!("call {} it is", context.number());
+            }
+        }
+        export_hook! { static HOOK: Panics = Panics; }
+    "#;
+    fs::write(project.join("src/lib.rs"), source).unwrap();
+    build("cargo", &["build", "--offline"], &project, &target);
+    let object = target.join("debug/libpanics.so");
+    let object = object.to_str().unwrap();
+    let output = place.output(&["run", "--hook", object, "--", "/bin/echo", "there"]);
+    let err = text(&output.stderr);
+    assert_eq!(text(&output.stdout), "there\n", "{err}");
+    let failed = err.lines().filter(|line| {
+        line.contains(": panics: failed and is called no more: call ") && line.ends_with(" it is")
+    });
+    assert_eq!(failed.count(), 1, "{err}");
+}
+
+#[test]
 fn a_hook_that_cannot_be_used_is_told_before_the_program_runs() {
     let place = Place::new();
     for (path, why) in [
         ("/nonexistent.so", "No such file or directory"),
         ("/", "Is a directory"),
-        (
-            "/bin/true",
-            "needs the library libc.so.6: hosted hooks are not supported yet",
-        ),
+        ("/bin/true", "exports no symbol `hotpatch_hook`"),
         ("/etc/hostname", "not an ELF file"),
     ] {
         let output = place.output(&["run", "--hook", path, "--", "echo", "ran"]);

@@ -37,13 +37,16 @@ pub const fn exported<E: Entry>(name: &'static CStr) -> Exported {
     if <E::Hook as Hook>::SIGNALS {
         flags |= abi::SIGNALS;
     }
+    if !<E::Hook as Hook>::THREAD_STATE {
+        flags |= abi::NO_THREAD_STATE;
+    }
     let name: *const c_char = name.as_ptr();
     Exported(abi::Hook {
         abi: ABI,
         size: size_of::<abi::Hook>() as u32,
         name,
         flags,
-        vectors: abi::vectors::ALL,
+        vectors: <E::Hook as Hook>::VECTORS,
         syscalls: <E::Hook as Hook>::SYSCALLS.as_abi(),
         kinds: <E::Hook as Hook>::KINDS.bits(),
         select: if <E::Hook as Hook>::SELECTS {
@@ -62,14 +65,14 @@ pub const fn exported<E: Entry>(name: &'static CStr) -> Exported {
 unsafe extern "C" fn start<E: Entry>(services: *const abi::Services) -> i32 {
     // SAFETY: the runtime's lives as long as the process.
     unsafe { runtime::set(services) };
-    E::hook()
-        .start()
-        .map_or_else(|e| i32::from(e.number()), |()| 0)
+    let work = || E::hook().start();
+    guarded(work).map_or_else(|e| i32::from(e.number()), |()| 0)
 }
 
 unsafe extern "C" fn select<E: Entry>(_: *const abi::Services, site: *const abi::Site) -> bool {
     // SAFETY: the runtime's, for the call.
-    E::hook().select(Site::new(unsafe { &*site }))
+    let site = Site::new(unsafe { &*site });
+    guarded(|| E::hook().select(site))
 }
 
 unsafe extern "C" fn before<E: Entry>(context: *mut abi::Context, frame: *mut Frame) -> u32 {
@@ -78,7 +81,8 @@ unsafe extern "C" fn before<E: Entry>(context: *mut abi::Context, frame: *mut Fr
     // SAFETY: as above.
     let frame = unsafe { &mut *frame };
     // SAFETY: as above.
-    match E::hook().before(&mut unsafe { Context::new(context, frame) }) {
+    let mut context = unsafe { Context::new(context, frame) };
+    match guarded(|| E::hook().before(&mut context)) {
         Verdict::Run => verdict::RUN,
         Verdict::RunAndReturn => verdict::RUN_AND_RETURN,
         Verdict::Answer => verdict::ANSWER,
@@ -91,7 +95,8 @@ unsafe extern "C" fn after<E: Entry>(context: *mut abi::Context, frame: *mut Fra
     // SAFETY: as above.
     let frame = unsafe { &mut *frame };
     // SAFETY: as above.
-    E::hook().after(&mut unsafe { Context::new(context, frame) });
+    let mut context = unsafe { Context::new(context, frame) };
+    guarded(|| E::hook().after(&mut context));
 }
 
 unsafe extern "C" fn event<E: Entry>(context: *mut abi::Context, event: u32) {
@@ -106,7 +111,8 @@ unsafe extern "C" fn event<E: Entry>(context: *mut abi::Context, event: u32) {
             let context = unsafe { &mut *context };
             // SAFETY: not null in these events.
             let signal = unsafe { &*context.signal };
-            return E::hook().signal(&mut Signal::new(context, signal));
+            let mut signal = Signal::new(context, signal);
+            return guarded(|| E::hook().signal(&mut signal));
         }
         // One of a later version.
         _ => return,
@@ -114,7 +120,26 @@ unsafe extern "C" fn event<E: Entry>(context: *mut abi::Context, event: u32) {
     // SAFETY: the runtime's, for the call.
     let context = unsafe { &*context };
     // SAFETY: this thread's alone.
-    E::hook().event(event, unsafe { &mut *context.slot });
+    let slot = unsafe { &mut *context.slot };
+    guarded(|| E::hook().event(event, slot));
+}
+
+/// Runs a hook's own code. A panic ends the hook; it must not come to the runtime, which knows nothing of unwinding.
+#[cfg(feature = "std")]
+fn guarded<T>(work: impl FnOnce() -> T) -> T {
+    let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(work));
+    caught.unwrap_or_else(|said| {
+        let text = said.downcast_ref::<std::string::String>();
+        let text = text.map(|text| text.as_str());
+        let text = text.or_else(|| said.downcast_ref::<&str>().copied());
+        runtime::fail(format_args!("{}", text.unwrap_or("a panic")))
+    })
+}
+
+/// The same where a panic does not unwind: its handler ends the hook.
+#[cfg(not(feature = "std"))]
+fn guarded<T>(work: impl FnOnce() -> T) -> T {
+    work()
 }
 
 /// Ends a hook that has panicked.

@@ -47,7 +47,7 @@
 //! as the program made it, and the hook is not called again.
 #![no_std]
 
-#[cfg(test)]
+#[cfg(any(test, feature = "std"))]
 extern crate std;
 
 mod context;
@@ -110,6 +110,13 @@ pub trait Hook: Sync + 'static {
     /// The registers are read and never changed, but by [`Verdict::Answer`], which makes calls cheaper. What is changed
     /// nevertheless has no meaning.
     const READS_ONLY: bool = false;
+
+    /// Hosted hooks: the vector registers that they touch, with all that they call: of [`abi::vectors`].
+    const VECTORS: u32 = abi::vectors::ALL;
+
+    /// Hosted hooks: something is used that libc or std keeps for each thread (`errno`, `malloc`'s caches, a panic's count).
+    /// Without it calls are cheaper, and the stack is that of freestanding hooks.
+    const THREAD_STATE: bool = true;
 
     /// Called once, before the program runs and before all others: the place to read settings.
     ///

@@ -120,6 +120,37 @@ pub unsafe fn set_gs_base(base: u64) {
     unsafe { asm!("wrgsbase {}", in(reg) base, options(nostack, preserves_flags)) };
 }
 
+/// Sets the base of `fs`.
+///
+/// # Safety
+/// As [`gs_base`]; whoever runs with it finds there what it expects.
+pub unsafe fn set_fs_base(base: u64) {
+    // SAFETY: as the caller promises.
+    unsafe { asm!("wrfsbase {}", in(reg) base, options(nostack, preserves_flags)) };
+}
+
+/// What of the vector state programs may use, as bits of XCR0: without AVX-512 where masks of 64 bits are missing.
+#[must_use]
+pub fn vector_features() -> u64 {
+    use core::arch::x86_64::{__cpuid, __cpuid_count};
+    const OSXSAVE: u32 = 1 << 27;
+    const BW: u32 = 1 << 30;
+    if __cpuid(1).ecx & OSXSAVE == 0 {
+        return 0;
+    }
+    let (low, high): (u32, u32);
+    // SAFETY: the kernel has allowed it.
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") low, out("edx") high, options(nomem, nostack))
+    };
+    let features = u64::from(high) << 32 | u64::from(low);
+    if __cpuid(0).eax >= 7 && __cpuid_count(7, 0).ebx & BW != 0 {
+        features
+    } else {
+        features & !(7 << 5)
+    }
+}
+
 /// Saves the state of `features` (bits of XCR0) as the kernel does for a handler.
 ///
 /// # Safety

@@ -17,6 +17,7 @@ use linux_raw_sys::general::__NR_exit;
 
 use crate::dispatch;
 use crate::frame::{Entered, ODD_FLAGS, Record};
+use crate::hosted::{Hosted, stubs::Kept};
 use crate::signal::{self, slots::Slots};
 use crate::thread::{Block, FREE, Own, SLOTS};
 
@@ -265,6 +266,15 @@ pub unsafe extern "C" fn leave_hook(entered: *mut Entered) -> ! {
     naked_asm!(
         ".cfi_startproc",
         ".cfi_undefined rip",
+        // Where it is a hosted one, what its stub keeps lies below `Entered`, and comes back first.
+        "mov r12, gs:[{inside}]",
+        "test r12, r12",
+        "jz 2f",
+        "mov rax, [r12 + {outer}]",
+        "lea rcx, [rip + 2f]",
+        "mov [rax + 8], rcx",
+        "jmp [r12 + {restore}]",
+        "2:",
         "mov rsp, rdi",
         "call {failed}",
         "mov rcx, rax",
@@ -276,6 +286,9 @@ pub unsafe extern "C" fn leave_hook(entered: *mut Entered) -> ! {
         id = const offset_of!(Entered, id),
         other = const Entered::OTHER.trailing_zeros(),
         to = const offset_of!(Block, own) + offset_of!(Own, to),
+        inside = const offset_of!(Block, hosted) + offset_of!(Hosted, inside),
+        outer = const Kept::OUTER,
+        restore = const Kept::RESTORE,
         failed = sym dispatch::dispatch_failed,
     )
 }

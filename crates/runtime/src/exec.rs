@@ -17,6 +17,7 @@ use linux_raw_sys::general as k;
 
 use crate::hooking::Hooking;
 use crate::hooks::Call;
+use crate::hosted;
 use crate::internal::{Next, execute, is_filtered};
 use crate::labels;
 use crate::preload;
@@ -79,6 +80,9 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
         );
         return Next::Run;
     }
+    if hosted::are_there() {
+        return by_loader(call, &given, kind);
+    }
     let runtime = Runtime {
         path: given.path,
         head: head(),
@@ -113,8 +117,20 @@ pub(crate) fn filters() {
     }
 }
 
-/// What can be done for a program that nobody may trace.
-fn untraced(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
+/// Hosted hooks are loaded by the program's loader, so that has to bring the library too.
+fn by_loader(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
+    let told = bring(call, given, kind);
+    if !told {
+        services::say(
+            b"exec",
+            b"hosted hooks need a loader that can be told of them: the new program runs natively",
+        );
+    }
+    Next::Run
+}
+
+/// Tells the next program's loader of the library, if there is one, and it can be told.
+fn bring(call: &mut Call<'_>, given: &Given, kind: Kind) -> bool {
     let Frame { rax, rdx, r10, .. } = *call.frame;
     let plain = rax as u32 == k::__NR_execve;
     let environment = if plain { rdx } else { r10 };
@@ -122,25 +138,30 @@ fn untraced(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
         Kind::Program { loader: true } => call.block.told.bring(environment, given),
         _ => None,
     };
+    let Some(told) = told else { return false };
+    if plain {
+        call.frame.rdx = told;
+    } else {
+        call.frame.r10 = told;
+    }
+    true
+}
+
+/// What can be done for a program that nobody may trace.
+fn untraced(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
+    let told = bring(call, given, kind);
     services::say(
         b"exec",
         match (kind, told) {
-            (_, Some(_)) => {
+            (_, true) => {
                 b"cannot be traced, so LD_PRELOAD brings the library: what the loader itself calls is not seen"
             }
-            (Kind::Program { loader: true }, None) => {
+            (Kind::Program { loader: true }, false) => {
                 b"cannot be traced, and has more variables than can be added to: the new program runs natively"
             }
             _ => b"cannot be traced, and has no loader: the new program runs natively",
         },
     );
-    if let Some(told) = told {
-        if plain {
-            call.frame.rdx = told;
-        } else {
-            call.frame.r10 = told;
-        }
-    }
     Next::Run
 }
 

@@ -1,4 +1,5 @@
-//! A freestanding hook's file: an ELF shared object that needs nobody, taken apart without trusting a byte of it.
+//! A hook's file: an ELF shared object, taken apart without trusting a byte of it. What needs nobody is freestanding and
+//! read to the end; what needs libraries is hosted, and the rest of it the loader's business.
 //!
 //! What is read here is the file; nothing is mapped and no pointer is followed. `load.rs` does that.
 
@@ -48,6 +49,8 @@ pub struct HookFile<'a> {
     pub align: u64,
     /// The address of [`SYMBOL`], as the file states it.
     pub symbol: u64,
+    /// It needs libraries: the program's loader has to load it.
+    pub hosted: bool,
     pub(crate) dynamic: Dynamic,
 }
 
@@ -93,10 +96,17 @@ impl<'a> HookFile<'a> {
             relro: Range { start: 0, end: 0 },
             align: PAGE,
             symbol: 0,
+            hosted: false,
             dynamic: Dynamic::default(),
         };
         let (dynamic, thread_local) = file.program_headers()?;
         file.read_dynamic(dynamic)?;
+        if file.hosted {
+            file.symbol = file.find_symbol()?.ok_or(Refused::NoSymbol)?;
+            file.hook_values()?;
+            return Ok(file);
+        }
+        file.check_segments()?;
         if thread_local {
             return Err(Refused::ThreadLocal);
         }
@@ -187,7 +197,6 @@ impl<'a> HookFile<'a> {
                 _ => {}
             }
         }
-        self.check_segments()?;
         dynamic.map(|d| (d, thread_local)).ok_or(Refused::NoSymbol)
     }
 
@@ -229,7 +238,7 @@ impl<'a> HookFile<'a> {
     fn read_dynamic(&mut self, (mut at, len): (u64, u64)) -> Result<'a, ()> {
         const DAMAGED: Refused<'static> = Refused::Damaged("its dynamic section");
         let end = at + len;
-        let (mut d, mut needed, mut constructors) = (Dynamic::default(), None, false);
+        let (mut d, mut needed, mut constructors) = (Dynamic::default(), false, false);
         while at < end {
             let (tag, value) = (
                 self.word(at).ok_or(DAMAGED)?,
@@ -238,7 +247,7 @@ impl<'a> HookFile<'a> {
             at += 16;
             match tag {
                 0 => break,
-                1 => needed = needed.or(Some(value)),
+                1 => needed = true,
                 2 => d.plt.1 = value,
                 4 => d.hash = value,
                 5 => d.strings = value,
@@ -261,11 +270,8 @@ impl<'a> HookFile<'a> {
             }
         }
         self.dynamic = d;
-        if let Some(name) = needed {
-            let name = d.strings.checked_add(name).and_then(|at| self.text(at));
-            return Err(Refused::Needs(name.unwrap_or(b"?")));
-        }
-        if constructors {
+        self.hosted = needed;
+        if constructors && !needed {
             return Err(Refused::Constructors);
         }
         Ok(())
@@ -325,15 +331,12 @@ impl<'a> HookFile<'a> {
         Ok(())
     }
 
-    /// Checks what [`SYMBOL`] holds.
-    fn hook(&self) -> Result<'a, ()> {
+    /// Checks what of [`SYMBOL`] no relocation changes.
+    fn hook_values(&self) -> Result<'a, ()> {
         const DAMAGED: Refused<'static> = Refused::Damaged("the place of its symbol");
-        let field = |offset: usize| self.symbol.checked_add(offset as u64);
-        let word = |offset| field(offset).and_then(|at| self.word(at)).ok_or(DAMAGED);
-        let half = |offset| {
-            field(offset)
-                .and_then(|at| u32_at(self.from(at)?, 0))
-                .ok_or(DAMAGED)
+        let half = |offset: usize| {
+            let at = self.symbol.checked_add(offset as u64);
+            at.and_then(|at| u32_at(self.from(at)?, 0)).ok_or(DAMAGED)
         };
         if !self.symbol.is_multiple_of(8) {
             return Err(DAMAGED);
@@ -346,16 +349,25 @@ impl<'a> HookFile<'a> {
             size if size as usize >= size_of::<Hook>() => {}
             size => return Err(Refused::Size(size)),
         }
-        let name = word(offset_of!(Hook, name))?;
-        if name != 0 && self.text(name).is_none() {
-            return Err(Refused::Value("name"));
-        }
         if half(offset_of!(Hook, vectors))? > 3 {
             return Err(Refused::Value("vectors"));
         }
         let meant = ARGUMENTS_ONLY | NO_THREAD_STATE | READS_ONLY | SIGNALS;
         if half(offset_of!(Hook, flags))? & !meant != 0 {
             return Err(Refused::Value("flags"));
+        }
+        Ok(())
+    }
+
+    /// Checks what [`SYMBOL`] holds.
+    fn hook(&self) -> Result<'a, ()> {
+        const DAMAGED: Refused<'static> = Refused::Damaged("the place of its symbol");
+        let field = |offset: usize| self.symbol.checked_add(offset as u64);
+        let word = |offset| field(offset).and_then(|at| self.word(at)).ok_or(DAMAGED);
+        self.hook_values()?;
+        let name = word(offset_of!(Hook, name))?;
+        if name != 0 && self.text(name).is_none() {
+            return Err(Refused::Value("name"));
         }
         for (field, offset, needed) in [
             ("select", offset_of!(Hook, select), false),

@@ -17,8 +17,6 @@ pub enum Refused<'a> {
     NotShared(u16),
     /// Contradicts itself.
     Damaged(&'static str),
-    /// Needs a library: a hosted hook.
-    Needs(&'a [u8]),
     /// Needs a symbol that it does not define.
     Undefined(&'a [u8]),
     /// Has thread-local variables.
@@ -66,14 +64,9 @@ impl fmt::Display for Refused<'_> {
             Self::NotShared(2) => f.write_str("a program, not a shared object"),
             Self::NotShared(kind) => write!(f, "not a shared object (type {kind})"),
             Self::Damaged(what) => write!(f, "damaged: {what}"),
-            Self::Needs(name) => write!(
-                f,
-                "needs the library {}: hosted hooks are not supported yet",
-                name.escape_ascii()
-            ),
             Self::Undefined(name) => write!(
                 f,
-                "needs the symbol `{}`, which it does not define: hosted hooks are not supported yet",
+                "needs the symbol `{}`, which it does not define, nor does it name a library that could",
                 name.escape_ascii()
             ),
             Self::ThreadLocal => f.write_str("has thread-local variables; a hook has its slot"),

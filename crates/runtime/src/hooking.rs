@@ -20,6 +20,7 @@ use crate::areas::{self, Area, Undo, Went};
 use crate::config::Config;
 use crate::frame::Entered;
 use crate::hooks::{self, INTERNAL, Known};
+use crate::hosted;
 use crate::load::{self, MOST};
 use crate::log::Sink;
 use crate::maps::Mapping;
@@ -100,7 +101,7 @@ impl Hooking {
             return Err(Impossible::NoGs);
         }
         // SAFETY: I13: the kernel has said that it may be read.
-        if unsafe { arch::gs_base() } != 0 {
+        if unsafe { arch::gs_base() } != 0 && !unsafe { thread::has_begun() } {
             return Err(Impossible::GsTaken);
         }
         if threads == Threads::Many {
@@ -275,8 +276,9 @@ impl Hooking {
             first,
             saved_rsp: Entered::SAVED_RSP,
             own_rsp: (offset_of!(thread::Block, own) + offset_of!(Own, rsp)) as u32,
-            // Hooks are the user's wish, and a thread whose beginning nobody saw is rare.
-            minus_fs: (!self.hooks).then_some(offset_of!(thread::Block, minus_fs) as u32),
+            // Hooks are the user's wish, and a thread whose beginning nobody saw is rare, but where they have threads.
+            minus_fs: (!self.hooks || hosted::are_there())
+                .then_some(offset_of!(thread::Block, minus_fs) as u32),
             quiet: &needs.quiet,
             plain: &needs.plain,
             numbers: &needs.numbers,
@@ -479,7 +481,16 @@ impl Hooking {
         unsafe { self.store.seal() };
         self.sealed = true;
         // SAFETY: I13: `begin` has seen that it is free.
-        let begun = unsafe { thread::begin() };
+        let begun = if unsafe { thread::has_begun() } {
+            // For hosted hooks, when what hooks are told was not there yet.
+            // SAFETY: I13: as just seen.
+            let block = unsafe { thread::own() };
+            block.context = hooks::context(block.slots.as_mut_ptr());
+            Ok(())
+        } else {
+            // SAFETY: as above.
+            unsafe { thread::begin() }
+        };
         if begun.is_err() {
             areas::unhook("no memory for a hook stack");
             return Err(Impossible::Memory);

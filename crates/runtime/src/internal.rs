@@ -28,6 +28,7 @@ use crate::areas;
 use crate::entry;
 use crate::exec;
 use crate::hooks::{self, Call};
+use crate::hosted;
 use crate::late;
 use crate::lazy;
 use crate::mapping;
@@ -118,6 +119,7 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         }
         k::__NR_exit => {
             call.event(event::THREAD_END);
+            hosted::end(&mut call.block.hosted);
             if !is_filtered() {
                 sys::block_all_signals();
             }
@@ -127,10 +129,12 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         }
         k::__NR_exit_group => {
             call.event(event::EXIT);
+            hosted::flush(&call.block.hosted);
             Next::Run
         }
         k::__NR_execve | k::__NR_execveat => {
             call.event(event::BEFORE_EXEC);
+            hosted::flush(&call.block.hosted);
             execute_program(call)
         }
         k::__NR_rt_sigprocmask => {
@@ -361,8 +365,15 @@ fn told(flags: u64) -> Option<u32> {
 
 /// Reserves the child's block. `tls`: the base of its `fs`, if the flags say that it gets one.
 fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -> Next {
-    if shares_memory(flags) || flags & k::CLONE_CLEAR_SIGHAND != 0 {
+    let shares = shares_memory(flags);
+    if shares || flags & k::CLONE_CLEAR_SIGHAND != 0 {
         lazy::end();
+    }
+    if !shares && let Some(result) = hosted::fork(call.frame, &call.block.hosted) {
+        if result == 0 {
+            forked(call);
+        }
+        return Next::Answered;
     }
     let Ok(born) = thread::take() else {
         if !hooks::are_there() {
@@ -371,7 +382,6 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -
         call.frame.rax = u64::from(Errno::AGAIN.0).wrapping_neg();
         return Next::Answered;
     };
-    let shares = shares_memory(flags);
     // SAFETY: I12: taken just now.
     let block = unsafe { &mut *born };
     block.birth = Birth {
@@ -391,6 +401,20 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -
     if told(flags) != Some(event::THREAD_START) {
         block.slots = call.block.slots;
     }
+    match told(flags) {
+        Some(event::THREAD_START) => {
+            // SAFETY: I12: as above.
+            if unsafe { hosted::give(&call.block.hosted, block) }.is_err() {
+                // SAFETY: I12: there will be no child.
+                unsafe { thread::push(born) };
+                call.frame.rax = u64::from(Errno::AGAIN.0).wrapping_neg();
+                return Next::Answered;
+            }
+        }
+        // It runs while this thread waits.
+        None => block.hosted = call.block.hosted.lent(),
+        Some(_) => block.hosted = hosted::copied(&call.block.hosted),
+    }
     if !shares || flags & u64::from(k::CLONE_VFORK) != 0 {
         // As the kernel has it: only a thread that shares memory begins without one.
         block.signal.alternate = call.block.signal.alternate;
@@ -406,6 +430,17 @@ fn birth(call: &mut Call<'_>, begun: &Begun<'_>, flags: u64, tls: Option<u64>) -
     Next::Go(entry::birth_call as *const () as u64)
 }
 
+/// In the child of a fork that was made in place, on its parent's block.
+fn forked(call: &mut Call<'_>) {
+    // SAFETY: memory is this process's alone, and this thread its only one.
+    unsafe { thread::forget_others(call.block) };
+    // SAFETY: as above.
+    unsafe { late::forked() };
+    // SAFETY: as above.
+    unsafe { hosted::forked(&mut call.block.hosted) };
+    call.event(event::FORK_CHILD);
+}
+
 /// Behind the call: settles whose `born` is. Answers what hooks are to be told.
 ///
 /// # Safety
@@ -418,12 +453,23 @@ pub unsafe fn born(call: &mut Call<'_>, born: *mut Block, birth: &Birth) -> Opti
             unsafe { thread::forget_others(born) };
             // SAFETY: as above.
             unsafe { late::forked() };
+            // SAFETY: as above.
+            let own = unsafe { &mut (*born).hosted };
+            // SAFETY: as above.
+            unsafe { hosted::forked(own) };
+        } else if told(birth.flags).is_some() {
+            // SAFETY: I12: this thread's own.
+            unsafe { (*born).hosted.adopt() };
         }
         trap::own::born(call.block);
         return told(birth.flags);
     }
     let failed = (call.frame.rax as i64) < 0;
     let over = birth.flags & u64::from(k::CLONE_VFORK) != 0; // the child has left this memory
+    if failed || over {
+        // SAFETY: I12: there is no child, or no more, that would use it.
+        hosted::end(unsafe { &mut (*born).hosted });
+    }
     if shares && !failed && !over {
         // SAFETY: the parent's part in it ends here.
         unsafe { thread::release(born) };

@@ -26,6 +26,7 @@ pub mod hook_refused;
 mod hook_symbols;
 pub mod hooking;
 pub mod hooks;
+pub mod hosted;
 pub mod internal;
 pub mod journal;
 pub mod labels;

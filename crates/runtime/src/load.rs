@@ -7,6 +7,7 @@
 
 use alloc::ffi::CString;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::fmt;
 
 use hotpatch_abi::Hook;
@@ -15,6 +16,7 @@ use linux_raw_sys::general::{S_IFMT, S_IFREG};
 use crate::environment::Environment;
 use crate::hook_file::{HookFile, Segment};
 use crate::hook_refused::Refused;
+use crate::hosted::{self, donor::SETXID, namespace};
 use crate::line::Line;
 use crate::log::Sink;
 use crate::pages::{PAGE, Range};
@@ -37,11 +39,13 @@ pub struct Loaded {
     pub bias: u64,
     /// All of its memory. Code in it is never patched.
     pub span: Range,
+    /// It has a libc of its own.
+    pub hosted: bool,
 }
 
 /// Loads the hooks at `paths`, in order: those that can be used, and how many cannot. Each of these is a line.
 #[must_use]
-pub fn load(paths: &[&[u8]], strict: bool, log: &Sink) -> (Vec<Loaded>, u32) {
+pub fn load(paths: &[&[u8]], fsgsbase: bool, strict: bool, log: &Sink) -> (Vec<Loaded>, u32) {
     let mut loaded = Vec::new();
     let mut refused = 0;
     let end = end(strict);
@@ -61,8 +65,9 @@ pub fn load(paths: &[&[u8]], strict: bool, log: &Sink) -> (Vec<Loaded>, u32) {
                 continue;
             }
         };
+        let work = || map(&file, view.bytes(), path, loaded.len(), fsgsbase);
         // SAFETY: I3: it owns arena memory alone; nobody knows of what it has mapped if it gives up.
-        match unsafe { rescue(0, || map(&file, view.bytes(), path)) } {
+        match unsafe { rescue(0, work) } {
             Ok(Ok(hook)) => loaded.push(hook),
             Ok(Err(why)) => refuse(format_args!("{why}")),
             Err(words) => refuse(format_args!("{}", words.as_str())),
@@ -93,7 +98,7 @@ pub unsafe fn start(
             return true;
         };
         // SAFETY: I11: the hook's own function; services live as long as the process.
-        let work = || unsafe { start(&raw const SERVICES) };
+        let work = || quietly(hook.hosted, || unsafe { start(&raw const SERVICES) });
         // SAFETY: I3 for what is ours; the hook is not called again if it gives up.
         let guarded = || unsafe { rescue(0, work) };
         // SAFETY: as the caller promises.
@@ -119,6 +124,18 @@ pub unsafe fn start(
     (content, refused)
 }
 
+/// Does it with signals blocked, so that threads which a hosted hook begins meanwhile have them blocked, too.
+fn quietly<T>(hosted: bool, work: impl FnOnce() -> T) -> T {
+    if !hosted {
+        return work();
+    }
+    let mask = sys::block_signals();
+    sys::restore_signals(!SETXID);
+    let done = work();
+    sys::restore_signals(mask);
+    done
+}
+
 /// What becomes of a program whose hook cannot be used.
 fn end(strict: bool) -> &'static str {
     if strict {
@@ -129,12 +146,16 @@ fn end(strict: bool) -> &'static str {
 }
 
 /// Why there is nothing to be looked at, or nothing to be called.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Debug)]
 enum Failure<'a> {
     Open(Errno),
     NoFile,
     Map(Errno),
     Refused(Refused<'a>),
+    /// The processor cannot switch threads' pointers as hosted hooks need it.
+    NoFs,
+    /// What the loader says.
+    Words(namespace::Words),
 }
 
 impl fmt::Display for Failure<'_> {
@@ -144,6 +165,10 @@ impl fmt::Display for Failure<'_> {
             Self::NoFile => f.write_str("not a regular file"),
             Self::Map(error) => write!(f, "cannot be mapped: {error}"),
             Self::Refused(why) => why.fmt(f),
+            Self::NoFs => f.write_str(
+                "processor or kernel do not let programs set fs, which hosted hooks need",
+            ),
+            Self::Words(words) => f.write_str(words.as_str()),
         }
     }
 }
@@ -165,8 +190,20 @@ fn open(path: &[u8]) -> Result<(Fd, View), Failure<'static>> {
 }
 
 /// Maps what is in `bytes`, which are those of `file`.
-fn map<'a>(file: &Fd, bytes: &'a [u8], path: &[u8]) -> Result<Loaded, Failure<'a>> {
+fn map<'a>(
+    file: &Fd,
+    bytes: &'a [u8],
+    path: &[u8],
+    number: usize,
+    fsgsbase: bool,
+) -> Result<Loaded, Failure<'a>> {
     let parsed = HookFile::parse(bytes).map_err(Failure::Refused)?;
+    if parsed.hosted {
+        if !fsgsbase {
+            return Err(Failure::NoFs);
+        }
+        return quietly(true, || host(&parsed, path, number));
+    }
     let own = parsed.span();
     let len = own.end - own.start;
     let (at, span) = reserve(own.start, len, parsed.align).map_err(Failure::Map)?;
@@ -191,6 +228,52 @@ fn map<'a>(file: &Fd, bytes: &'a [u8], path: &[u8]) -> Result<Loaded, Failure<'a
         name,
         bias,
         span,
+        hosted: false,
+    })
+}
+
+/// Has the program's loader load a hosted hook.
+fn host<'a>(parsed: &HookFile<'a>, path: &[u8], number: usize) -> Result<Loaded, Failure<'a>> {
+    const SYMBOL: &CStr = c"hotpatch_hook";
+    // SAFETY: I14: start-up, and the program's loader is what calls us.
+    unsafe { namespace::open() }.map_err(Failure::Words)?;
+    // A name without a slash would be looked for where libraries are.
+    let file = if path.contains(&b'/') {
+        Vec::new()
+    } else {
+        b"./".to_vec()
+    };
+    let file = CString::new([&file, path].concat()).map_err(|_| Failure::NoFile)?;
+    // SAFETY: as above.
+    let (bias, at) = unsafe { namespace::load(&file, SYMBOL) }.map_err(Failure::Words)?;
+    if at == 0 {
+        return Err(Failure::Refused(Refused::NoSymbol));
+    }
+    // SAFETY: I23: what the file exports, and `parse` has looked at its size.
+    let mut hook = unsafe { core::ptr::with_exposed_provenance::<Hook>(at as usize).read() };
+    if hook.before.is_none() {
+        return Err(Failure::Refused(Refused::Pointer("before")));
+    }
+    let mut name = Line::new();
+    let own = match hook.name {
+        own if own.is_null() => &b""[..],
+        // SAFETY: I23: the hook says so.
+        own => unsafe { CStr::from_ptr(own) }.to_bytes(),
+    };
+    let file_name = path.rsplit(|&b| b == b'/').next().unwrap_or(path);
+    name.push_printable(if own.is_empty() { file_name } else { own });
+    // SAFETY: I14: as above.
+    unsafe { hosted::wrap(&mut hook, number) };
+    let span = parsed.span();
+    Ok(Loaded {
+        hook,
+        name,
+        bias,
+        span: Range {
+            start: span.start.wrapping_add(bias),
+            end: span.end.wrapping_add(bias),
+        },
+        hosted: true,
     })
 }
 

@@ -14,6 +14,7 @@ use hotpatch_plan::emit::Places;
 use crate::dispatch;
 use crate::entry::{given, in_frame};
 use crate::frame::{Entered, ODD_FLAGS};
+use crate::hosted::Hosted;
 use crate::signal;
 use crate::signal::slots::Slots;
 use crate::thread::{Block, Own, SLOTS};
@@ -47,6 +48,9 @@ macro_rules! gate {
                 "cmp rax, rsp",
                 "jb 8f",
                 "2:",
+                // A hosted hook, on another stack.
+                "cmp qword ptr gs:[{inside}], 0",
+                "jne 8f",
                 "lea rsp, [rsp + 16 - {len}]",
                 "mov [rsp + {rsp}], rax",
                 "mov rax, gs:[{own_rax}]",
@@ -159,6 +163,7 @@ macro_rules! gate {
                 concat!($labels, "_end:"),
                 ".cfi_endproc",
                 base = const offset_of!(Block, base),
+                inside = const offset_of!(Block, hosted) + offset_of!(Hosted, inside),
                 own_rax = const own(offset_of!(Own, rax)),
                 own_rsp = const own(offset_of!(Own, rsp)),
                 own_to = const own(offset_of!(Own, to)),

@@ -92,9 +92,13 @@ pub fn forget() {
 #[must_use]
 pub fn is_guarded() -> bool {
     let here = 0u8;
-    let below = STACK_END
-        .load(Ordering::Relaxed)
-        .wrapping_sub(ptr::from_ref(&here).addr());
+    guards(ptr::from_ref(&here).addr())
+}
+
+/// Whether `address` is on the stack of guarded work.
+#[must_use]
+pub fn guards(address: usize) -> bool {
+    let below = STACK_END.load(Ordering::Relaxed).wrapping_sub(address);
     !GUARD.load(Ordering::Relaxed).is_null() && below < STACK.size()
 }
 

@@ -20,6 +20,7 @@ use crate::config::Target;
 use crate::entry;
 use crate::environment::Environment;
 use crate::hooks;
+use crate::hosted;
 use crate::line::Line;
 use crate::load::{Loaded, MOST};
 use crate::log::{self, Sink};
@@ -357,17 +358,30 @@ unsafe extern "C" fn fail(text: *const u8, len: usize, caller: u64) -> ! {
     let mut words = Line::<480>::new();
     // SAFETY: I16: the hook's own, on a stack that is about to be left.
     words.push_printable(unsafe { core::slice::from_raw_parts(text, len) });
+    // SAFETY: I13.
+    let inside = unsafe { hosted::inside() };
+    if let Some(kept) = inside.filter(|kept| rescue::guards(ptr::from_ref(*kept).addr())) {
+        let _ = kept;
+        // SAFETY: I22: start-up is what called it.
+        unsafe { hosted::stubs::abandon() };
+        rescue::end_work(format_args!("{}", words.as_str()))
+    }
     if rescue::is_guarded() {
         // Start-up, which says who it was.
         rescue::end_work(format_args!("{}", words.as_str()))
     }
-    let who = hook_at(caller);
+    let number = inside.map(hosted::stubs::Kept::hook);
+    let who = hook_at(caller).or_else(|| Some((number?, state().hooks.get(number?)?)));
     if let Some((n, _)) = who {
         hooks::give_up(n);
     }
     let mut line = Line::<640>::new();
     let _ = write!(line, "failed and is called no more: {}", words.as_str());
     say(who.map_or(b"?", |(_, hook)| hook.name()), line.bytes());
+    if hosted::is_own_thread() {
+        // A thread of the hook's own.
+        sys::end_thread();
+    }
     // SAFETY: I13: hooks are called, so `gs` is ours.
     match unsafe { thread::entered() } {
         // SAFETY: I12: this thread is in a hook, on its hook stack.

@@ -37,6 +37,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use crate::entry;
 use crate::frame::Entered;
 use crate::hooks;
+use crate::hosted;
 use crate::internal;
 use crate::late::Lock;
 use crate::lazy;
@@ -60,7 +61,11 @@ pub(crate) const UNSTOPPABLE: u64 = bit(9) | bit(19);
 /// Takes over the dispositions that are there. From here on signals find threads' blocks through gs.
 pub fn begin() {
     let all = hooks::are_there();
-    let blocks = if all { asm::BLOCKS } else { asm::SOME_BLOCKS };
+    let blocks = if all && !hosted::are_there() {
+        asm::BLOCKS
+    } else {
+        asm::SOME_BLOCKS
+    };
     asm::GS.store(blocks, Ordering::Relaxed);
     for signal in 1..=64 {
         let Ok(now) = sys::disposition(signal, None) else {
@@ -189,10 +194,14 @@ pub(crate) fn own_block() -> Option<&'static mut Block> {
     let at = unsafe { crate::arch::gs_base() };
     let block = ptr::with_exposed_provenance_mut::<Block>(at as usize);
     if blocks == asm::SOME_BLOCKS {
-        // SAFETY: I12: the word changes when its thread is alone to know it, or sets its own fs.
-        let minus_fs = unsafe { (*block).minus_fs };
+        // SAFETY: I12: these words change when their thread is alone to know it, or by itself.
+        let Block {
+            minus_fs, hosted, ..
+        } = unsafe { &*block };
         // SAFETY: I13: what lets programs set one base lets them read the other.
-        if minus_fs.wrapping_add(unsafe { crate::arch::fs_base() }) != 0 {
+        let fs = unsafe { crate::arch::fs_base() };
+        let in_hook = !hosted.inside.is_null() && hosted.fs == fs;
+        if minus_fs.wrapping_add(fs) != 0 && !in_hook {
             return None;
         }
     }
@@ -263,6 +272,12 @@ unsafe fn handle(
         lazy::arrive(there, &lock);
         return Way { to, ..done };
     }
+    if block.is_none() && hosted::is_own_thread() {
+        return Way {
+            to: not_ours_to_handle(frame, meaning.handler),
+            ..done
+        };
+    }
     if frame.info.signal == SYSTEM
         && trap::has_begun()
         && let Some(to) = system(frame, entry, block)
@@ -271,9 +286,21 @@ unsafe fn handle(
     }
     let interrupted = frame.context.registers.rip;
     let stack = block.as_ref().map_or(0..0, |block| block.base..block.top);
+    let hosted = block
+        .as_ref()
+        .is_some_and(|block| !block.hosted.inside.is_null());
+    if let Some(block) = block.as_mut()
+        && bit(frame.info.signal) == hosted::donor::SETXID
+        && meaning.handler != DEFAULT
+        && hosted::are_there()
+        && (hosted || stack.contains(&frame.context.registers.rsp))
+    {
+        change_ids(frame, block, meaning.handler);
+        return done;
+    }
     let mut shown = false;
     loop {
-        match place::place(&mut frame.context, &stack) {
+        match place::place(&mut frame.context, &stack, hosted) {
             Place::Again => {}
             Place::Program => break,
             Place::Shown => {
@@ -348,7 +375,7 @@ unsafe fn handle(
         return done;
     }
     if meaning.handler == DEFAULT {
-        if hooks::hear_signals() {
+        if hooks::hear_signals() && !hosted {
             // SAFETY: this thread's.
             unsafe { told::comes(frame, DEFAULT, shown, &stack) };
         }
@@ -358,7 +385,7 @@ unsafe fn handle(
         by_default(frame);
         return done;
     }
-    if hooks::hear_signals() {
+    if hooks::hear_signals() && !hosted {
         // SAFETY: this thread's.
         unsafe { told::comes(frame, meaning.handler, shown, &stack) };
     }
@@ -495,6 +522,61 @@ fn execute_here(registers: &mut Registers) {
     // SAFETY: what the program wants.
     let result = unsafe { crate::arch::program_syscall(rax as u32, arguments) };
     registers.rax = result as u64;
+}
+
+/// The C library has all threads change their ids. Whoever asked for it waits for all, and holds the lock of the list of
+/// threads, which a hosted hook may be waiting for: this cannot wait until the hook ends.
+///
+/// While this thread is in such a hook it has its donor's signals too, and nothing tells them apart: so it answers for
+/// itself and for the donor by turns. Whoever has not answered is asked again.
+#[cold]
+#[inline(never)]
+fn change_ids(frame: &mut SignalFrame, block: &mut Block, handler: u64) {
+    type Handler = unsafe extern "C" fn(u32, usize, usize);
+    let handler = ptr::with_exposed_provenance::<()>(handler as usize);
+    // SAFETY: I17: the program's handler.
+    let handler = unsafe { core::mem::transmute::<*const (), Handler>(handler) };
+    // SAFETY: I13: what lets programs set one base lets them read and set the other.
+    let fs = unsafe { crate::arch::fs_base() };
+    // Its calls are executed as they are: the hook stack is in use.
+    let minus_fs = core::mem::replace(&mut block.minus_fs, 1);
+    compiler_fence(Ordering::SeqCst);
+    let hosted = &mut block.hosted;
+    hosted.turn = !hosted.turn && !hosted.inside.is_null();
+    let own = if hosted.turn {
+        hosted.fs
+    } else {
+        minus_fs.wrapping_neg()
+    };
+    // SAFETY: as above: this thread's, either of them.
+    unsafe { crate::arch::set_fs_base(own) };
+    let (info, context) = (&raw const frame.info, &raw const frame.context);
+    // SAFETY: I17: as the kernel would call it.
+    unsafe { handler(frame.info.signal, info.addr(), context.addr()) };
+    // SAFETY: as above.
+    unsafe { crate::arch::set_fs_base(fs) };
+    compiler_fence(Ordering::SeqCst);
+    block.minus_fs = minus_fs;
+}
+
+/// A signal for the program has reached a thread of a hook's. Another thread of the program gets it, if it was for any.
+#[cold]
+#[inline(never)]
+fn not_ours_to_handle(frame: &mut SignalFrame, handler: u64) -> u64 {
+    if is_fault(frame) {
+        report_fault(frame);
+        by_default(frame);
+        return 0;
+    }
+    // All threads change their ids, these too.
+    if bit(frame.info.signal) == hosted::donor::SETXID {
+        return handler;
+    }
+    frame.context.mask |= !(FAULTS | hosted::donor::SETXID);
+    sys::block(frame.context.mask);
+    // SAFETY: the info is the kernel's.
+    let _ = unsafe { sys::pass_on(frame.info.signal, (&raw const frame.info).addr()) };
+    0
 }
 
 /// A thread that is about to go on as its slots say is there already.
@@ -677,7 +759,10 @@ fn report_fault(frame: &SignalFrame) -> Option<usize> {
     );
     let name = hook.as_ref().map_or(&b"fault"[..], |(_, hook)| hook.name());
     services::say(name, line.bytes());
-    hook.map(|(n, _)| n)
+    // Where it is the C library's code, or another's, on behalf of a hosted hook.
+    // SAFETY: I13: there are blocks.
+    let behalf = || unsafe { hosted::inside() }.map(hosted::stubs::Kept::hook);
+    hook.map(|(n, _)| n).or_else(behalf)
 }
 
 /// Makes the thread go on as if its hook had said that it failed.

@@ -9,6 +9,7 @@ mod preloaded;
 use alloc::vec::Vec;
 use core::alloc::{GlobalAlloc as _, Layout};
 use core::ffi::{CStr, c_char};
+use core::sync::atomic::Ordering;
 
 use crate::arch;
 use crate::arena::Arena;
@@ -18,6 +19,7 @@ use crate::counts::Counts;
 use crate::environment::{Environment, Passed, read_all};
 use crate::exec;
 use crate::hooking::Hooking;
+use crate::hosted::{self, namespace};
 use crate::late::{self, Settings};
 use crate::lazy;
 use crate::load::{self, Loaded as Hook};
@@ -155,6 +157,9 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         // SAFETY: as above.
         environment = unsafe { environment_of(&passed, texts.as_ref()) };
     }
+    if passed.is_genuine() {
+        namespace::VARIABLES.store(passed.envp.cast_mut(), Ordering::Relaxed);
+    }
     if let Some(given) = given {
         // First, as the first of a name counts.
         let settings = given.settings.split(|&b| b == 0);
@@ -189,16 +194,23 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
     // 4. The hooks.
     let own_log = hook_log(&config, stderr);
     let hook_log = own_log.as_ref().unwrap_or(&log);
-    let (hooks, refused) = load_hooks(&config, &environment, hook_log, stderr);
-    if refused > 0 && config.strict {
-        return Verdict::Refuse(UNHOOKED_STATUS);
-    }
-    // 5. Each file with code: plan it, make its trampolines, write.
+    // Before there are threads of hosted hooks, which execute nothing of the program.
     let threads = if sys::threads() > 1 {
         Threads::Many
     } else {
         Threads::One
     };
+    let (hooks, refused) = load_hooks(&config, &environment, hook_log, stderr);
+    if refused > 0 && config.strict {
+        return Verdict::Refuse(UNHOOKED_STATUS);
+    }
+    // 5. Each file with code: plan it, make its trampolines, write. What hosted hooks have mapped is not patched.
+    let text = if hosted::are_there() {
+        namespace::mapped()
+    } else {
+        Vec::new()
+    };
+    let now = maps::parse(&text);
     let objects = object::objects(&maps);
     let own = hotpatch_start as *const () as u64;
     let is_own = |o: &&Object<'_>| (o.base.start..o.code.end).contains(&own);
@@ -209,7 +221,10 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
     let mut process = Process {
         config: &config,
         cache: Cache::open(&config.keep, &environment, build),
-        space: Space::new(&maps, sys::stack_limit()),
+        space: Space::new(
+            if now.is_empty() { &maps } else { &now },
+            sys::stack_limit(),
+        ),
         maps: &maps,
         writer: if threads == Threads::Many {
             Writer::choose().tried()
@@ -245,7 +260,9 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
     let mut sum = Sum::default();
     // Whoever is strict wants to know before the program runs.
     let may_wait = process.hooking.as_ref().is_some_and(Hooking::asks) && !config.strict;
-    let lazy = config.lazy && may_wait && threads == Threads::One && lazy::begin();
+    // Hosted hooks have threads.
+    let alone = threads == Threads::One && !hosted::are_there();
+    let lazy = config.lazy && may_wait && alone && lazy::begin();
     for object in &objects {
         let waits = lazy && !is_own(&object) && !config.skip.skips(&object.path());
         if waits && lazy::defer_file(object, &maps) {
@@ -351,7 +368,12 @@ fn load_hooks(
 ) -> (Vec<Hook>, u32) {
     let own = config.strict.then(|| aloud(log, stderr)).flatten();
     let log_lines = own.as_ref().unwrap_or(log);
-    let (hooks, refused) = load::load(&config.hooks, config.strict, log_lines);
+    let (hooks, refused) = load::load(
+        &config.hooks,
+        environment.fsgsbase,
+        config.strict,
+        log_lines,
+    );
     let says = config.hook_log.as_ref().unwrap_or(&config.log);
     // A descriptor 2 that is not open may become the program's file.
     if stderr || *says != Target::Stderr {

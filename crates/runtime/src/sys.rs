@@ -391,10 +391,39 @@ pub fn wait(word: &AtomicU32, value: u32) {
     let _ = unsafe { call(k::__NR_futex, arguments) };
 }
 
+/// Sleeps until the kernel changes `word`, if it is `value`, for so long at most.
+pub fn wait_shared(word: &AtomicU32, value: u32, milliseconds: u32) {
+    const FUTEX_WAIT: usize = 0;
+    let time = [0, u64::from(milliseconds) * 1_000_000];
+    let arguments = [
+        word.as_ptr().addr(),
+        FUTEX_WAIT,
+        value as usize,
+        time.as_ptr().addr(),
+    ];
+    // SAFETY: reads `word` and `time`.
+    let _ = unsafe { call(k::__NR_futex, arguments) };
+}
+
 /// Wakes one thread that waits for `word`.
 pub fn wake(word: &AtomicU32) {
+    wake_at(word.as_ptr().addr());
+}
+
+/// The same for a word that may not be there any more.
+pub fn wake_at(word: usize) {
     // SAFETY: touches no memory.
-    let _ = unsafe { call(k::__NR_futex, [word.as_ptr().addr(), FUTEX_WAKE_PRIVATE, 1]) };
+    let _ = unsafe { call(k::__NR_futex, [word, FUTEX_WAKE_PRIVATE, 1]) };
+}
+
+/// Sends `signal` to the process, with the `siginfo` at `info`.
+///
+/// # Safety
+/// That is one.
+pub unsafe fn pass_on(signal: u32, info: usize) -> Result<()> {
+    let arguments = [process_id() as usize, signal as usize, info];
+    // SAFETY: as the caller promises.
+    unsafe { call(k::__NR_rt_sigqueueinfo, arguments) }.map(drop)
 }
 
 const FUTEX_WAIT_PRIVATE: usize = 128;
@@ -494,6 +523,13 @@ pub unsafe fn raise(signal: u32, info: usize) -> Result<()> {
     let arguments = [process_id() as usize, thread, signal as usize, info];
     // SAFETY: as the caller promises.
     unsafe { call(k::__NR_rt_tgsigqueueinfo, arguments) }.map(drop)
+}
+
+/// This thread's id.
+#[must_use]
+pub fn thread_id() -> u32 {
+    // SAFETY: reads no memory.
+    unsafe { call(k::__NR_gettid, []) }.unwrap_or(0) as u32
 }
 
 /// The process's id.
@@ -596,6 +632,14 @@ pub fn stack_limit() -> u64 {
     // SAFETY: writes to `limit`.
     let _ = unsafe { call(k::__NR_prlimit64, arguments) };
     limit.rlim_cur
+}
+
+/// Ends this thread.
+pub fn end_thread() -> ! {
+    loop {
+        // SAFETY: does not come back.
+        let _ = unsafe { call(k::__NR_exit, [0]) };
+    }
 }
 
 /// Ends the process.

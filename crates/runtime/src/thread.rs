@@ -5,6 +5,7 @@
 //! # Safety
 //! I12: who owns a block; I13: what `gs` is.
 
+use core::cell::UnsafeCell;
 use core::ptr;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -13,6 +14,7 @@ use hotpatch_abi::Context;
 use crate::arch;
 use crate::frame::{Entered, GIVEN};
 use crate::hooks;
+use crate::hosted::Hosted;
 use crate::internal;
 use crate::load::MOST;
 use crate::pages::{PAGE, Range};
@@ -60,6 +62,8 @@ pub struct Block {
     slab: AtomicU64,
     /// Whether its guard page is there.
     guarded: bool,
+    /// What hosted hooks of this thread run with.
+    pub hosted: Hosted,
     /// What signal.rs keeps here.
     pub signal: Slots,
     /// What trap.rs keeps here.
@@ -161,6 +165,7 @@ pub fn take() -> Result<*mut Block, Errno> {
     }
     block.slots = [0; MOST];
     block.writable = u64::MAX;
+    block.hosted = Hosted::NONE;
     block.signal = Slots::default();
     block.held.len = 0;
     block.trap.begin();
@@ -181,7 +186,12 @@ pub unsafe fn entered() -> Option<*mut Entered> {
     let block = ptr::with_exposed_provenance_mut::<Block>(block as usize);
     // SAFETY: as above; null before this thread has one.
     let base = unsafe { block.as_ref() }?.base as usize;
-    let inside = (base..block.addr()).contains(&ptr::from_ref(&here).addr());
+    // SAFETY: as above. A hosted hook is called on the hook stack, and runs elsewhere.
+    let here = match unsafe { (*block).hosted.inside } {
+        inside if inside.is_null() => ptr::from_ref(&here).addr(),
+        inside => inside.addr(),
+    };
+    let inside = (base..block.addr()).contains(&here);
     inside.then(|| block.cast::<Entered>().wrapping_sub(1))
 }
 
@@ -384,6 +394,48 @@ pub unsafe fn begin() -> Result<(), Errno> {
     // SAFETY: as the caller promises.
     unsafe { arch::set_gs_base(block.addr() as u64) };
     Ok(())
+}
+
+/// This thread's block.
+///
+/// # Safety
+/// I13: it has been begun.
+#[must_use]
+pub unsafe fn own<'a>() -> &'a mut Block {
+    // SAFETY: as the caller promises.
+    let block = unsafe { arch::gs_base() };
+    // SAFETY: I12: this thread's.
+    unsafe { &mut *ptr::with_exposed_provenance_mut(block as usize) }
+}
+
+/// Whether this thread has a block.
+///
+/// # Safety
+/// Kernel and processor let programs read the base of `gs`.
+#[must_use]
+pub unsafe fn has_begun() -> bool {
+    // SAFETY: as the caller promises.
+    let block = unsafe { arch::gs_base() };
+    let block = ptr::with_exposed_provenance::<Block>(block as usize);
+    slabs().any(|slab| slab.start <= block.addr() as u64 && (block.addr() as u64) < slab.end)
+}
+
+struct Nobody(UnsafeCell<Block>);
+
+// SAFETY: never written.
+unsafe impl Sync for Nobody {}
+
+static NOBODY: Nobody = Nobody(UnsafeCell::new({
+    // SAFETY: zeros are a block.
+    let mut block: Block = unsafe { core::mem::zeroed() };
+    (block.minus_fs, block.base) = (1, u64::MAX);
+    block
+}));
+
+/// What `gs` leads to in threads that are not the program's: a block that is nobody's, as no thread pointer is -1.
+#[must_use]
+pub fn nobody() -> u64 {
+    NOBODY.0.get().addr() as u64
 }
 
 #[cfg(test)]

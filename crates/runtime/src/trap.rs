@@ -33,6 +33,7 @@ use crate::areas;
 use crate::config::Trap;
 use crate::hooking::Hooking;
 use crate::hooks;
+use crate::hosted;
 use crate::internal::is_filtered;
 use crate::labels;
 use crate::late::{self, Lock, Settings};
@@ -67,7 +68,8 @@ static OUTSIDE: AtomicU32 = AtomicU32::new(0);
 
 /// Start-up: what the setting and the hooks allow.
 pub fn allow(setting: Trap) {
-    let ready = setting != Trap::Off && hooks::are_there();
+    // The calls of a hosted libc, on the program's threads, would become signals too.
+    let ready = setting != Trap::Off && hooks::are_there() && !hosted::are_there();
     STATE.store(if ready { READY } else { NEVER }, Ordering::Relaxed);
 }
 

@@ -185,19 +185,23 @@ fn vector_registers_are_found() {
 }
 
 #[test]
-fn hosted_hooks_are_named_by_their_library() {
+fn hosted_hooks_are_known_by_the_library_they_need() {
     let object = build(
         "hosted",
         "#include <stdio.h>\nunsigned b(void *c, void *f) { return puts(\"x\"); } HOOK(.before = b)",
         &["-shared", "-fPIC"],
     );
     let bytes = fs::read(object).unwrap();
-    let why = HookFile::parse(&bytes).unwrap_err();
-    assert_eq!(why, Refused::Needs(b"libc.so.6"));
-    assert_eq!(
-        why.to_string(),
-        "needs the library libc.so.6: hosted hooks are not supported yet"
+    assert!(HookFile::parse(&bytes).unwrap().hosted);
+    let object = build(
+        "another",
+        "#include <stdio.h>\nunsigned b(void *c, void *f) { return puts(\"x\"); } HOOK(.before = b, .abi = 7)",
+        &["-shared", "-fPIC"],
     );
+    let bytes = fs::read(object).unwrap();
+    assert_eq!(HookFile::parse(&bytes).unwrap_err(), Refused::Abi(7));
+    let bytes = fs::read("/bin/true").unwrap();
+    assert_eq!(HookFile::parse(&bytes).unwrap_err(), Refused::NoSymbol);
 }
 
 #[test]

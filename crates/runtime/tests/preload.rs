@@ -236,9 +236,44 @@ fn hook(name: &str, code: &str) -> PathBuf {
     object
 }
 
+/// A hosted hook.
+fn needs_a_library_that_is_gone() -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (source, gone) = (directory.join("needs.c"), directory.join("libgone.so"));
+    let code = r#"
+        #include <hotpatch.h>
+        extern unsigned gone(void);
+        static unsigned before(hotpatch_context_t *c, hotpatch_frame_t *f) { return (void)c, (void)f, gone(); }
+        const hotpatch_hook_t hotpatch_hook = { .abi = 1, .size = sizeof(hotpatch_hook_t), .before = before };
+    "#;
+    std::fs::write(&source, code).unwrap();
+    let object = directory.join("needs.so");
+    let gcc = |args: &[&str]| {
+        let status = Command::new("gcc")
+            .args(args)
+            .current_dir(directory)
+            .status();
+        assert!(status.unwrap().success());
+    };
+    std::fs::write(
+        directory.join("gone.c"),
+        "unsigned gone(void) { return 0; }",
+    )
+    .unwrap();
+    gcc(&["-shared", "-fPIC", "-o", "libgone.so", "gone.c"]);
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include");
+    let include = include.to_str().unwrap();
+    gcc(&[
+        "-I", include, "-shared", "-fPIC", "-o", "needs.so", "needs.c", "-L.", "-lgone",
+    ]);
+    std::fs::remove_file(gone).unwrap();
+    object
+}
+
 #[test]
 fn a_hook_that_cannot_be_used_is_one_line() {
     let no_symbol = hook("no_symbol", "int nothing;");
+    let needs_more = needs_a_library_that_is_gone();
     let script = Path::new(env!("CARGO_TARGET_TMPDIR")).join("script.so");
     std::fs::write(&script, "#!/bin/sh\n").unwrap();
     for (path, why) in [
@@ -252,7 +287,11 @@ fn a_hook_that_cannot_be_used_is_one_line() {
         ),
         (
             "/lib/x86_64-linux-gnu/libm.so.6",
-            "needs the library libc.so.6",
+            "exports no symbol `hotpatch_hook`",
+        ),
+        (
+            needs_more.to_str().unwrap(),
+            "libgone.so: cannot open shared object file: No such file or directory",
         ),
     ] {
         let command = || {

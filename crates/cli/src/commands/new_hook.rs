@@ -88,6 +88,19 @@ const C: &[(&str, &str)] = &[
     (".gitignore", "*.so\n"),
 ];
 
+const HOSTED_RUST: &[(&str, &str)] = &[
+    ("Cargo.toml", include_str!("new_hook/hosted.toml")),
+    ("src/lib.rs", include_str!("new_hook/hosted.rs")),
+    (".gitignore", "/target\n"),
+];
+
+const HOSTED_C: &[(&str, &str)] = &[
+    ("Makefile", include_str!("new_hook/hosted.mk")),
+    ("NAME.c", include_str!("new_hook/hosted.c")),
+    ("hotpatch.h", include_str!("../../../../include/hotpatch.h")),
+    (".gitignore", "*.so\n"),
+];
+
 /// Writes the project.
 pub fn run(args: &NewHook) -> anyhow::Result<i32> {
     let name = args.path.file_name().and_then(|name| name.to_str());
@@ -102,13 +115,19 @@ pub fn run(args: &NewHook) -> anyhow::Result<i32> {
         "{}: is there already",
         args.path.display()
     );
-    let groups: &[&[(&str, &str)]] = if args.c { &[C] } else { &[RUST, SDK] };
+    let library = name.replace('-', "_");
+    let groups: &[&[(&str, &str)]] = match (args.c, args.hosted) {
+        (true, false) => &[C],
+        (true, true) => &[HOSTED_C],
+        (false, false) => &[RUST, SDK],
+        (false, true) => &[HOSTED_RUST, SDK],
+    };
     for (file, text) in groups.iter().copied().flatten() {
         let path = args.path.join(file.replace("NAME", name));
         let text = if file.starts_with("sdk/") || *file == "hotpatch.h" {
             (*text).to_owned()
         } else {
-            text.replace("NAME", name)
+            text.replace("NAME", name).replace("LIBRARY", &library)
         };
         write(&path, &text).with_context(|| path.display().to_string())?;
     }
@@ -118,14 +137,19 @@ pub fn run(args: &NewHook) -> anyhow::Result<i32> {
         (
             "Rust",
             "cargo build --release",
-            format!("target/x86_64-unknown-none/release/{name}"),
+            if args.hosted {
+                format!("target/release/lib{library}.so")
+            } else {
+                format!("target/x86_64-unknown-none/release/{name}")
+            },
         )
     };
     let path = args.path.display();
+    let hosted = if args.hosted { "hosted " } else { "" };
     let mut out = std::io::stdout().lock();
     write!(
         out,
-        "{path}: a hook in {kind}. To build and run it:\n\n    cd {path}\n    {build}\n    hotpatch run --hook {object} -- ls\n"
+        "{path}: a {hosted}hook in {kind}. To build and run it:\n\n    cd {path}\n    {build}\n    hotpatch run --hook {object} -- ls\n"
     )?;
     out.flush()?;
     Ok(0)

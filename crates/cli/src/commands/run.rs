@@ -51,14 +51,23 @@ pub fn run(args: Run) -> anyhow::Result<i32> {
         (None, true) => Some(Report::in_new_file(&private)?),
         (_, false) => None,
     };
-    let settings = settings(&args, report.as_ref(), hooks)?;
+    let settings = settings(&args, report.as_ref(), hooks.list)?;
     let library = private.path.join(cache::file_name());
     let environment = environment(&[]);
     let injected = match reach {
-        Reach::Program => Some(injected(&library, settings, &environment, args.verbose)?),
+        Reach::Program => Some(Injected {
+            by_loader: hooks.hosted,
+            ..injected(&library, settings, &environment, args.verbose)?
+        }),
         _ => None,
     };
     let exec = exec(&path, &args.program, environment, injected)?;
+    if hooks.hosted && args.strict && !start::can_host(&exec.path) {
+        style::error(
+            "hosted hooks need a program whose loader can be told of them: it does not run",
+        );
+        return Ok(NotUsed::STATUS);
+    }
 
     let hooks_speak = !args.hook.is_empty() && is_silent(args.log.as_deref());
     if report.is_none() && !hooks_speak {
@@ -90,6 +99,7 @@ pub fn injected(
         preloaded: preloaded(&library, &settings, environment)?,
         library,
         settings,
+        by_loader: false,
         verbose,
     })
 }

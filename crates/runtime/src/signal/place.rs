@@ -70,7 +70,9 @@ fn back(stash: &mut Stash, rip: u64, rsp: u64) -> Place {
 }
 
 /// Where a thread in this context is, whose hook stack is `stack`. In place: there is little stack where this runs.
-pub fn place(context: &mut Context, stack: &Range<u64>) -> Place {
+///
+/// `hosted`: it is in a hosted hook, whose stack is another.
+pub fn place(context: &mut Context, stack: &Range<u64>, hosted: bool) -> Place {
     let (registers, stash) = (&mut context.registers, &mut context.stash);
     let rip = registers.rip;
     if (asm::entries()..asm::restorer_end()).contains(&rip) {
@@ -79,7 +81,7 @@ pub fn place(context: &mut Context, stack: &Range<u64>) -> Place {
     if let Some(gate) = GATES.iter().find(|gate| gate.contains(rip)) {
         return in_gate(registers, gate, stack.end);
     }
-    if stack.contains(&registers.rsp) {
+    if hosted || stack.contains(&registers.rsp) {
         return Place::Ours { nested: false };
     }
     if let Some(area) = areas::all().find(|area| (area.start..area.end).contains(&rip)) {
