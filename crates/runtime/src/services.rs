@@ -360,8 +360,7 @@ unsafe extern "C" fn fail(text: *const u8, len: usize, caller: u64) -> ! {
     words.push_printable(unsafe { core::slice::from_raw_parts(text, len) });
     // SAFETY: I13.
     let inside = unsafe { hosted::inside() };
-    if let Some(kept) = inside.filter(|kept| rescue::guards(ptr::from_ref(*kept).addr())) {
-        let _ = kept;
+    if inside.is_some_and(|kept| rescue::guards(ptr::from_ref(kept).addr())) {
         // SAFETY: I22: start-up is what called it.
         unsafe { hosted::stubs::abandon() };
         rescue::end_work(format_args!("{}", words.as_str()))

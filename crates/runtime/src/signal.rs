@@ -797,9 +797,7 @@ pub(crate) unsafe extern "C" fn waited(frame: *mut SignalFrame, to: u64) {
 /// Called by the code in asm.rs alone; everything is blocked.
 pub(crate) unsafe extern "C" fn deliver(registers: *const Registers) -> *const SignalFrame {
     // SAFETY: I13: there is a block, which the caller has read.
-    let at = unsafe { crate::arch::gs_base() };
-    // SAFETY: I12: this thread's.
-    let block = unsafe { &mut *ptr::with_exposed_provenance_mut::<Block>(at as usize) };
+    let block = unsafe { thread::own() };
     let (alternate, mask) = (block.signal.alternate, block.signal.mask);
     let on = |rsp| alternate.contains(rsp);
     // SAFETY: as the caller promises.

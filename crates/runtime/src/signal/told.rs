@@ -22,7 +22,7 @@ use super::slots::Slots;
 use crate::entry::in_frame;
 use crate::frame::Entered;
 use crate::hooks;
-use crate::thread::{Block, SLOTS};
+use crate::thread::{self, SLOTS};
 
 /// Tells hooks of a signal, ahead of what comes of it: `handler`, or its default action. `shown`: its handler returns to a
 /// restorer of ours.
@@ -88,9 +88,7 @@ unsafe extern "C" fn tell(told: *const Told<'_>) {
     // SAFETY: `comes` and `returns` wait for this.
     let told = unsafe { &*told };
     // SAFETY: I13: there is a block, whose stack this runs on.
-    let at = unsafe { crate::arch::gs_base() };
-    // SAFETY: I12: this thread's.
-    let block = unsafe { &mut *ptr::with_exposed_provenance_mut::<Block>(at as usize) };
+    let block = unsafe { thread::own() };
     let Interrupted {
         id, number, what, ..
     } = told.call;
@@ -251,9 +249,7 @@ pub(super) unsafe extern "C" fn at_restorer() {
 /// Sees to it that the thread goes on at `to` in the restorer when the signal that waits has been delivered.
 unsafe extern "C" fn waited(context: *const Context, to: u64) {
     // SAFETY: I13: there is a block, which the caller has read.
-    let at = unsafe { crate::arch::gs_base() };
-    // SAFETY: I12: this thread's.
-    let block = unsafe { &mut *ptr::with_exposed_provenance_mut::<Block>(at as usize) };
+    let block = unsafe { thread::own() };
     let slots = &mut block.signal;
     (slots.rip, slots.rsp) = (to, context.addr() as u64);
     slots.go_on();
