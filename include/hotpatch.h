@@ -99,8 +99,8 @@ extern "C" {
 // the context says which. Told to hooks that ask for it alone.
 #define HOTPATCH_SIGNAL 6
 
-// A handler has come to its end that interrupted a system call: the program goes on with that. (What becomes of
-// others is not seen.) Told to hooks that ask for it alone.
+// A handler has come to its end, and the program goes on where it was interrupted. That of one that interrupted no
+// call is told where the program's own call for it is seen. Told to hooks that ask for it alone.
 #define HOTPATCH_SIGNAL_RETURN 7
 
 // In none that the hook has been asked about and not been told the end of.

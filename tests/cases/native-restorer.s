@@ -4,4 +4,4 @@
     syscall
     end f
 # plan:
-# f+0x7 native: unwinders know a signal frame by these bytes
+# f+0x7 native: no tables: unwinders know a signal frame by these bytes

@@ -18,8 +18,7 @@ use crate::{Allowed, library, scratch};
 
 /// The number of the call by which the hook marks the runtime's own instruction: see `tests/hooks/calls.c`.
 const MARK: u64 = 9999;
-/// Left out: the restorer of a signal frame stays native, so no hook sees `rt_sigreturn`; and the runtime makes
-/// `rt_sigaction` and `sigaltstack` in the program's place, from its own instruction.
+/// Left out, as the runtime makes them from its own instruction: `rt_sigreturn`, `rt_sigaction` and `sigaltstack`.
 const LEFT_OUT: [u64; 3] = [15, 13, 131];
 /// Calls that return in a child too, which made none: `clone`, `fork`, `vfork`, `clone3`.
 const BIRTHS: [u64; 4] = [56, 57, 58, 435];

@@ -130,8 +130,8 @@ pub mod event {
     /// A signal's handler is about to run, or its default action, which ends the process, to be taken:
     /// the context says which. Told to hooks that ask for it alone.
     pub const SIGNAL: u32 = 6;
-    /// A handler has come to its end that interrupted a system call: the program goes on with that. (What becomes of
-    /// others is not seen.) Told to hooks that ask for it alone.
+    /// A handler has come to its end, and the program goes on where it was interrupted. That of one that interrupted no
+    /// call is told where the program's own call for it is seen. Told to hooks that ask for it alone.
     pub const SIGNAL_RETURN: u32 = 7;
 }
 

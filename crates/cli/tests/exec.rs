@@ -7,7 +7,7 @@ mod common;
 use std::process::Command;
 
 use both::{LOOKS, WAYS, agree, compile, log, path};
-use common::Place;
+use common::{Place, text};
 
 /// How often each is started: `HOTPATCH_STARTS`, or 5.
 fn starts() -> u32 {
@@ -36,6 +36,38 @@ fn every_kind_of_program_starts_as_natively() {
             agree(&place, &[path(&program), "a", "", "b c"], 1);
         }
         std::fs::remove_file(program).unwrap();
+    }
+}
+
+/// Unwinders find no tables of the library's there: nobody's loader knows it.
+#[test]
+fn handlers_are_left_by_exceptions_and_seen_by_backtraces() {
+    let place = Place::new();
+    let guest = |name| format!("{}/../../tests/guests/{name}", env!("CARGO_MANIFEST_DIR"));
+    let options = ["-I", &guest(""), "-rdynamic", "-pthread", "-O1"];
+    let unwinds = ["-fnon-call-exceptions", "-fasynchronous-unwind-tables"];
+    let kinds: [(&str, &str, &[&str]); 3] = [
+        ("leaves", "handler_leaves.cc", &["g++"]),
+        ("leaves-static", "handler_leaves.cc", &["g++", "-static"]),
+        ("backtrace", "backtrace.c", &["gcc"]),
+    ];
+    for (name, file, compiler) in kinds {
+        let source = format!("#include \"{}\"\n", guest(file));
+        let program = compile(
+            &place,
+            name,
+            &source,
+            &[compiler, &options, &unwinds].concat(),
+        );
+        agree(&place, &[path(&program)], 1);
+        let output = place.output(&["trace", "-o", "/dev/null", path(&program)]);
+        assert_eq!(
+            output.status.code(),
+            Some(0),
+            "{name}: {}",
+            text(&output.stderr)
+        );
+        assert!(!output.stdout.is_empty());
     }
 }
 

@@ -17,7 +17,7 @@ mod draft;
 pub mod emit;
 mod ground;
 pub mod image;
-mod native;
+pub mod native;
 mod number;
 mod pad;
 pub mod plan;

@@ -11,8 +11,8 @@ use crate::image::{FunctionSource, Image};
 use crate::plan::{Candidate, Native, SiteKind};
 use crate::refs::{Ref, RefKind};
 
-/// `mov $15,%rax` as the assembler writes it: with `syscall` behind it, what unwinders look for.
-const RESTORER: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00];
+/// `mov $15,%rax` as the assembler writes it: with `syscall` behind it, what unwinders look for that have no tables.
+pub const RESTORER: [u8; 7] = [0x48, 0xc7, 0xc0, 0x0f, 0x00, 0x00, 0x00];
 
 /// Pointers side by side into one function that make a jump table. Addresses that code compares with lie in a
 /// GOT, the ends of a range at most beside each other.
@@ -35,11 +35,12 @@ pub(crate) fn keep_native(
         let at = site.at;
         let before = at - RESTORER.len() as u64;
         if image.read(before, RESTORER.len()) == Some(&RESTORER) {
+            let known = options.signals && image.is_signal_frame(at);
             ground.forbid(Span {
                 start: before,
-                end: at + 2,
+                end: at + if known { 0 } else { 2 },
             });
-            return Some(Native::Restorer);
+            return (!known).then_some(Native::Restorer);
         }
         if options.signals {
             return None;

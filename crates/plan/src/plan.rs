@@ -92,7 +92,7 @@ impl Tactics {
 /// Why a site must keep its instruction where it is.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Native {
-    /// `mov $15,%rax; syscall`: unwinders and debuggers know a signal frame by these bytes.
+    /// `mov $15,%rax; syscall` without tables: unwinders and debuggers know a signal frame by these bytes.
     Restorer,
     /// The address after it is taken at `from`: code decides by it whether a signal came in time.
     AddressTaken {

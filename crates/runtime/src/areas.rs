@@ -98,6 +98,8 @@ pub struct Area {
     pub went: *const Went,
     /// How many these are.
     pub count: usize,
+    /// The program's restorer of signal frames among the code, whose system call comes to hooks; 0: there is none.
+    pub restorer: u64,
     /// Where each of its slots leads back to ([`trap::slots`](crate::trap::slots)), a word each; 0: it has none.
     pub words: u64,
 }
@@ -169,6 +171,13 @@ pub fn retired() -> (u32, u64) {
     gone.fold((0, 0), |(count, bytes), area| {
         (count + 1, bytes + (area.mapped.end - area.mapped.start))
     })
+}
+
+/// Whether handlers may return to `restorer`, as its system call comes to us.
+#[must_use]
+pub fn is_restorer(restorer: u64) -> bool {
+    let leads_here = |area: &Area| area.restorer == restorer && area.is_live();
+    restorer != 0 && !is_unhooked() && all().any(leads_here)
 }
 
 /// The area whose trampolines begin at `start`.

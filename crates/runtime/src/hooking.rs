@@ -13,6 +13,7 @@ use core::mem::offset_of;
 use hotpatch_abi::{Hook, SelectFn, Site};
 use hotpatch_plan::addr::{Span, Va};
 use hotpatch_plan::emit;
+use hotpatch_plan::native::RESTORER;
 use hotpatch_plan::plan::{Candidate, Emission, Kinds, Outcome, SiteKind, Tactics};
 
 use crate::arch;
@@ -422,6 +423,18 @@ impl Hooking {
         })
     }
 
+    /// The restorer of signal frames whose call has a block of its own.
+    fn restorer(of: &Settled<'_, '_>) -> u64 {
+        let len = RESTORER.len() as u64;
+        let calls = of.needs.numbers.iter().filter(|&&(_, n)| n == SIGRETURN);
+        let starts = calls.map(|(site, _)| *site - len);
+        let mut known =
+            starts.filter(|&start| of.loaded.image.bytes(Span::new(start, len)) == Some(&RESTORER));
+        known
+            .next()
+            .map_or(0, |start| start.0.wrapping_add(of.loaded.bias))
+    }
+
     /// Keeps where an image's instructions went.
     fn keep_area(&mut self, of: &Settled<'_, '_>, emission: &Emission, first: u32) -> *mut Area {
         let bias = of.loaded.bias;
@@ -461,6 +474,7 @@ impl Hooking {
             origin: origin.0.wrapping_add(bias),
             went,
             count: emission.moved.len(),
+            restorer: Self::restorer(of),
             words: 0,
         };
         self.store.keep(&[area])
@@ -525,6 +539,8 @@ fn describe(loaded: &Loaded<'_>, maps: &[Mapping<'_>], at: Va, len: u8) -> Site 
         len,
     }
 }
+
+const SIGRETURN: u32 = linux_raw_sys::general::__NR_rt_sigreturn;
 
 /// An image whose trampolines have been written.
 #[derive(Clone, Copy, Debug)]

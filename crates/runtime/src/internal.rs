@@ -53,6 +53,7 @@ pub const NUMBERS: &[u32] = &[
     k::__NR_seccomp,
     k::__NR_rt_sigaction,
     k::__NR_rt_sigprocmask,
+    k::__NR_rt_sigreturn,
     k::__NR_sigaltstack,
     k::__NR_mmap,
     k::__NR_mprotect,
@@ -131,6 +132,13 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
             call.event(event::EXIT);
             hosted::flush(&call.block.hosted);
             Next::Run
+        }
+        k::__NR_rt_sigreturn => {
+            if hooks::hear_signals() {
+                signal::told::comes_back(call);
+            }
+            call.frame.rcx = call.behind();
+            Next::Go(signal::asm::sigreturn())
         }
         k::__NR_execve | k::__NR_execveat => {
             call.event(event::BEFORE_EXEC);

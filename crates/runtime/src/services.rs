@@ -290,6 +290,17 @@ unsafe extern "C" fn read(own: *mut u8, program: u64, len: usize) -> i64 {
     answer(copy(own, program, len, Direction::FromProgram))
 }
 
+/// What lies at `at` in the program's memory, if it can be read.
+///
+/// # Safety
+/// Any bytes are a `T`.
+pub unsafe fn value_at<T: Default>(at: u64) -> Option<T> {
+    let mut value = T::default();
+    let len = size_of::<T>();
+    let copied = copy((&raw mut value).cast(), at, len, Direction::FromProgram);
+    (copied == Ok(len)).then_some(value)
+}
+
 unsafe extern "C" fn write(own: *mut u8, program: u64, len: usize) -> i64 {
     answer(copy(own, program, len, Direction::ToProgram))
 }

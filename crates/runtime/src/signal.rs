@@ -34,6 +34,7 @@ use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
+use crate::areas;
 use crate::entry;
 use crate::frame::Entered;
 use crate::hooks;
@@ -400,6 +401,9 @@ unsafe fn handle(
     {
         reset_system();
     }
+    if !shown {
+        frame.context.stash.restorer = 0; // the kernel leaves there what was there
+    }
     let Some(block) = block else {
         return Way { to, frame: here };
     };
@@ -600,7 +604,16 @@ fn show(frame: &mut SignalFrame) {
         unsafe { place::swap(registers, stash.given) };
     }
     (stash.shown_rip, stash.shown_rsp) = (registers.rip, registers.rsp);
-    stash.restorer = core::mem::replace(&mut frame.restorer, asm::restorer());
+    lead_back(frame);
+}
+
+/// Sees to it that the way back from the handler leads through our restorer: by the program's own, where that leads to
+/// us, as its unwinders know that one.
+fn lead_back(frame: &mut SignalFrame) {
+    frame.context.stash.leads_to(frame.restorer);
+    if !areas::is_restorer(frame.restorer) {
+        frame.restorer = asm::restorer();
+    }
 }
 
 /// Undoes [`show`]: there is nobody to be shown anything.

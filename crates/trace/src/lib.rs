@@ -48,6 +48,9 @@ impl Hook for Trace {
     }
 
     fn before(&self, context: &mut Context<'_>) -> Verdict {
+        if context.number() == nr::RT_SIGRETURN {
+            return Verdict::Run; // told by `signal`
+        }
         let Some(ring) = ring(context.slot()) else {
             return Verdict::Run;
         };
@@ -213,11 +216,7 @@ fn tell(ring: &Ring, what: u32, context: &Context<'_>, result: u64) {
         return;
     };
     let number = u64::from(context.number());
-    let mut args = context.arguments();
-    if context.number() == nr::RT_SIGRETURN {
-        // Where the set of signals stands in the frame that it leaves.
-        args[0] = context.frame().rsp.wrapping_add(296);
-    }
+    let args = context.arguments();
     writer.call(context.site().address(), number, &args, result);
     // Which program comes next is always told.
     let execs = what == kind::ENTRY && matches!(context.number(), nr::EXECVE | nr::EXECVEAT);

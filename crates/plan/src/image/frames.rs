@@ -90,6 +90,11 @@ impl<'a> Image<'a> {
         })
     }
 
+    /// Whether tables say that a frame in which `at` is executed is a signal handler's caller.
+    pub(crate) fn is_signal_frame(&self, at: Va) -> bool {
+        self.fde_at(at).is_some_and(|fde| fde.signal)
+    }
+
     /// The FDE that covers `at`.
     pub(super) fn fde_at(&self, at: Va) -> Option<Fde> {
         let recent = self.recent_fde.get().filter(|fde| fde.span.contains(at));

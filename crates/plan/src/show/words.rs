@@ -21,7 +21,7 @@ pub fn name(image: &Image<'_>, at: Va) -> String {
 #[must_use]
 pub fn why_native(image: &Image<'_>, native: &Native) -> String {
     match native {
-        Native::Restorer => "unwinders know a signal frame by these bytes".to_string(),
+        Native::Restorer => "no tables: unwinders know a signal frame by these bytes".to_string(),
         Native::AddressTaken { from } => {
             format!("the address after it is taken at {}", name(image, *from))
         }

@@ -74,6 +74,7 @@ impl Hooking {
             origin: 0,
             went: core::ptr::with_exposed_provenance(words as usize),
             count: 0,
+            restorer: 0,
             words,
         };
         let area = self.store.keep(&[area]);

@@ -201,9 +201,18 @@ global_asm!(
     "mov $15, %eax",
     "syscall",
     "ud2",
+    // The call that a handler's return ends with, from a block, with the block's next instruction of the program in rcx.
+    // rsp = &Context, of a frame that may be any.
+    ".p2align 4",
+    "nop",
+    "hotpatch_signal_sigreturn:",
+    "cmpw ${mark}, {stash_mark}(%rsp)",
+    "je hotpatch_signal_restorer",
+    "mov $15, %eax",
+    "syscall",
+    "ud2",
     // Where the handler returns to, if what it was shown is not where its thread goes on. rsp = &Context.
     // Unwinders that look at the byte before a return address must find the same function there.
-    "nop",
     ".p2align 4",
     "nop",
     "hotpatch_signal_restorer:",
@@ -314,6 +323,8 @@ global_asm!(
     rip = const REGISTERS + offset_of!(Registers, rip),
     rsp = const REGISTERS + offset_of!(Registers, rsp),
     given = const STASH + offset_of!(Stash, given),
+    mark = const Stash::MARK,
+    stash_mark = const STASH + offset_of!(Stash, restorer) + 6,
     stash_r9 = const STASH + offset_of!(Stash, r9),
     c_rax = const REGISTERS + offset_of!(Registers, rax),
     c_rdi = const REGISTERS + offset_of!(Registers, rdi),
@@ -349,8 +360,8 @@ global_asm!(
     ".p2align 3",
     "7: .long 9f - 8f",
     "8: .long . - 5b",
-    ".long hotpatch_signal_restorer - 1 - .",
-    ".long hotpatch_signal_restorer_end - hotpatch_signal_restorer + 1",
+    ".long hotpatch_signal_sigreturn - 1 - .",
+    ".long hotpatch_signal_restorer_end - hotpatch_signal_sigreturn + 1",
     ".uleb128 0",
     // DW_CFA_def_cfa_expression: the word at rsp + n; n takes two bytes
     ".byte 0x0f, 4, 0x77",
@@ -431,6 +442,11 @@ label!(
     "The slots say where the thread goes on."
 );
 label!(end, hotpatch_signal_end, "Behind that.");
+label!(
+    sigreturn,
+    hotpatch_signal_sigreturn,
+    "The call that a handler's return ends with, wherever the program makes it."
+);
 label!(
     restorer,
     hotpatch_signal_restorer,

@@ -38,7 +38,8 @@ pub struct Stash {
     pub shown_rsp: u64,
     /// The one to go on with.
     pub rsp: u64,
-    /// The restorer that the program named.
+    /// The restorer that the program named, with [`Stash::MARK`] in the upper 16 bits: without it nothing here means
+    /// anything, as the kernel leaves there what was there.
     pub restorer: u64,
     /// Where the number and the arguments are that the kernel is to see: they change places with the program's own.
     /// 0: they are the same.
@@ -47,6 +48,29 @@ pub struct Stash {
     pub r9: u64,
     /// The call that was interrupted.
     pub call: Interrupted,
+}
+
+impl Stash {
+    /// The upper 16 bits of no address.
+    pub const MARK: u16 = 0x6870;
+    const ADDRESS: u64 = (1 << 48) - 1;
+
+    /// Notes the restorer that the program named.
+    pub fn leads_to(&mut self, restorer: u64) {
+        self.restorer = restorer & Self::ADDRESS | u64::from(Self::MARK) << 48;
+    }
+
+    /// Whether it means anything.
+    #[must_use]
+    pub fn is_marked(&self) -> bool {
+        self.restorer >> 48 == u64::from(Self::MARK)
+    }
+
+    /// It.
+    #[must_use]
+    pub fn restorer(&self) -> u64 {
+        self.restorer & Self::ADDRESS
+    }
 }
 
 /// A call that a signal has interrupted.

@@ -10,7 +10,6 @@ use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::Ordering;
 
-use super::asm;
 use super::context::{Interrupted, SignalFrame};
 use super::disposition::Meaning;
 use super::held;
@@ -44,7 +43,7 @@ pub fn prepare(
         stash.shown_rip = NOWHERE;
         // The kernel leaves there what was there.
         stash.call = Interrupted::default();
-        stash.restorer = core::mem::replace(&mut frame.restorer, asm::restorer());
+        super::lead_back(frame);
     }
     let at = ptr::from_mut(frame).addr() as u64;
     if block.trap.stack == 0 {

@@ -122,13 +122,18 @@ fn in_signal(registers: &mut Registers, stash: &mut Stash) -> Place {
     if (asm::resume()..asm::end()).contains(&rip) {
         return Place::Resuming;
     }
+    if (asm::sigreturn()..asm::restorer()).contains(&rip) {
+        // The instruction of the program that has led there.
+        registers.rip = registers.rcx.wrapping_sub(2);
+        return back(stash, rip, registers.rsp);
+    }
     if rip >= asm::restorer() {
         let at = registers
             .rsp
             .wrapping_add(offset_of!(Context, stash) as u64);
         // SAFETY: I17: the restorer runs with the context in rsp.
         let below = unsafe { &*ptr::with_exposed_provenance::<Stash>(at as usize) };
-        registers.rip = below.restorer;
+        registers.rip = below.restorer();
         return back(stash, rip, registers.rsp);
     }
     Place::Ours { nested: true }

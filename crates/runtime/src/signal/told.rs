@@ -21,7 +21,8 @@ use super::context::{Context, Interrupted, Registers, SignalFrame};
 use super::slots::Slots;
 use crate::entry::in_frame;
 use crate::frame::Entered;
-use crate::hooks;
+use crate::hooks::{self, Call};
+use crate::services;
 use crate::thread::{self, SLOTS};
 
 /// Tells hooks of a signal, ahead of what comes of it: `handler`, or its default action. `shown`: its handler returns to a
@@ -73,6 +74,28 @@ unsafe extern "C" fn returns(context: *const Context) {
     };
     // SAFETY: I12: handlers run where nobody is on the hook stack.
     unsafe { on_hook_stack(&raw const told) };
+}
+
+/// The program makes the call that ends a handler: tells hooks, unless the restorer does.
+#[inline(never)]
+pub fn comes_back(call: &mut Call<'_>) {
+    // SAFETY: I17: words.
+    let context: Option<Context> = unsafe { services::value_at(call.frame.rsp) };
+    let Some(context) = context else {
+        return; // the kernel cannot read it either
+    };
+    if context.stash.is_marked() && context.stash.call.told != 0 {
+        return;
+    }
+    let signal = Signal {
+        info: ptr::null(),
+        handler: 0,
+        mask: context.mask,
+        call: interrupted::NOWHERE,
+        reserved: 0,
+        frame: frame(&context.registers),
+    };
+    hooks::tell_signal(call.block, event::SIGNAL_RETURN, &signal, None, 0);
 }
 
 /// What is to be told.
