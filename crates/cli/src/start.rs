@@ -55,6 +55,8 @@ pub fn execute(exec: &Exec) -> Errno {
         path: &injected.library,
         head: cache::LIBRARY.get(..HEAD).unwrap_or(&[]),
         settings: &injected.settings,
+        follows: false,
+        carried: None,
     };
     match begin(&runtime) {
         Ok(helper) => {

@@ -26,40 +26,6 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn in_a_root_without_the_library_a_program_runs_natively() {
-    if !is_root() {
-        return;
-    }
-    let place = Place::new();
-    let root = place.dir.path().join("root");
-    std::fs::create_dir(&root).unwrap();
-    let speaks = compile(&place, "speaks", SPEAKS, &["gcc", "-static"]);
-    std::fs::copy(&speaks, root.join("speaks")).unwrap();
-    let line = format!("chroot {} /speaks a b; echo $?", path(&root));
-    agree(&place, &["/bin/sh", "-c", &line], 2);
-}
-
-#[test]
-fn in_a_mount_namespace_without_the_library_a_program_runs_natively() {
-    if !is_root() {
-        return;
-    }
-    let place = Place::new();
-    let speaks = compile(&place, "speaks", SPEAKS, &["gcc"]);
-    let cache = place.cache();
-    // The program itself stays where it can be seen.
-    let line = format!(
-        "exec unshare -m /bin/sh -c 'mkdir -p {0}; mount -t tmpfs none {0} && {1} a; echo $?; umount {0}; {1} b'",
-        path(&cache),
-        path(&speaks)
-    );
-    // The shells, unshare, mkdir and mount; umount does not see the library, what comes behind it does.
-    agree(&place, &["/bin/sh", "-c", &line], 6);
-    let said = "exec: the library's file is not to be seen from here";
-    assert_eq!(log(&place).matches(said).count(), 2, "{}", log(&place));
-}
-
-#[test]
 fn children_and_their_signals_are_the_programs_own() {
     let place = Place::new();
     let looks = compile(&place, "looks", LOOKS, &["gcc", "-static"]);

@@ -12,7 +12,7 @@ use linux_raw_sys::prctl::PR_SET_PTRACER;
 
 use crate::remote::{self, Traced};
 use crate::sys::{self, Signals, call};
-use crate::{LONGEST, Runtime};
+use crate::{Bytes, Carried, FILES, LONGEST, Runtime};
 
 /// Why an exec cannot be followed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -41,6 +41,9 @@ pub(crate) struct Shared {
     pub(crate) held: [u32; HELD],
     path_len: usize,
     settings_len: usize,
+    pub(crate) follows: bool,
+    /// Files to be carried; none where the new program opens the library itself.
+    pub(crate) carried: Carried,
     head: [u8; crate::HEAD],
     text: [u8; LONGEST],
 }
@@ -54,6 +57,9 @@ impl Shared {
         self.text
             .get(..self.path_len + self.settings_len)
             .unwrap_or(&[])
+    }
+    pub(crate) fn carries(&self) -> bool {
+        self.carried.iter().any(|file| file.len > 0)
     }
     pub(crate) fn head(&self) -> &[u8] {
         &self.head
@@ -103,6 +109,8 @@ pub fn begin(runtime: &Runtime<'_>) -> Result<Helper, Refused> {
     shared.process = unsafe { call(k::__NR_getpid, []) }.unsigned_abs();
     shared.path_len = path.len();
     shared.settings_len = runtime.settings.len();
+    shared.follows = runtime.follows;
+    shared.carried = *runtime.carried.unwrap_or(&[Bytes { at: 0, len: 0 }; FILES]);
     copy_bytes(&mut shared.head, runtime.head);
     copy_bytes(&mut shared.text, path);
     copy_bytes(

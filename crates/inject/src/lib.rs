@@ -29,6 +29,25 @@ pub struct Runtime<'a> {
     pub head: &'a [u8],
     /// Settings, `NAME=value` each, a zero byte behind each.
     pub settings: &'a [u8],
+    /// Whether it goes on there, rather than begins.
+    pub follows: bool,
+    /// Where the new program cannot open the library and its hooks: these.
+    pub carried: Option<&'a Carried>,
+}
+
+/// Files as the caller has them in memory: the library, then hooks, by number. Those without bytes are none.
+pub type Carried = [Bytes; FILES];
+
+/// How many files can be carried: as many as there can be hooks, and the library.
+pub const FILES: usize = 17;
+
+/// A part of the caller's memory, which stays as it is.
+#[derive(Clone, Copy, Default, Debug)]
+pub struct Bytes {
+    /// Its first byte.
+    pub at: usize,
+    /// How many.
+    pub len: usize,
 }
 
 /// Bytes of [`Runtime::head`].
@@ -44,8 +63,12 @@ pub struct Start {
     pub registers: Registers,
     /// Where the runtime's file is mapped, readable and executable, from its first byte on.
     pub base: u64,
-    /// The file's descriptor.
-    pub descriptor: u64,
+    /// Descriptors of the library and, if they have been carried, of hooks.
+    pub files: [u64; FILES],
+    /// Whether the runtime goes on here, rather than begins.
+    pub follows: u64,
+    /// Whether the files have been carried.
+    pub carried: u64,
     /// Bytes of this mapping.
     pub len: u64,
     /// The helper: a child of the program until it is waited for.
@@ -55,6 +78,9 @@ pub struct Start {
     /// Bytes of the settings behind the path.
     pub settings_len: u64,
 }
+
+/// In the place of a descriptor: there is none.
+pub const NO_FILE: u64 = u64::MAX;
 
 /// Bytes of the mapping that begins with a [`Start`].
 pub const START_LEN: usize = 128 << 10;

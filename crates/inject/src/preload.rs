@@ -4,7 +4,7 @@
 //!
 //! | the program is to have | first | second |
 //! |---|---|---|
-//! | no `LD_PRELOAD` | `LD_PRELOAD=PATH` | `LIBHOTPATCH_EXEC=PATH`, and the settings, each behind a byte 1 |
+//! | no `LD_PRELOAD` | `LD_PRELOAD=PATH` | `LIBHOTPATCH_EXEC=PATH`, the word [`CARRIED`] if a runtime goes on there, and the settings, each behind a byte 1 |
 //! | `LD_PRELOAD=X` | nothing; `LD_PRELOAD=PATH:X` in its place | the same |
 //!
 //! The runtime takes both away again before the program looks. They are two because the auxiliary vector behind them
@@ -17,9 +17,17 @@ pub const LD_PRELOAD: &[u8] = b"LD_PRELOAD=";
 /// What stands in place of the zero bytes between settings.
 pub const SEPARATOR: u8 = 1;
 
-/// The second variable with its zero byte. Nothing where the separator occurs in what it has to say, or where the
+/// Where a runtime goes on in the program: descriptors in place of files that it cannot open, in the order of
+/// [`Carried`](crate::Carried), each before a comma.
+pub const CARRIED: &[u8] = b"carried=";
+
+/// The second variable with its zero byte; `word` is [`CARRIED`] with what belongs to it, or nothing. Nothing where the separator occurs in what it has to say, or where the
 /// loader would take the path for several (`path`: without its zero byte).
-pub fn variable<'a>(path: &'a [u8], settings: &'a [u8]) -> Option<impl Iterator<Item = u8> + 'a> {
+pub fn variable<'a>(
+    path: &'a [u8],
+    word: &'a [u8],
+    settings: &'a [u8],
+) -> Option<impl Iterator<Item = u8> + 'a> {
     let speakable = !path.iter().any(|byte| b" :$".contains(byte));
     let all = || path.iter().chain(settings);
     if !speakable || all().any(|&byte| byte == SEPARATOR) {
@@ -27,8 +35,10 @@ pub fn variable<'a>(path: &'a [u8], settings: &'a [u8]) -> Option<impl Iterator<
     }
     let settings = settings.strip_suffix(b"\0").unwrap_or(settings);
     let separated = settings.iter().map(|&b| if b == 0 { SEPARATOR } else { b });
-    let between = (!settings.is_empty()).then_some(SEPARATOR);
-    let value = path.iter().copied().chain(between).chain(separated);
+    let before = |text: &[u8]| (!text.is_empty()).then_some(SEPARATOR);
+    let word = before(word).into_iter().chain(word.iter().copied());
+    let settings = before(settings).into_iter().chain(separated);
+    let value = path.iter().copied().chain(word).chain(settings);
     Some(NAME.iter().copied().chain(value).chain([0]))
 }
 
@@ -37,7 +47,15 @@ mod tests {
     use super::*;
 
     fn text(path: &[u8], settings: &[u8]) -> Option<Vec<u8>> {
-        variable(path, settings).map(Iterator::collect)
+        variable(path, b"", settings).map(Iterator::collect)
+    }
+
+    #[test]
+    fn says_what_is_carried() {
+        let told: Vec<u8> = variable(b"/l.so", b"carried=3,", b"A=1\0")
+            .unwrap()
+            .collect();
+        assert_eq!(told, b"LIBHOTPATCH_EXEC=/l.so\x01carried=3,\x01A=1\0");
     }
 
     #[test]

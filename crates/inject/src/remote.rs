@@ -9,7 +9,7 @@ use linux_raw_sys::ptrace as p;
 
 use crate::helper::Shared;
 use crate::sys::{self, Registers, call};
-use crate::{START_LEN, Start};
+use crate::{Bytes, FILES, NO_FILE, START_LEN, Start};
 
 /// The code segment of 64-bit programs.
 const LONG: u64 = 0x33;
@@ -213,9 +213,83 @@ impl Traced {
     ) -> Option<Registers> {
         let text = block + size_of::<Start>() as u64;
         self.write(text, shared.text())?;
-        let flags = u64::from(k::O_RDONLY | k::O_CLOEXEC);
-        let open = [k::AT_FDCWD as u64, text, flags, 0, 0, 0];
-        let descriptor = self.call(shared, at, before, k::__NR_openat, open)?;
+        let files = self.files(shared, before, at, text)?;
+        let ready = self.inject_with(shared, before, at, block, files);
+        if ready.is_none() {
+            self.close(shared, before, at, &files);
+        }
+        ready
+    }
+
+    /// Opens the library in the new program, or makes files of what the caller carries. Leaves none where one fails.
+    fn files(
+        self,
+        shared: &mut Shared,
+        before: &Registers,
+        at: u64,
+        text: u64,
+    ) -> Option<[u64; FILES]> {
+        let mut files = [NO_FILE; FILES];
+        if !shared.carries() {
+            let flags = u64::from(k::O_RDONLY | k::O_CLOEXEC);
+            let open = [k::AT_FDCWD as u64, text, flags, 0, 0, 0];
+            files[0] = self.call(shared, at, before, k::__NR_openat, open)?;
+            return Some(files);
+        }
+        let name = text + shared.text().len() as u64;
+        self.write(name, b"libhotpatch\0")?;
+        for (to, from) in files.iter_mut().zip(shared.carried) {
+            if from.len == 0 {
+                continue;
+            }
+            let make = [name, k::MFD_CLOEXEC.into(), 0, 0, 0, 0];
+            let made = self.call(shared, at, before, k::__NR_memfd_create, make);
+            *to = made.unwrap_or(NO_FILE);
+            let filled = made.and_then(|file| self.fill(shared, before, at, file, from));
+            if filled.is_none() {
+                self.close(shared, before, at, &files);
+                return None;
+            }
+        }
+        Some(files)
+    }
+
+    /// Fills a file of the new program's from the caller's memory, which this helper still shares.
+    fn fill(
+        self,
+        shared: &mut Shared,
+        before: &Registers,
+        at: u64,
+        file: u64,
+        from: Bytes,
+    ) -> Option<()> {
+        let len = from.len as u64;
+        let size = [file, len, 0, 0, 0, 0];
+        self.call(shared, at, before, k::__NR_ftruncate, size)?;
+        let protection = u64::from(k::PROT_READ | k::PROT_WRITE);
+        let map = [0, len, protection, k::MAP_SHARED.into(), file, 0];
+        let there = self.call(shared, at, before, k::__NR_mmap, map)?;
+        let copied = self.copy(k::__NR_process_vm_writev, from.at, there, from.len);
+        self.call(shared, at, before, k::__NR_munmap, [there, len, 0, 0, 0, 0]);
+        (copied == Some(from.len)).then_some(())
+    }
+
+    fn close(self, shared: &mut Shared, before: &Registers, at: u64, files: &[u64]) {
+        for &file in files.iter().filter(|&&file| file != NO_FILE) {
+            let close = [file, 0, 0, 0, 0, 0];
+            self.call(shared, at, before, k::__NR_close, close);
+        }
+    }
+
+    fn inject_with(
+        self,
+        shared: &mut Shared,
+        before: &Registers,
+        at: u64,
+        block: u64,
+        files: [u64; FILES],
+    ) -> Option<Registers> {
+        let [descriptor, ..] = files;
         let entry = Entry::of(shared.head());
         let protection = u64::from(k::PROT_READ | k::PROT_EXEC);
         let map = [
@@ -226,51 +300,37 @@ impl Traced {
             descriptor,
             0,
         ];
-        let base = self.call(shared, at, before, k::__NR_mmap, map);
-        if let Some(base) = base {
-            let mut head = [0; crate::HEAD];
-            let same = self.read(base, &mut head) == Some(head.len()) && head == shared.head();
-            if same {
-                // SAFETY: reads no memory.
-                let helper = unsafe { call(k::__NR_getpid, []) }.unsigned_abs() as u64;
-                let start = Start {
-                    registers: *before,
-                    base,
-                    descriptor,
-                    len: START_LEN as u64,
-                    helper,
-                    path_len: shared.path().len() as u64,
-                    settings_len: (shared.text().len() - shared.path().len()) as u64,
-                };
-                let pointer = (&raw const start).cast::<u8>();
-                // SAFETY: the bytes of `start`, which has no gaps.
-                let bytes = unsafe { core::slice::from_raw_parts(pointer, size_of::<Start>()) };
-                if self.write(block, bytes).is_some() {
-                    return Some(Registers {
-                        rip: base + entry.at,
-                        rsp: block + START_LEN as u64,
-                        rdi: block,
-                        rax: 0,
-                        orig_rax: u64::MAX,
-                        ..*before
-                    });
-                }
-            }
-            self.call(
-                shared,
-                at,
-                before,
-                k::__NR_munmap,
-                [base, entry.len, 0, 0, 0, 0],
-            );
+        let base = self.call(shared, at, before, k::__NR_mmap, map)?;
+        // SAFETY: reads no memory.
+        let helper = unsafe { call(k::__NR_getpid, []) }.unsigned_abs() as u64;
+        let start = Start {
+            registers: *before,
+            base,
+            files,
+            follows: shared.follows.into(),
+            carried: shared.carries().into(),
+            len: START_LEN as u64,
+            helper,
+            path_len: shared.path().len() as u64,
+            settings_len: (shared.text().len() - shared.path().len()) as u64,
+        };
+        let pointer = (&raw const start).cast::<u8>();
+        // SAFETY: the bytes of `start`, which has no gaps.
+        let bytes = unsafe { core::slice::from_raw_parts(pointer, size_of::<Start>()) };
+        let mut head = [0; crate::HEAD];
+        let same = self.read(base, &mut head) == Some(head.len()) && head == shared.head();
+        if same && self.write(block, bytes).is_some() {
+            return Some(Registers {
+                rip: base + entry.at,
+                rsp: block + START_LEN as u64,
+                rdi: block,
+                rax: 0,
+                orig_rax: u64::MAX,
+                ..*before
+            });
         }
-        self.call(
-            shared,
-            at,
-            before,
-            k::__NR_close,
-            [descriptor, 0, 0, 0, 0, 0],
-        );
+        let unmap = [base, entry.len, 0, 0, 0, 0];
+        self.call(shared, at, before, k::__NR_munmap, unmap);
         None
     }
 

@@ -42,7 +42,7 @@ unsafe extern "C" fn boot(at: *const Start) -> ! {
     // SAFETY: I19: the injector has written it, for us alone.
     let given = unsafe { &*at };
     // SAFETY: I19: as the injector has mapped it.
-    unsafe { link(given.base as usize, given.descriptor as usize) };
+    unsafe { link(given.base as usize, given.files[0] as usize) };
     let stack = given.registers.rsp as usize;
     let argv = stack + 8;
     // SAFETY: I19: the kernel has put the count there.
@@ -60,6 +60,9 @@ unsafe extern "C" fn boot(at: *const Start) -> ! {
         path: CStr::from_bytes_with_nul(path).unwrap_or_default(),
         // SAFETY: I19: as above, behind the path.
         settings: unsafe { core::slice::from_raw_parts(text, given.settings_len as usize) },
+        follows: given.follows != 0,
+        carried: given.carried != 0,
+        files: given.files,
     };
     // SAFETY: nothing of the program has run.
     unsafe { start::start(passed, Some(given_settings)) };
@@ -115,8 +118,6 @@ unsafe fn link(base: usize, descriptor: usize) {
         // SAFETY: nothing of it changes any more.
         let _ = unsafe { sys::protect(from, to - from, sys::Protection::Read) };
     }
-    // SAFETY: the injector's.
-    unsafe { arch::syscall(k::__NR_close, [descriptor, 0, 0, 0, 0, 0]) };
 }
 
 const PT_LOAD: u32 = 1;

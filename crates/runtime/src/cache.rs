@@ -15,7 +15,7 @@ use crate::config::Keep;
 use crate::environment::{Environment, read_all};
 use crate::maps::Mapping;
 use crate::object::{self, Loaded, Object};
-use crate::sys::{self, Errno, Fd, Unharmed, disk};
+use crate::sys::{self, Errno, Unharmed, disk};
 
 mod key;
 
@@ -109,6 +109,11 @@ impl Cache {
             place: place(keep, environment).filter(|_| build.is_some() && !environment.secure),
             ..Self::default()
         }
+    }
+
+    /// Nothing is written: the directory would be made where it was not asked for.
+    pub fn only_read(&mut self) {
+        self.closed = true;
     }
 
     /// Whether the directory is there, and nobody else can change it.
@@ -360,22 +365,11 @@ fn is_whole(bytes: &[u8], key: &Key) -> bool {
 /// Makes `new`, complete, and gives it the name `path`: whoever reads sees the old file or the new one.
 fn write(new: &CString, path: &CString, bytes: &[u8]) -> Result<(), Errno> {
     let file = disk::create(new)?;
-    let done = write_all(&file, bytes).and_then(|()| disk::rename(new, path));
+    let done = file.write_all(bytes).and_then(|()| disk::rename(new, path));
     if done.is_err() {
         let _ = disk::remove(new);
     }
     done
-}
-
-fn write_all(file: &Fd, bytes: &[u8]) -> Result<(), Errno> {
-    let mut done = 0;
-    while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
-        match file.write_at(rest, done as u64)? {
-            0 => return Err(Errno::IO),
-            n => done += n,
-        }
-    }
-    Ok(())
 }
 
 /// Where plans may be kept: beside the library that the command keeps.

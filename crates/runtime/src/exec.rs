@@ -12,14 +12,17 @@ use core::ffi::CStr;
 use core::sync::atomic::Ordering;
 
 use hotpatch_abi::Frame;
-use hotpatch_inject::{HEAD, Kind, Runtime, begin, look_at};
+use hotpatch_inject::preload::CARRIED;
+use hotpatch_inject::{Carried, FILES, HEAD, Kind, NO_FILE, Runtime, begin, look_at};
 use linux_raw_sys::general as k;
 
+use crate::carried::{self, Made};
 use crate::hooking::Hooking;
 use crate::hooks::Call;
 use crate::hosted;
 use crate::internal::{Next, execute, is_filtered};
 use crate::labels;
+use crate::line::Line;
 use crate::preload;
 use crate::services;
 use crate::start::Given;
@@ -41,6 +44,9 @@ pub(crate) unsafe fn keep(hooking: &mut Hooking, given: &Given) {
         path: CStr::from_bytes_with_nul(hooking.keep(given.path.to_bytes_with_nul()))
             .unwrap_or_default(),
         settings: hooking.keep(given.settings),
+        follows: true,
+        carried: false,
+        files: [NO_FILE; FILES],
     };
     // SAFETY: as the caller promises.
     unsafe { *KEPT.0.get() = Some(kept) };
@@ -73,7 +79,9 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
         services::say(b"exec", native);
         return Next::Run;
     }
-    if !preload::is_there(given.path) {
+    let is_there = preload::is_there(given.path) && carried::hooks_are_there(given.settings);
+    let files = carried::files();
+    if !is_there && (hosted::are_there() || !carried::can_be_made(&files)) {
         services::say(
             b"exec",
             b"the library's file is not to be seen from here: the new program runs natively",
@@ -83,14 +91,17 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
     if hosted::are_there() {
         return by_loader(call, &given, kind);
     }
+    let files = (!is_there).then_some(&files);
     let runtime = Runtime {
         path: given.path,
         head: head(),
         settings: given.settings,
+        follows: true,
+        carried: files,
     };
     let helper = match begin(&runtime) {
         Ok(helper) => helper,
-        Err(_) => return untraced(call, &given, kind),
+        Err(_) => return untraced(call, &given, files, kind),
     };
     // A signal that waits already has been raised again, with everything blocked: let through, it is kept back too.
     // Relaxed: this thread's own.
@@ -119,7 +130,7 @@ pub(crate) fn filters() {
 
 /// Hosted hooks are loaded by the program's loader, so that has to bring the library too.
 fn by_loader(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
-    let told = bring(call, given, kind);
+    let told = bring(call, given, None, kind);
     if !told {
         services::say(
             b"exec",
@@ -129,13 +140,23 @@ fn by_loader(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
     Next::Run
 }
 
-/// Tells the next program's loader of the library, if there is one, and it can be told.
-fn bring(call: &mut Call<'_>, given: &Given, kind: Kind) -> bool {
+/// Tells the next program's loader of the library, if there is one, and it can be told: of the file that has been
+/// `made`, or of the library's own.
+fn bring(call: &mut Call<'_>, given: &Given, made: Option<&Made>, kind: Kind) -> bool {
     let Frame { rax, rdx, r10, .. } = *call.frame;
     let plain = rax as u32 == k::__NR_execve;
     let environment = if plain { rdx } else { r10 };
     let told = match kind {
-        Kind::Program { loader: true } => call.block.told.bring(environment, given),
+        Kind::Program { loader: true } => {
+            let told = &mut call.block.told;
+            match made {
+                None => told.bring(environment, given.path.to_bytes(), CARRIED, given.settings),
+                Some(made) => {
+                    let (path, word) = (made.path(), made.word());
+                    told.bring(environment, path.bytes(), word.bytes(), given.settings)
+                }
+            }
+        }
         _ => None,
     };
     let Some(told) = told else { return false };
@@ -147,22 +168,44 @@ fn bring(call: &mut Call<'_>, given: &Given, kind: Kind) -> bool {
     true
 }
 
-/// What can be done for a program that nobody may trace.
-fn untraced(call: &mut Call<'_>, given: &Given, kind: Kind) -> Next {
-    let told = bring(call, given, kind);
-    services::say(
-        b"exec",
-        match (kind, told) {
-            (_, true) => {
-                b"cannot be traced, so LD_PRELOAD brings the library: what the loader itself calls is not seen"
-            }
-            (Kind::Program { loader: true }, false) => {
-                b"cannot be traced, and has more variables than can be added to: the new program runs natively"
-            }
-            _ => b"cannot be traced, and has no loader: the new program runs natively",
-        },
-    );
-    Next::Run
+/// What can be done for a program that nobody may trace; with `files` where it cannot open the library.
+fn untraced(call: &mut Call<'_>, given: &Given, files: Option<&Carried>, kind: Kind) -> Next {
+    if kind != (Kind::Program { loader: true }) {
+        say_untraced(b"and has no loader: the new program runs natively");
+        return Next::Run;
+    }
+    let made = match files.map(made) {
+        None => None,
+        Some(Some(made)) => Some(made),
+        Some(None) => {
+            say_untraced(b"and cannot open the library: the new program runs natively");
+            return Next::Run;
+        }
+    };
+    let before = *call.frame;
+    if !bring(call, given, made.as_ref(), kind) {
+        say_untraced(b"and has more variables than can be added to: the new program runs natively");
+        return Next::Run;
+    }
+    say_untraced(b"so LD_PRELOAD brings the library: what the loader itself calls is not seen");
+    if made.is_none() {
+        return Next::Run;
+    }
+    execute(call.frame);
+    (call.frame.rdx, call.frame.r10) = (before.rdx, before.r10);
+    Next::Answered
+}
+
+/// The files that this process's next program inherits, if its loader can find them. While other threads run they could
+/// come to a child that knows nothing of them.
+fn made(files: &Carried) -> Option<Made> {
+    let made = (sys::threads() == 1)
+        .then(|| Made::of(files).ok())
+        .flatten()?;
+    let mut path = made.path();
+    path.push(b"\0");
+    let path = CStr::from_bytes_with_nul(path.bytes()).ok()?;
+    preload::is_there(path).then_some(made)
 }
 
 /// The first bytes of our file.
@@ -170,4 +213,11 @@ pub(crate) fn head() -> &'static [u8] {
     let start = core::ptr::with_exposed_provenance(labels::own().start as usize);
     // SAFETY: our own headers, mapped readable.
     unsafe { core::slice::from_raw_parts(start, HEAD) }
+}
+
+fn say_untraced(what: &[u8]) {
+    let mut line = Line::<160>::new();
+    line.push(b"cannot be traced, ");
+    line.push(what);
+    services::say(b"exec", line.bytes());
 }

@@ -11,6 +11,7 @@ pub mod areas;
 pub mod arena;
 pub mod boot;
 pub mod cache;
+mod carried;
 pub mod config;
 pub mod copy;
 pub mod counts;

@@ -13,6 +13,7 @@ use core::fmt;
 use hotpatch_abi::Hook;
 use linux_raw_sys::general::{S_IFMT, S_IFREG};
 
+use crate::carried;
 use crate::environment::Environment;
 use crate::hook_file::{HookFile, Segment};
 use crate::hook_refused::Refused;
@@ -49,7 +50,7 @@ pub fn load(paths: &[&[u8]], fsgsbase: bool, strict: bool, log: &Sink) -> (Vec<L
     let mut loaded = Vec::new();
     let mut refused = 0;
     let end = end(strict);
-    for path in paths {
+    for (number, path) in paths.iter().enumerate() {
         let mut refuse = |why: fmt::Arguments<'_>| {
             refused += 1;
             log.say(format_args!("hook {}: {why}; {end}", path.escape_ascii()));
@@ -58,7 +59,11 @@ pub fn load(paths: &[&[u8]], fsgsbase: bool, strict: bool, log: &Sink) -> (Vec<L
             refuse(format_args!("there are {MOST} hooks already"));
             continue;
         }
-        let (file, view) = match open(path) {
+        let opened = match carried::take(number + 1) {
+            Some(file) => view(file, number),
+            None => open(path, number),
+        };
+        let (file, view) = match opened {
             Ok(opened) => opened,
             Err(why) => {
                 refuse(format_args!("{why}"));
@@ -68,7 +73,10 @@ pub fn load(paths: &[&[u8]], fsgsbase: bool, strict: bool, log: &Sink) -> (Vec<L
         let work = || map(&file, view.bytes(), path, loaded.len(), fsgsbase);
         // SAFETY: I3: it owns arena memory alone; nobody knows of what it has mapped if it gives up.
         match unsafe { rescue(0, work) } {
-            Ok(Ok(hook)) => loaded.push(hook),
+            Ok(Ok(hook)) => {
+                loaded.push(hook);
+                carried::keep(number + 1, view);
+            }
             Ok(Err(why)) => refuse(format_args!("{why}")),
             Err(words) => refuse(format_args!("{}", words.as_str())),
         }
@@ -173,19 +181,24 @@ impl fmt::Display for Failure<'_> {
     }
 }
 
-fn open(path: &[u8]) -> Result<(Fd, View), Failure<'static>> {
+fn open(path: &[u8], number: usize) -> Result<(Fd, View), Failure<'static>> {
     let name = CString::new(path).map_err(|_| Failure::NoFile)?;
     // Looked at before it is opened: to open a device is to do something to it.
     let status = sys::status(&name).map_err(Failure::Open)?;
     if status.st_mode & S_IFMT != S_IFREG {
         return Err(Failure::NoFile);
     }
+    let file = Fd::open(&name, Open::Read).map_err(Failure::Open)?;
+    view(file, number)
+}
+
+fn view(file: Fd, number: usize) -> Result<(Fd, View), Failure<'static>> {
+    let status = sys::status_of(file.raw()).map_err(Failure::Open)?;
     let len = usize::try_from(status.st_size)
         .ok()
         .filter(|&len| len > 0)
         .ok_or(Failure::Refused(Refused::NotElf))?;
-    let file = Fd::open(&name, Open::Read).map_err(Failure::Open)?;
-    let view = View::of(&file, len).map_err(Failure::Open)?;
+    let view = View::to_stay(&file, len, number + 1).map_err(Failure::Open)?;
     Ok((file, view))
 }
 

@@ -5,6 +5,7 @@
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::areas;
+use crate::carried;
 use crate::labels;
 use crate::pages::Range;
 use crate::services;
@@ -32,6 +33,7 @@ pub fn first_in(range: Range) -> Option<Range> {
         .chain(services::hooks().map(|hook| hook.span))
         .chain(areas::all().map(|area| area.mapped))
         .chain(thread::slabs())
+        .chain(carried::mapped())
         .chain(
             trap::has_begun()
                 .then(thread::trap_stacks)

@@ -12,7 +12,6 @@ use hotpatch_inject::HEAD;
 use hotpatch_inject::preload::{LD_PRELOAD, variable};
 
 use crate::exec;
-use crate::start::Given;
 use crate::sys::{self, Direction, Fd, Open};
 
 /// The most variables that a program is given with ours.
@@ -89,8 +88,14 @@ impl Told {
     }
 
     /// The environment at `program` with what brings the library: its address, if it can be made.
-    pub(crate) fn bring(&mut self, program: u64, given: &Given) -> Option<u64> {
-        let path = given.path.to_bytes();
+    /// `word`: what the runtime is told there beside its settings.
+    pub(crate) fn bring(
+        &mut self,
+        program: u64,
+        path: &[u8],
+        word: &[u8],
+        settings: &[u8],
+    ) -> Option<u64> {
         let count = self.list(program)?;
         let own = self.preloaded(count)?;
         let mut at = 0;
@@ -104,7 +109,7 @@ impl Told {
         } else {
             self.put(&mut at, library().chain([0]))?
         };
-        let second = self.put(&mut at, variable(path, given.settings)?)?;
+        let second = self.put(&mut at, variable(path, word, settings)?)?;
         let places = self.variables.iter_mut().skip(count);
         for (place, value) in places.zip([first, second, 0]) {
             *place = value;
@@ -115,6 +120,9 @@ impl Told {
 
 /// Whether what would be opened in the next program is the library.
 pub(crate) fn is_there(path: &CStr) -> bool {
+    if !sys::will_be_readable(path) {
+        return false;
+    }
     let mut start = [0u8; HEAD];
     let read = Fd::open(path, Open::Read).and_then(|file| file.read(&mut start));
     read == Ok(start.len()) && start == *exec::head()

@@ -14,6 +14,7 @@ use core::sync::atomic::Ordering;
 use crate::arch;
 use crate::arena::Arena;
 use crate::cache::Cache;
+use crate::carried::{self, Files, LIBRARY};
 use crate::config::{Config, Target};
 use crate::counts::Counts;
 use crate::environment::{Environment, Passed, read_all};
@@ -32,7 +33,7 @@ use crate::patch::Threads;
 use crate::process::Process;
 use crate::rescue::{LastWords, rescue};
 use crate::services;
-use crate::sys;
+use crate::sys::{self, Fd, Open};
 use crate::trap;
 use outputs::{aloud, hook_log, log_header, open};
 
@@ -71,6 +72,13 @@ pub(crate) struct Given {
     pub(crate) path: &'static CStr,
     /// Settings, `NAME=value` each, a zero byte behind each.
     pub(crate) settings: &'static [u8],
+    /// A runtime goes on here, rather than begins.
+    pub(crate) follows: bool,
+    /// What it needs has been carried here.
+    pub(crate) carried: bool,
+    /// Descriptors of the library and its hooks, where these have been carried; of the library alone where it has been
+    /// opened here.
+    pub(crate) files: Files,
 }
 
 /// Start-up, `given` where it is that of a program at its exec.
@@ -90,6 +98,7 @@ pub(crate) unsafe fn start(passed: Passed, given: Option<Given>) {
     };
     // SAFETY: I4: what `run` allocated is gone with it.
     unsafe { ARENA.destroy() };
+    carried::end();
     match ended {
         Ok(Verdict::Run) => trap::arm_at_start(),
         Ok(Verdict::Refuse(status)) => sys::exit(status),
@@ -142,7 +151,7 @@ fn last_line(passed: &Passed, words: &str) {
 fn run(passed: Passed, given: Option<Given>) -> Verdict {
     let begin = sys::now();
     // 1. What is mapped. First of all, so that nothing of ours is among it but the arena.
-    let stderr = sys::is_open(sys::STDERR);
+    let mut stderr = sys::is_open(sys::STDERR);
     let text = read_all(c"/proc/self/maps");
     let maps = maps::parse(&text);
     // 2. How we were called, and the settings.
@@ -166,10 +175,17 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         environment
             .variables
             .splice(0..0, settings.filter(|v| !v.is_empty()));
+        stderr &= !given.files.contains(&sys::STDERR.into());
+        carried::begin(&given.files);
+        let library = carried::take(LIBRARY).or_else(|| Fd::open(given.path, Open::Read).ok());
+        if let Some(library) = library {
+            carried::keep_library(&library);
+        }
     }
+    let follows = given.is_some_and(|given| given.follows);
     let config = Config::read(&environment);
     // 3. The log and the report.
-    let (log, mut report) = open(&config, stderr);
+    let (log, mut report) = open(&config, stderr, follows);
     log_header(&log, &environment);
     for complaint in &config.complaints {
         log.say(format_args!("{complaint}"));
@@ -201,6 +217,7 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         Threads::One
     };
     let (hooks, refused) = load_hooks(&config, &environment, hook_log, stderr);
+    carried::end();
     if refused > 0 && config.strict {
         return Verdict::Refuse(UNHOOKED_STATUS);
     }
@@ -235,6 +252,9 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         late: false,
         hooking: None,
     };
+    if given.is_some_and(|given| given.carried) {
+        process.cache.only_read();
+    }
     for hook in &hooks {
         process.space.take(hook.span);
     }

@@ -128,6 +128,18 @@ impl Fd {
         unsafe { call(k::__NR_openat, arguments) }.map(|fd| Self(fd as u32))
     }
 
+    /// A descriptor that is ours: nobody else knows it.
+    #[must_use]
+    pub const fn own(number: u32) -> Self {
+        Self(number)
+    }
+
+    /// Makes a file without a name, which an exec does not close.
+    pub fn without_name(shown: &CStr) -> Result<Self> {
+        // SAFETY: reads `shown`.
+        unsafe { call(k::__NR_memfd_create, [shown.as_ptr().addr(), 0]) }.map(|fd| Self(fd as u32))
+    }
+
     /// The number.
     #[must_use]
     pub fn raw(&self) -> u32 {
@@ -153,14 +165,30 @@ impl Fd {
         retry(|| unsafe { call(k::__NR_pwrite64, arguments) })
     }
 
+    /// Writes all of `bytes` at the file's start.
+    pub fn write_all(&self, bytes: &[u8]) -> Result<()> {
+        let mut done = 0;
+        while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
+            match self.write_at(rest, done as u64)? {
+                0 => return Err(Errno::IO),
+                count => done += count,
+            }
+        }
+        Ok(())
+    }
+
     /// Maps `len` bytes of the file to read, private; never written through.
     ///
     /// Far from where libraries are mapped: where they lie below nothing but the stack (addresses are not random), the
     /// one place that trampolines can have is where the kernel would put this.
     pub fn map(&self, len: usize) -> Result<*const u8> {
-        const HINT: usize = 0x18_0000_0000;
+        self.map_near(0x18_0000_0000, len)
+    }
+
+    /// The same, at `hint` if nothing is there.
+    pub fn map_near(&self, hint: usize, len: usize) -> Result<*const u8> {
         let arguments = [
-            HINT,
+            hint,
             len,
             k::PROT_READ as usize,
             k::MAP_PRIVATE as usize,
@@ -571,6 +599,15 @@ pub fn status(path: &CStr) -> Result<k::stat> {
     Ok(stat)
 }
 
+/// Whether what this process executes next can read `path`: that loses capabilities which another user than root has.
+#[must_use]
+pub fn will_be_readable(path: &CStr) -> bool {
+    const R_OK: usize = 4;
+    let at = k::AT_FDCWD as isize as usize;
+    // SAFETY: reads the path.
+    unsafe { call(k::__NR_faccessat, [at, path.as_ptr().addr(), R_OK]) }.is_ok()
+}
+
 /// What a symbolic link says, as far as there is room: how many bytes.
 pub fn link_of(path: &CStr, to: &mut [u8]) -> Result<usize> {
     let arguments = [path.as_ptr().addr(), to.as_mut_ptr().addr(), to.len()];
@@ -624,11 +661,21 @@ pub fn threads() -> u32 {
 /// The soft limit of the stack's size in bytes.
 #[must_use]
 pub fn stack_limit() -> u64 {
+    limit(k::RLIMIT_STACK)
+}
+
+/// The longest file that may be written; a longer one would end the program.
+#[must_use]
+pub fn file_limit() -> u64 {
+    limit(k::RLIMIT_FSIZE)
+}
+
+fn limit(of: u32) -> u64 {
     let mut limit = k::rlimit64 {
         rlim_cur: 8 << 20,
         rlim_max: 0,
     };
-    let arguments = [0, k::RLIMIT_STACK as usize, 0, (&raw mut limit).addr()];
+    let arguments = [0, of as usize, 0, (&raw mut limit).addr()];
     // SAFETY: writes to `limit`.
     let _ = unsafe { call(k::__NR_prlimit64, arguments) };
     limit.rlim_cur

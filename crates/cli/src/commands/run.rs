@@ -230,7 +230,7 @@ fn preloaded(
     settings: &[u8],
     environment: &[Variable],
 ) -> anyhow::Result<Option<Vec<CString>>> {
-    let Some(told) = preload::variable(library.to_bytes(), settings) else {
+    let Some(told) = preload::variable(library.to_bytes(), b"", settings) else {
         return Ok(None);
     };
     let mut variables = environment.to_vec();

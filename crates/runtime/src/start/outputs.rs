@@ -26,8 +26,9 @@ pub(super) fn hook_log(config: &Config<'_>, stderr: bool) -> Option<Sink> {
     }
 }
 
-/// The log and the report.
-pub(super) fn open(config: &Config<'_>, stderr: bool) -> (Sink, Report) {
+/// The log and the report. Where the runtime `follows` an exec it is not new that one cannot be opened, but that it
+/// cannot be opened here (another root, another user), which is no word to put among the program's.
+pub(super) fn open(config: &Config<'_>, stderr: bool, follows: bool) -> (Sink, Report) {
     let open = |target: &Target| match target {
         // One of our own descriptors may get its number.
         Target::Stderr if !stderr => Ok(Sink::default()),
@@ -47,7 +48,7 @@ pub(super) fn open(config: &Config<'_>, stderr: bool) -> (Sink, Report) {
     };
     let log = try_open("LIBHOTPATCH_LOGPATH", &config.log);
     let report = try_open("LIBHOTPATCH_REPORT", &config.report);
-    for complaint in complaints {
+    for complaint in complaints.into_iter().filter(|_| !follows) {
         // The log may be what cannot be opened.
         if let Ok(sink) = open(if log.is_open() {
             &config.log

@@ -7,13 +7,15 @@ use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
-use hotpatch_inject::preload::{LD_PRELOAD, NAME, SEPARATOR};
+use hotpatch_inject::preload::{CARRIED, LD_PRELOAD, NAME, SEPARATOR};
+use hotpatch_inject::{FILES, NO_FILE};
 use linux_raw_sys::auxvec::AT_IGNORE;
 use linux_raw_sys::general as k;
 use linux_raw_sys::prctl::{PR_SET_MM, PR_SET_MM_MAP};
 
 use super::Given;
 use crate::arch;
+use crate::carried::Files;
 use crate::environment::{Passed, read_all};
 use crate::sys;
 
@@ -77,7 +79,12 @@ pub(super) unsafe fn take(passed: &Passed) -> Option<Given> {
     let mut parts = value.split(|&byte| byte == SEPARATOR);
     let path = CString::new(parts.next()?).ok()?;
     let mut settings = Vec::new();
+    let (mut files, mut follows) = ([NO_FILE; FILES], false);
     for part in parts {
+        if let Some(carried) = part.strip_prefix(CARRIED) {
+            (files, follows) = (descriptors(carried), true);
+            continue;
+        }
         settings.extend_from_slice(part);
         settings.push(0);
     }
@@ -103,7 +110,21 @@ pub(super) unsafe fn take(passed: &Passed) -> Option<Given> {
         // In the arena: as long as start-up, which keeps what it needs.
         path: CStr::from_bytes_with_nul(Vec::leak(path.into_bytes_with_nul())).unwrap_or_default(),
         settings: Vec::leak(settings),
+        follows,
+        carried: files.iter().any(|&file| file != NO_FILE),
+        files,
     })
+}
+
+/// Numbers, each before a comma.
+fn descriptors(text: &[u8]) -> Files {
+    let mut files = [NO_FILE; FILES];
+    let words = text.split(|&byte| byte == b',');
+    for (file, word) in files.iter_mut().zip(words) {
+        let number = str::from_utf8(word).ok().and_then(|word| word.parse().ok());
+        *file = number.map_or(NO_FILE, |number: u32| number.into());
+    }
+    files
 }
 
 /// Gives `LD_PRELOAD` the value that the program is to see.
