@@ -70,6 +70,12 @@ extern "C" {
 // `xgetbv`
 #define HOTPATCH_KIND_XGETBV 8
 
+// `rdgsbase`
+#define HOTPATCH_KIND_RDGSBASE 9
+
+// `wrgsbase`
+#define HOTPATCH_KIND_WRGSBASE 10
+
 // Execute the instruction, with the registers as the frame has them.
 #define HOTPATCH_RUN 0
 

@@ -23,7 +23,7 @@ pub const EXPORTS: &[&str] = &[];
 /// all for a signal's handler.
 /// Parts of mangled names, each with its length before it as both of Rust's schemes write them.
 pub const VECTOR_FUNCTIONS: &[&str] = &[
-    "4arch13next_syscalls",
+    "4arch10next_pairs",
     "4arch18mark_displacements",
     "4arch12save_vectors",
     "5stubs8with_xmm",

@@ -21,6 +21,8 @@ const NAMES: &[(&str, &str)] = &[
     ("kind::RDRAND", "HOTPATCH_KIND_RDRAND"),
     ("kind::RDSEED", "HOTPATCH_KIND_RDSEED"),
     ("kind::XGETBV", "HOTPATCH_KIND_XGETBV"),
+    ("kind::RDGSBASE", "HOTPATCH_KIND_RDGSBASE"),
+    ("kind::WRGSBASE", "HOTPATCH_KIND_WRGSBASE"),
     ("verdict::RUN", "HOTPATCH_RUN"),
     ("verdict::RUN_AND_RETURN", "HOTPATCH_RUN_AND_RETURN"),
     ("verdict::ANSWER", "HOTPATCH_ANSWER"),

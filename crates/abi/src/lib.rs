@@ -78,6 +78,10 @@ pub mod kind {
     pub const RDSEED: u32 = 7;
     /// `xgetbv`
     pub const XGETBV: u32 = 8;
+    /// `rdgsbase`
+    pub const RDGSBASE: u32 = 9;
+    /// `wrgsbase`
+    pub const WRGSBASE: u32 = 10;
 }
 
 /// An instruction of the program: a candidate, and later the place a call came from. Lives as long as the process.

@@ -62,6 +62,8 @@ fn layout() -> String {
         kind::RDRAND,
         kind::RDSEED,
         kind::XGETBV,
+        kind::RDGSBASE,
+        kind::WRGSBASE,
         verdict::RUN,
         verdict::RUN_AND_RETURN,
         verdict::ANSWER,

@@ -27,12 +27,16 @@ pub enum Kind {
     Rdseed = kind::RDSEED,
     /// `xgetbv`
     Xgetbv = kind::XGETBV,
+    /// `rdgsbase`
+    Rdgsbase = kind::RDGSBASE,
+    /// `wrgsbase`: what it has set is the program's, and no hook is called behind it.
+    Wrgsbase = kind::WRGSBASE,
     /// One that this version does not know.
     Other = u32::MAX,
 }
 
 impl Kind {
-    const ALL: [Self; 9] = [
+    const ALL: [Self; 11] = [
         Self::Syscall,
         Self::Int80,
         Self::Sysenter,
@@ -42,6 +46,8 @@ impl Kind {
         Self::Rdrand,
         Self::Rdseed,
         Self::Xgetbv,
+        Self::Rdgsbase,
+        Self::Wrgsbase,
     ];
 }
 

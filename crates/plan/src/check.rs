@@ -187,7 +187,7 @@ fn missing(patched: &Patched<'_, '_>) -> Vec<Fault> {
         let bytes = &bytes[..bytes.len().min(code.len() as usize)];
         let begins = |i: &usize| match bytes[*i..] {
             [0x0f, 0x05, ..] => true,
-            [0x0f | 0x66 | 0x40..=0x4f, ..] => !kinds.is_empty(),
+            [0x0f | 0x66 | 0xf3 | 0x40..=0x4f, ..] => !kinds.is_empty(),
             _ => false,
         };
         let places = (0..bytes.len()).filter(begins).filter(|&i| {

@@ -134,6 +134,17 @@ fn site(form: &Form, bytes: &[u8]) -> Option<(SiteKind, usize)> {
         [0xcd, 0x80] => SiteKind::Int80,
         [0x0f, 0x01, 0xf9] => SiteKind::Rdtscp,
         [0x0f, 0x01, 0xd0] => SiteKind::Xgetbv,
+        // a repetition prefix and the register, in this order and no more
+        [0xf3, .., 0x0f, 0xae, modrm] if *modrm >= 0xc0 && !form.small => {
+            if bytes.len() != 4 + usize::from(form.rex != 0) {
+                return None;
+            }
+            match form.reg() {
+                1 => SiteKind::Rdgsbase,
+                3 => SiteKind::Wrgsbase,
+                _ => return None,
+            }
+        }
         // operand size and register, in this order and no more
         [.., 0x0f, 0xc7, modrm] if *modrm >= 0xc0 && form.rep == 0 => {
             let prefixes = usize::from(form.small) + usize::from(form.rex != 0);

@@ -71,8 +71,16 @@ pub fn scan<'i>(
         for (first, seconds) in pairs_of(kinds) {
             search.pairs(bytes, first, &seconds, &mut look);
         }
+        if kinds.has(SiteKind::Rdgsbase) || kinds.has(SiteKind::Wrgsbase) {
+            let (first, second) = SiteKind::Wrgsbase.pair();
+            search.pairs(bytes, first, &[second], &mut |offset| {
+                if is_gs_base(bytes, offset) {
+                    look(offset);
+                }
+            });
+        }
     }
-    if kinds.has_others() {
+    if kinds.has_others(Kinds::SYSCALL) {
         sites
             .found
             .retain(|site| kinds.has(site.kind) || site.kind == SiteKind::Syscall);
@@ -98,10 +106,24 @@ pub fn scan<'i>(
 /// Instructions that a pair of bytes has been found to be part of: address, kind, length.
 type Found = (Va, SiteKind, u8);
 
-/// The bytes that instructions of `kinds` other than `syscall` are recognised by: the first, and all seconds.
+/// Whether the bytes around the pair at `offset` of `bytes` are those of `rdgsbase` or `wrgsbase`: fences, which are
+/// what that pair mostly is, are not even decoded.
+#[must_use]
+pub fn is_gs_base(bytes: &[u8], offset: usize) -> bool {
+    let Some((before, [_, _, modrm, ..])) = bytes.split_at_checked(offset) else {
+        return false;
+    };
+    matches!(before, [.., 0xf3] | [.., 0xf3, 0x40..=0x4f])
+        && matches!(modrm, 0xc8..=0xcf | 0xd8..=0xdf)
+}
+
+/// The bytes that instructions of `kinds` other than `syscall` are recognised by: the first, and all seconds. Those of
+/// [`is_gs_base`] are not among them.
 fn pairs_of(kinds: Kinds) -> impl Iterator<Item = (u8, Vec<u8>)> {
     let seconds = move |first: u8| -> Vec<u8> {
-        let pairs = SiteKind::ALL.into_iter().filter(|&kind| kinds.has(kind));
+        let pairs = SiteKind::ALL
+            .into_iter()
+            .filter(|&kind| kinds.has(kind) && !Kinds::GS.has(kind));
         let pairs = pairs
             .map(SiteKind::pair)
             .filter(|pair| pair.0 == first && pair.1 != 0x05);

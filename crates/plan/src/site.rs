@@ -24,11 +24,15 @@ pub enum SiteKind {
     Rdseed = 7,
     /// `xgetbv`
     Xgetbv = 8,
+    /// `rdgsbase`
+    Rdgsbase = 9,
+    /// `wrgsbase`
+    Wrgsbase = 10,
 }
 
 impl SiteKind {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::Syscall,
         Self::Int80,
         Self::Sysenter,
@@ -38,10 +42,13 @@ impl SiteKind {
         Self::Rdrand,
         Self::Rdseed,
         Self::Xgetbv,
+        Self::Rdgsbase,
+        Self::Wrgsbase,
     ];
 
     /// The two bytes that its opcode begins with.
-    pub(crate) const fn pair(self) -> (u8, u8) {
+    #[must_use]
+    pub const fn pair(self) -> (u8, u8) {
         match self {
             Self::Syscall => (0x0f, 0x05),
             Self::Int80 => (0xcd, 0x80),
@@ -50,6 +57,7 @@ impl SiteKind {
             Self::Rdtscp | Self::Xgetbv => (0x0f, 0x01),
             Self::Cpuid => (0x0f, 0xa2),
             Self::Rdrand | Self::Rdseed => (0x0f, 0xc7),
+            Self::Rdgsbase | Self::Wrgsbase => (0x0f, 0xae),
         }
     }
 
@@ -66,6 +74,8 @@ impl SiteKind {
             Self::Rdrand => "rdrand",
             Self::Rdseed => "rdseed",
             Self::Xgetbv => "xgetbv",
+            Self::Rdgsbase => "rdgsbase",
+            Self::Wrgsbase => "wrgsbase",
         }
     }
 }
@@ -77,6 +87,8 @@ pub struct Kinds(u16);
 impl Kinds {
     /// `syscall` alone.
     pub const SYSCALL: Self = Self::NONE.with(SiteKind::Syscall);
+    /// What tells a program where `gs` leads, or changes it.
+    pub const GS: Self = Self::NONE.with(SiteKind::Rdgsbase).with(SiteKind::Wrgsbase);
     /// No kind.
     pub const NONE: Self = Self(0);
 
@@ -84,6 +96,12 @@ impl Kinds {
     #[must_use]
     pub const fn with(self, kind: SiteKind) -> Self {
         Self(self.0 | 1 << kind as u8)
+    }
+
+    /// What is in either.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
     }
 
     /// The set whose kinds are the bits `1 << kind` of `bits`; other bits mean nothing.
@@ -101,10 +119,10 @@ impl Kinds {
         self.0 & 1 << kind as u8 != 0
     }
 
-    /// Whether a kind other than `syscall` is in it.
+    /// Whether a kind other than those of `but` is in it.
     #[must_use]
-    pub const fn has_others(self) -> bool {
-        self.0 & !Self::SYSCALL.0 != 0
+    pub const fn has_others(self, but: Self) -> bool {
+        self.0 & !but.0 != 0
     }
 
     /// Reads names separated by commas: `rdtsc,cpuid`.
@@ -170,6 +188,8 @@ mod tests {
             kind::RDRAND,
             kind::RDSEED,
             kind::XGETBV,
+            kind::RDGSBASE,
+            kind::WRGSBASE,
         ];
         assert_eq!(SiteKind::ALL.map(|kind| kind as u32), border);
     }

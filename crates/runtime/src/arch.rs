@@ -294,9 +294,31 @@ const fn lanes(byte: u8) -> u128 {
     u128::from_ne_bytes([byte; 16])
 }
 
-static SYSCALL: [u128; 2] = [lanes(0x0f), lanes(0x05)];
+/// Where `pair` begins in `hay`, in order; one of `Scalar` finds them in the last few bytes.
+fn pairs(hay: &[u8], pair: [u8; 2], found: &mut dyn FnMut(usize)) -> usize {
+    let (start, end) = (hay.as_ptr(), hay.as_ptr_range().end);
+    let constants = Pair(pair.map(lanes));
+    let mut from = start;
+    loop {
+        // SAFETY: `from` and `end` bound a part of `hay`.
+        let (block, mut mask) = unsafe { next_pairs(from, end, &constants) };
+        let at = block.addr() - start.addr();
+        if mask == 0 {
+            return at;
+        }
+        while mask != 0 {
+            found(at + mask.trailing_zeros() as usize);
+            mask &= mask - 1;
+        }
+        from = block.wrapping_add(16);
+    }
+}
 
-/// Calls `block(p, mask)` semantics inline: bit i of the mask is set where `0f 05` begins at `p + i`.
+/// A pair of bytes, each in all lanes.
+#[repr(C, align(16))]
+struct Pair([u128; 2]);
+
+/// Bit i of the mask is set where `pair` begins at `p + i`, in the block `p` that it answers.
 ///
 /// Passes over 16-byte blocks from `from` while `from + 17 <= end`; stops at the first that holds a hit.
 /// Answers the block's offset (or where it stopped) and the mask (0 when it stopped).
@@ -304,7 +326,7 @@ static SYSCALL: [u128; 2] = [lanes(0x0f), lanes(0x05)];
 /// # Safety
 /// `from..end` is readable.
 #[inline(never)] // the build allows vector registers in it alone
-unsafe fn next_syscalls(mut from: *const u8, end: *const u8) -> (*const u8, u32) {
+unsafe fn next_pairs(mut from: *const u8, end: *const u8, pair: &Pair) -> (*const u8, u32) {
     let mut mask: u32;
     let mut saved = Saved([0; 5]);
     // SAFETY: reads 17 bytes from each block below `end`; xmm0 to xmm3 are put back.
@@ -337,7 +359,7 @@ unsafe fn next_syscalls(mut from: *const u8, end: *const u8) -> (*const u8, u32)
             "movaps xmm2, [{saved} + 32]",
             "movaps xmm3, [{saved} + 48]",
             saved = in(reg) &raw mut saved,
-            constants = in(reg) &raw const SYSCALL,
+            constants = in(reg) &raw const *pair,
             from = inout(reg) from,
             end = in(reg) end,
             mask = out(reg) mask,
@@ -443,21 +465,16 @@ fn joined(masks: &[u16; 4]) -> u64 {
 
 impl Search for Sse2 {
     fn syscalls(&self, hay: &[u8], found: &mut dyn FnMut(usize)) {
-        let (start, end) = (hay.as_ptr(), hay.as_ptr_range().end);
-        let mut from = start;
-        loop {
-            // SAFETY: `from` and `end` bound a part of `hay`.
-            let (block, mut mask) = unsafe { next_syscalls(from, end) };
-            let at = block.addr() - start.addr();
-            if mask == 0 {
-                return Scalar.syscalls(&hay[at..], &mut |i| found(at + i));
-            }
-            while mask != 0 {
-                found(at + mask.trailing_zeros() as usize);
-                mask &= mask - 1;
-            }
-            from = block.wrapping_add(16);
-        }
+        let at = pairs(hay, [0x0f, 0x05], found);
+        Scalar.syscalls(&hay[at..], &mut |i| found(at + i));
+    }
+
+    fn pairs(&self, hay: &[u8], first: u8, seconds: &[u8], found: &mut dyn FnMut(usize)) {
+        let at = match seconds {
+            &[second] => pairs(hay, [first, second], found),
+            _ => 0,
+        };
+        Scalar.pairs(&hay[at..], first, seconds, &mut |i| found(at + i));
     }
 
     fn displacements(&self, hay: &[u8], found: &mut dyn FnMut(Marks)) {
@@ -532,6 +549,13 @@ mod tests {
                 Scalar.syscalls(hay, &mut |i| a.push(i));
                 Sse2.syscalls(hay, &mut |i| b.push(i));
                 assert_eq!(a, b, "syscalls in {hay:02x?}");
+                for seconds in [&[0x84][..], &[0x84, 0x05]] {
+                    a.clear();
+                    b.clear();
+                    Scalar.pairs(hay, 0x0f, seconds, &mut |i| a.push(i));
+                    Sse2.pairs(hay, 0x0f, seconds, &mut |i| b.push(i));
+                    assert_eq!(a, b, "pairs in {hay:02x?}");
+                }
                 a.clear();
                 b.clear();
                 let all = |search: &dyn Search| {

@@ -13,6 +13,7 @@ use hotpatch_plan::emit::{Places, data};
 
 use crate::entry;
 use crate::hooks::{self, INTERNAL, NUMBERS};
+use crate::internal::is_filtered;
 use crate::other;
 use crate::pages::{PAGE, Range};
 use crate::quick;
@@ -319,6 +320,38 @@ fn look_at_all_of(area: &'static Area) {
     }
 }
 
+static SETS_GS: AtomicBool = AtomicBool::new(false);
+
+/// There is code that sets `gs` without asking the kernel.
+pub fn has_set_gs() {
+    SETS_GS.store(true, Ordering::Relaxed);
+}
+
+/// Whether there is such code.
+#[must_use]
+pub fn sets_gs() -> bool {
+    SETS_GS.load(Ordering::Relaxed)
+}
+
+/// There is such code that runs natively.
+static LOSES_GS: AtomicBool = AtomicBool::new(false);
+/// Why no hook is called then.
+pub const UNSEEN_GS: &str = "code that sets gs cannot be patched";
+
+/// There is such code that runs natively: nothing of ours must rely on `gs` when the program runs.
+pub fn will_lose_gs(late: bool) {
+    LOSES_GS.store(true, Ordering::Relaxed);
+    if late {
+        unhook(UNSEEN_GS);
+    }
+}
+
+/// Whether [`will_lose_gs`] has been called.
+#[must_use]
+pub fn loses_gs() -> bool {
+    LOSES_GS.load(Ordering::Relaxed)
+}
+
 static UNHOOKED: AtomicBool = AtomicBool::new(false);
 
 /// Whether [`unhook`] has been called.
@@ -329,14 +362,17 @@ pub fn is_unhooked() -> bool {
 
 /// Lets every call pass by all hooks from now on: the tables say that nobody wants any.
 pub fn unhook(why: &str) {
-    if UNHOOKED.swap(true, Ordering::SeqCst) {
-        return;
-    }
+    let again = UNHOOKED.swap(true, Ordering::SeqCst);
     crate::signal::end();
+    // Where another thread is about to do this, this one does not wait for it: what it does is the same.
     for area in all() {
         clear(area);
     }
-    if !pass_by_others() {
+    let passed = pass_by_others();
+    if again {
+        return;
+    }
+    if !passed {
         services::say(b"hooks", b"code that uses gs cannot be changed any more");
     }
     if hooks::are_there() {
@@ -373,7 +409,12 @@ fn pass_by_others() -> bool {
     if all().flat_map(others).next().is_none() {
         return true;
     }
-    let Ok(mem) = Fd::open(c"/proc/self/mem", Open::ReadWrite) else {
+    let mem = if is_filtered() {
+        None
+    } else {
+        Fd::open(c"/proc/self/mem", Open::ReadWrite).ok()
+    };
+    let Some(mem) = mem else {
         return false;
     };
     let mut passed = true;

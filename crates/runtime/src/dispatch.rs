@@ -225,8 +225,14 @@ pub unsafe extern "C" fn dispatch_failed(entered: *mut Entered) -> u64 {
     };
     if id & Entered::OTHER != 0 {
         // SAFETY: as the caller promises: `dispatch_other` has got this id.
-        let places = Places::of(unsafe { known(id as u32) }.site.len);
-        return back.wrapping_add(u64::from(places.run() - Places::ID));
+        let mut call = unsafe { Call::new(entered, id as u32, 0) };
+        let places = Places::of(call.known.site.len);
+        let to = if internal::gs_base(&mut call) {
+            places.next()
+        } else {
+            places.run()
+        };
+        return back.wrapping_add(u64::from(to - Places::ID));
     }
     let next = back.wrapping_add(u64::from(at::NEXT - at::RETURN));
     // SAFETY: as the caller promises: `dispatch` has got this id.
@@ -262,7 +268,13 @@ pub unsafe extern "C" fn dispatch_other(entered: *mut Entered, word: u32) -> u64
         call.after(afters);
         return call.goes_on(next);
     }
-    if afters == 0 {
+    if internal::gs_base(&mut call) {
+        // SAFETY: as the caller promises.
+        unsafe { (*entered).goes_on_at(next) };
+        call.after(afters);
+        return call.goes_on(next);
+    }
+    if afters == 0 || call.known.site.kind == kind::WRGSBASE {
         return start + u64::from(places.run());
     }
     call.block.own.afters = u64::from(afters);

@@ -47,6 +47,8 @@ pub enum Impossible {
     Threads,
     /// Sites whose calls the runtime must see may be refused.
     Tactics,
+    /// It is going to be used by code that cannot be patched.
+    GsUnseen,
     /// No memory.
     Memory,
 }
@@ -58,6 +60,7 @@ impl core::fmt::Display for Impossible {
             Self::GsTaken => "gs is in use",
             Self::Threads => "other threads run already",
             Self::Tactics => "LIBHOTPATCH_TACTICS may refuse any site",
+            Self::GsUnseen => areas::UNSEEN_GS,
             Self::Memory => "no memory",
         })
     }
@@ -80,7 +83,7 @@ pub struct Hooking {
     count: usize,
     /// Start-up is over.
     sealed: bool,
-    /// All of these kinds, and `syscall`.
+    /// All of these kinds, `syscall`, and what shows or changes `gs`.
     kinds: Kinds,
 }
 
@@ -127,7 +130,8 @@ impl Hooking {
                 .iter()
                 .fold(u32::MAX, |flags, hook| flags & hook.flags),
             only: <[Hook; 1]>::try_from(&hooks[..]).ok().map(|[hook]| hook),
-            kinds: Kinds::of_bits(hooks.iter().fold(1, |all, hook| all | bits(hook))),
+            kinds: Kinds::of_bits(hooks.iter().fold(1, |all, hook| all | bits(hook)))
+                .and(Kinds::GS),
             hooks: !hooks.is_empty(),
             handlers: !hooks.is_empty() || config.skip.is_empty(),
             wishes,
@@ -227,7 +231,7 @@ impl Hooking {
                 needs.numbers.push((site.at, number));
             }
             needs.any = true;
-            if self.hooks && chosen == 0 {
+            if self.hooks && chosen == 0 && site.kind == SiteKind::Syscall {
                 needs.quiet.push(site.at);
             }
         }
@@ -354,6 +358,9 @@ impl Hooking {
         let site = plan.sites.binary_search_by_key(&block.site, |s| s.at);
         let site = site.ok().and_then(|n| plan.sites.get(n));
         let kind = site.map_or(SiteKind::Syscall, |s| s.kind);
+        if kind == SiteKind::Wrgsbase {
+            areas::has_set_gs();
+        }
         Known {
             site: Site {
                 kind: kind as u32,
@@ -494,6 +501,10 @@ impl Hooking {
         // SAFETY: I14: nothing is added from here on but by `open`.
         unsafe { self.store.seal() };
         self.sealed = true;
+        if areas::loses_gs() {
+            areas::unhook(areas::UNSEEN_GS);
+            return Err(Impossible::GsUnseen);
+        }
         // SAFETY: I13: `begin` has seen that it is free.
         let begun = if unsafe { thread::has_begun() } {
             // For hosted hooks, when what hooks are told was not there yet.

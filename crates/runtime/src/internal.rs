@@ -19,7 +19,7 @@
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use hotpatch_abi::{Frame, event};
+use hotpatch_abi::{Frame, event, kind};
 use linux_raw_sys::general as k;
 use linux_raw_sys::prctl::PR_SET_SECCOMP;
 
@@ -244,6 +244,10 @@ fn filter(call: &mut Call<'_>, has_filter: bool, filter: u64) {
     exec::filters();
     lazy::end();
     trap::give_up(Some(call.block), b"the program sets a seccomp filter");
+    if areas::sets_gs() {
+        // Then it could be too late.
+        areas::unhook("the program sets a seccomp filter, and may set gs");
+    }
     // Relaxed: before the filter holds, and read by this thread or by those it starts.
     FILTERED.store(true, Ordering::Relaxed);
 }
@@ -313,10 +317,13 @@ pub fn execute(frame: &mut Frame) -> i64 {
 fn arch_prctl(call: &mut Call<'_>) -> Next {
     let Frame { rdi, rsi, .. } = *call.frame;
     match u32::try_from(rdi) {
+        // It stays what the program believes it to be.
+        Ok(ARCH_SET_GS) if rsi == 0 => {
+            call.frame.rax = 0;
+            Next::Answered
+        }
         Ok(ARCH_SET_GS) => {
-            lazy::end();
-            trap::give_up(Some(call.block), b"the program sets gs itself");
-            areas::unhook("the program sets gs itself");
+            give_gs_away(call.block);
             // Nothing on the way back to the program looks at gs.
             execute(call.frame);
             Next::Answered
@@ -335,6 +342,68 @@ fn arch_prctl(call: &mut Call<'_>) -> Next {
             Next::Answered
         }
         _ => Next::Run,
+    }
+}
+
+/// From here on nothing of ours relies on `gs`.
+fn give_gs_away(block: &mut Block) {
+    lazy::end();
+    trap::give_up(Some(block), b"the program sets gs itself");
+    areas::unhook("the program sets gs itself");
+}
+
+/// The same for the instructions `rdgsbase` and `wrgsbase`. Answers whether nothing is left to be executed.
+pub fn gs_base(call: &mut Call<'_>) -> bool {
+    /// Addresses of more bits no processor has: it faults.
+    const BITS: u32 = 57;
+    let site = call.known.site;
+    let (rex, modrm) = match site.bytes.get(..site.len.into()) {
+        Some(&[_, _, _, modrm]) => (0, modrm),
+        Some(&[_, rex, _, _, modrm]) => (rex, modrm),
+        _ => return false,
+    };
+    let register = register(call.frame, modrm & 7 | (rex & 1) << 3);
+    match site.kind {
+        kind::RDGSBASE => {
+            *register = 0;
+            true
+        }
+        kind::WRGSBASE => {
+            let wide = rex & 8 != 0;
+            let base = if wide {
+                *register
+            } else {
+                *register & 0xffff_ffff
+            };
+            let unused = 64 - BITS;
+            if base != 0 && base.cast_signed() << unused >> unused == base.cast_signed() {
+                give_gs_away(call.block);
+            }
+            base == 0
+        }
+        _ => false,
+    }
+}
+
+/// The register of that number.
+fn register(frame: &mut Frame, number: u8) -> &mut u64 {
+    match number {
+        0 => &mut frame.rax,
+        1 => &mut frame.rcx,
+        2 => &mut frame.rdx,
+        3 => &mut frame.rbx,
+        4 => &mut frame.rsp,
+        5 => &mut frame.rbp,
+        6 => &mut frame.rsi,
+        7 => &mut frame.rdi,
+        8 => &mut frame.r8,
+        9 => &mut frame.r9,
+        10 => &mut frame.r10,
+        11 => &mut frame.r11,
+        12 => &mut frame.r12,
+        13 => &mut frame.r13,
+        14 => &mut frame.r14,
+        _ => &mut frame.r15,
     }
 }
 

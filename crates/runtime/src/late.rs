@@ -12,6 +12,8 @@ use core::alloc::GlobalAlloc as _;
 use core::cell::UnsafeCell;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
+use hotpatch_plan::plan::{Kinds, SiteKind};
+use hotpatch_plan::scan;
 use hotpatch_plan::search::Search as _;
 
 use crate::arch::Sse2;
@@ -123,7 +125,10 @@ static LATER: Shared = Shared(UnsafeCell::new(None));
 /// I14: start-up's alone.
 pub unsafe fn begin(hooking: Hooking, settings: Settings) {
     ours::keep(hooking.parts());
-    PLAIN.store(!hooking.kinds().has_others(), Ordering::Relaxed);
+    PLAIN.store(
+        !hooking.kinds().has_others(Kinds::SYSCALL.and(Kinds::GS)),
+        Ordering::Relaxed,
+    );
     // SAFETY: as the caller promises.
     unsafe { *LATER.0.get() = Some(Later { hooking, settings }) };
 }
@@ -236,7 +241,10 @@ pub unsafe fn with_at_start(work: impl FnOnce(&mut Hooking, &[Mapping<'_>], &Set
 /// More is not looked through beforehand.
 const SMALL: u64 = 256 << 10;
 
-/// Sites are `syscall` instructions alone.
+/// The longest instruction of these.
+const LONGEST: u64 = 5;
+
+/// Sites are `syscall`, `rdgsbase` and `wrgsbase` instructions alone.
 static PLAIN: AtomicBool = AtomicBool::new(true);
 
 /// Whether there may be a site in `range`, which the kernel reads: it may end before it does.
@@ -257,13 +265,17 @@ fn may_hold_sites(range: Range) -> bool {
         };
         let mut found = false;
         Sse2.syscalls(bytes, &mut |_| found = true);
+        let (first, second) = SiteKind::Wrgsbase.pair();
+        Sse2.pairs(bytes, first, &[second], &mut |offset| {
+            found |= scan::is_gs_base(bytes, offset);
+        });
         if found || bytes.is_empty() {
             return true;
         }
         let got = bytes.len() as u64;
-        // A pair may lie across two pieces.
+        // An instruction may lie across two pieces.
         at += if at + got < range.end {
-            got.max(2) - 1
+            got.saturating_sub(LONGEST - 1).max(1)
         } else {
             got
         };

@@ -100,8 +100,7 @@ pub fn plan<'a>(
         for site in sites.found.iter_mut().filter(|site| site.selected) {
             let by = hooking.choose(loaded, path, maps, site);
             chosen.push((site.at, by));
-            // The runtime itself must see some system calls, wherever they are made.
-            site.selected = by != 0 || site.kind == SiteKind::Syscall;
+            site.selected = by != 0 || runtime_sees(site.kind);
         }
     }
     times[1] = sys::now();
@@ -139,6 +138,11 @@ pub fn plan<'a>(
         general: forbidden.is_empty(),
         chosen,
     }
+}
+
+/// The runtime itself must see some system calls, wherever they are made, and who uses `gs`.
+fn runtime_sees(kind: SiteKind) -> bool {
+    Kinds::SYSCALL.and(Kinds::GS).has(kind)
 }
 
 /// Adds what the plan may not touch after all.

@@ -256,6 +256,11 @@ impl Process<'_> {
                 }
             }
         }
+        let native = |site: &Site| !applied || !matches!(site.outcome, Outcome::Patched { .. });
+        let mut sites = fitting.plan.sites.iter();
+        if self.hooking.is_some() && sites.any(|s| s.kind == SiteKind::Wrgsbase && native(s)) {
+            areas::will_lose_gs(self.late);
+        }
         let reported = if report.is_open() {
             &fitting.plan.sites[..]
         } else {

@@ -46,6 +46,8 @@ pub(super) fn site_kind(instruction: &Instruction) -> Option<SiteKind> {
         Code::Xgetbv => (SiteKind::Xgetbv, 3),
         Code::Rdrand_r16 | Code::Rdrand_r32 | Code::Rdrand_r64 => (SiteKind::Rdrand, 5),
         Code::Rdseed_r16 | Code::Rdseed_r32 | Code::Rdseed_r64 => (SiteKind::Rdseed, 5),
+        Code::Rdgsbase_r32 | Code::Rdgsbase_r64 => (SiteKind::Rdgsbase, 5),
+        Code::Wrgsbase_r32 | Code::Wrgsbase_r64 => (SiteKind::Wrgsbase, 5),
         _ => return None,
     };
     (instruction.len() <= len).then_some(kind)

@@ -132,6 +132,8 @@ pub fn others(path: &Path, bytes: &[u8]) -> Vec<(u64, SiteKind)> {
     let is_place = |code: &[u8]| match code {
         [0x0f, 0x31 | 0xa2 | 0x34, ..] | [0xcd, 0x80, ..] | [0x0f, 0x01, 0xf9 | 0xd0, ..] => true,
         [0x66, 0x40..=0x4f, rest @ ..] | [0x66 | 0x40..=0x4f, rest @ ..] if is_random(rest) => true,
+        [0xf3, 0x0f, 0xae, 0xc8..=0xcf | 0xd8..=0xdf, ..]
+        | [0xf3, 0x40..=0x4f, 0x0f, 0xae, 0xc8..=0xcf | 0xd8..=0xdf, ..] => true,
         _ => is_random(code),
     };
     let kind = |said: &str| {
@@ -142,6 +144,8 @@ pub fn others(path: &Path, bytes: &[u8]) -> Vec<(u64, SiteKind)> {
             "rdrand" => SiteKind::Rdrand,
             "rdseed" => SiteKind::Rdseed,
             "xgetbv" => SiteKind::Xgetbv,
+            "rdgsbase" => SiteKind::Rdgsbase,
+            "wrgsbase" => SiteKind::Wrgsbase,
             "sysenter" => SiteKind::Sysenter,
             "int" => SiteKind::Int80,
             _ => return None,
