@@ -157,3 +157,28 @@ int main(int argc, char **argv) {
     return 98;
 }
 "#;
+
+#[test]
+fn the_first_process_of_a_namespace_is_the_programs_own() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let place = Place::new();
+    // The shell's own first child is the first of the namespace; when it ends none can be begun there.
+    let line = r#"(echo a; sh -c 'echo $$; exec sh -c "echo \$\$"'; echo b); echo $?"#;
+    let shell = ["/bin/sh", "-c", line];
+    let count = |words: &[&str], before: &[&str]| {
+        let _ = std::fs::remove_file(place.dir.path().join("log"));
+        let file = place.dir.path().join("log");
+        let hotpatch = assert_cmd::cargo::cargo_bin!("hotpatch");
+        let run = [path(hotpatch), "run", "--log", path(&file), "--"];
+        let [expected, seen] = [&[][..], &run].map(|run| {
+            let output = native(&place, &[before, run, words].concat());
+            (text(&output.stdout), text(&output.stderr), output.status)
+        });
+        assert_eq!(seen, expected, "{}", log(&place));
+        log(&place).matches(" files, ").count()
+    };
+    assert_eq!(count(&[&["unshare", "-p"], &shell[..]].concat(), &[]), 4);
+    assert_eq!(count(&shell, &["unshare", "-p"]), 3);
+}

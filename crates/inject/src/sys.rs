@@ -4,6 +4,7 @@
 //! I18: each reads and writes memory that its caller names.
 
 use core::arch::asm;
+use core::ffi::CStr;
 
 use linux_raw_sys::general as k;
 
@@ -101,6 +102,20 @@ fn set_mask(new: &u64, old: &mut u64) {
 pub(crate) fn thread_id() -> usize {
     // SAFETY: reads no memory.
     unsafe { call(k::__NR_gettid, []) }.unsigned_abs()
+}
+
+/// Whether children of this thread come into its own process namespace, as far as can be told.
+pub(crate) fn children_are_beside() -> bool {
+    let namespace = |path: &CStr| {
+        let mut link = [0u8; 32];
+        let (path, to) = (path.as_ptr().addr(), link.as_mut_ptr().addr());
+        // SAFETY: reads the path, writes `link`.
+        let len = unsafe { call(k::__NR_readlink, [path, to, link.len()]) };
+        (len > 0).then_some(link)
+    };
+    let own = namespace(c"/proc/thread-self/ns/pid");
+    // Where the first is yet to come, this link leads nowhere.
+    own.is_none() || own == namespace(c"/proc/thread-self/ns/pid_for_children")
 }
 
 /// Waits for `word` to be another than `value`, for 20 ms at most: who should change it may have been killed.
