@@ -2,6 +2,7 @@
 // hook: hears
 // A program that handles its own faults, as garbage collectors and compilers do: addresses and registers are its own.
 // only: ladder hook-run hook-run_arguments hook-after hook-after_arguments hook-record
+// site: site_divides = clobber
 // patched: libc.so.6 400
 #include "guest.h"
 #include <ucontext.h>
@@ -11,7 +12,21 @@ long load(long *from);
 /* On a fault the handler gives an answer and goes on behind the load. */
 __asm__(".text\n.globl load, load_here, load_next\n.type load, @function\nload: .cfi_startproc\n mov $0x1234, %ecx\n"
 	"load_here: mov (%rdi), %rax\nload_next: ret\n.cfi_endproc\n.size load, .-load\n");
+/* An instruction that faults, and moves with a call: nothing near is padding. */
+long divide(long by, long number), divides(void);
+extern const volatile int divides_at;
+__asm__(".text\n.globl divide, divides, site_divides\n.type divide, @function\n.type divides, @function\n"
+	"divide: .cfi_startproc\n mov %edi, %r8d\n mov %esi, %eax\n .rept 45\n lea (%rdi), %rdi\n .endr\n jmp divides\n.cfi_endproc\n.size divide, .-divide\n"
+	"divides: site_divides: .cfi_startproc\n syscall\n xor %edx, %edx\n1: div %r8d\n .rept 45\n lea (%rdi), %rdi\n .endr\n ret\n.cfi_endproc\n.size divides, .-divides\n"
+	".pushsection .rodata\n.balign 4\ndivides_at: .long 1b-divides\n.popsection\n");
 static volatile int count, strange;
+static void by_zero(int number, siginfo_t *info, void *context) {
+	greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
+	char *at = (char *)divides + divides_at;
+	count++;
+	if (number != SIGFPE || info->si_code != FPE_INTDIV || info->si_addr != at || (char *)r[REG_RIP] != at) strange++;
+	r[REG_R8] = 1;
+}
 static char *page;
 static void skip(int number, siginfo_t *info, void *context) {
 	greg_t *r = ((ucontext_t *)context)->uc_mcontext.gregs;
@@ -71,6 +86,11 @@ int main(void) {
 	long sum = 0;
 	for (int i = 0; i < 1000; i++) sum += load((long *)64), getppid();
 	SAY("skipped %d, sum %ld, strange %d\n", count, sum, strange);
+	action.sa_sigaction = by_zero;
+	sigaction(SIGFPE, &action, NULL);
+	count = 0;
+	for (int i = 0; i < 100; i++) strange += divide(0, SYS_getppid) != getppid();
+	SAY("divided %d, strange %d\n", count, strange);
 	page = mmap(0, 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	action.sa_sigaction = allow;
 	sigaction(SIGSEGV, &action, NULL);

@@ -17,17 +17,7 @@
 // site: site_packed = clobber
 // site: site_calls = clobber
 // patched: libc.so.6 400
-#define _GNU_SOURCE
-#include "frame.h"
-#include <errno.h>
-#include <signal.h>
-#include <stdlib.h>
-#include <sys/ptrace.h>
-#include <sys/syscall.h>
-#include <sys/user.h>
-#include <sys/wait.h>
-#include <stddef.h>
-#include <ucontext.h>
+#include "steps.h"
 
 /* Where there is room for stones, and where neighbours move along. */
 VARIANT(alone, "mov %eax, %eax\nsite_alone: syscall\n nop\n nop\n nop\n nop\n nop");
@@ -37,19 +27,7 @@ VARIANT(packed, "jmp 1f\n 2: nop\n 1: lea (%rax), %rax\nsite_packed: syscall\n x
 VARIANT(calls, "jmp 1f\n 2: nop\n 1: lea (%rax), %rax\nsite_calls: syscall\n call leaf\n nop");
 __asm__(".text\n.type leaf, @function\nleaf: xchg %r14, %r15\n xchg %r14, %r15\n ret\n.size leaf, .-leaf\n");
 
-extern char __executable_start[], etext[], mark_begin[], mark_end[];
-void begin(void);
-void end(void);
-__asm__(".text\nbegin: int3\nmark_begin: ret\nend: int3\nmark_end: ret\n");
-
-static struct variant {
-	const char *name;
-	void (*run)(void);
-	const char *site;
-} variants[4];
-static const struct variant *volatile now;
-static volatile long over, missed;
-static volatile int arrived;
+static struct variant variants[4];
 static long expected;
 static int wrong;
 
@@ -103,6 +81,10 @@ static void traced(void) {
 			if (numbers[n] != SYS_fork) expected = syscall(numbers[n], -1, -1, -1, -1);
 			if (expected == -1) expected = -errno;
 			over = wrong = 0;
+			/* Pages of the stack are looked at once. */
+			now->run();
+			if (numbers[n] == SYS_fork && out.r[RAX] == 0) _exit(0);
+			if (numbers[n] == SYS_fork) waitpid(out.r[RAX], NULL, 0);
 			/* The first time nothing is sent. */
 			for (step = -1; !over; step++) {
 				struct sigaction action = {.sa_sigaction = handler,
@@ -132,76 +114,6 @@ static void traced(void) {
 	_exit(0);
 }
 
-/* Stops the child at an address, which is not written to; 0: no more. */
-static void stop_at(pid_t child, const void *at) {
-	ptrace(PTRACE_POKEUSER, child, offsetof(struct user, u_debugreg[0]), at);
-	ptrace(PTRACE_POKEUSER, child, offsetof(struct user, u_debugreg[7]), at ? 1 : 0);
-}
-
-/* A fault of code that is not the program's: whose it is knows what to do. */
-static int is_ours(int status, unsigned long rip) {
-	return WSTOPSIG(status) == SIGSEGV && (rip < (unsigned long)__executable_start || rip >= (unsigned long)etext);
-}
-
-/* Lets the child go on to its next mark, and answers whether it is the one that begins. */
-static int next_mark(pid_t child, long deliver) {
-	for (;;) {
-		int status;
-		struct user_regs_struct regs;
-		ptrace(PTRACE_CONT, child, 0, deliver);
-		if (waitpid(child, &status, 0) != child || WIFEXITED(status) || WIFSIGNALED(status)) {
-			if (!WIFEXITED(status) || WEXITSTATUS(status)) printf("ended: %x\n", status);
-			exit(0);
-		}
-		ptrace(PTRACE_GETREGS, child, 0, &regs);
-		deliver = 0;
-		if (WSTOPSIG(status) != SIGTRAP) {
-			deliver = WSTOPSIG(status);
-			if (deliver != SIGCHLD && deliver != SIGUSR1 && !is_ours(status, regs.rip)) printf("signal %ld at %llx\n", deliver, regs.rip);
-		} else if (regs.rip == (unsigned long)mark_begin) return 1;
-		else if (regs.rip == (unsigned long)mark_end) return 0;
-		else {
-			/* The flag that we step with was saved and restored. */
-			regs.eflags &= ~0x100;
-			ptrace(PTRACE_SETREGS, child, 0, &regs);
-		}
-	}
-}
-
-static int at_end;
-
-/* Runs to an address; answers whether it came there before the end. */
-static int run_to(pid_t child, unsigned long at) {
-	stop_at(child, (void *)at);
-	for (long deliver = 0;;) {
-		int status;
-		ptrace(PTRACE_CONT, child, 0, deliver);
-		if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) exit(7);
-		unsigned long rip = ptrace(PTRACE_PEEKUSER, child, offsetof(struct user, regs.rip), 0);
-		deliver = is_ours(status, rip) ? SIGSEGV : 0;
-		if (deliver) continue;
-		if (rip == at || rip == (unsigned long)mark_end) {
-			stop_at(child, NULL);
-			at_end = rip != at;
-			return rip == at;
-		}
-	}
-}
-
-static unsigned long step_once(pid_t child) {
-	for (long deliver = 0;;) {
-		int status;
-		ptrace(PTRACE_SINGLESTEP, child, 0, deliver);
-		if (waitpid(child, &status, 0) != child || !WIFSTOPPED(status)) exit(8);
-		unsigned long rip = ptrace(PTRACE_PEEKUSER, child, offsetof(struct user, regs.rip), 0);
-		deliver = is_ours(status, rip) ? SIGSEGV : 0;
-		if (deliver) continue;
-		if (WSTOPSIG(status) == SIGTRAP || WSTOPSIG(status) == SIGCHLD) return rip;
-		printf("signal %d while stepping\n", WSTOPSIG(status));
-		exit(9);
-	}
-}
-
 int main(void) {
 	const struct variant all[] = {{"alone", alone, SITE_OF(alone)},
 				      {"between", between, SITE_OF(between)},
@@ -210,34 +122,5 @@ int main(void) {
 	memcpy(variants, all, sizeof all);
 	pid_t child = fork();
 	if (child == 0) traced();
-	int status;
-	while (waitpid(child, &status, 0) == child && WIFSTOPPED(status) && WSTOPSIG(status) == SIGSEGV) ptrace(PTRACE_CONT, child, 0, SIGSEGV);
-	if (!WIFSTOPPED(status)) return 1;
-	for (;;) {
-		static unsigned long way[20000];
-		int len = 0, lost = 0;
-		if (!next_mark(child, 0)) return 2;
-		const struct variant *is = (void *)ptrace(PTRACE_PEEKDATA, child, &now, 0);
-		unsigned long site = (unsigned long)is->site;
-		/* Its way, from the variant's own first instruction to far behind the site, where all is written down. */
-		way[0] = (unsigned long)is->run + offset_alone - 2;
-		run_to(child, way[0]);
-		while (!(way[len] > site + 24 && way[len] < site + 400)) {
-			if (++len == 20000) return 3;
-			way[len] = step_once(child);
-		}
-		if (next_mark(child, 0)) return 4;
-		for (int i = 0; i < len; i++) {
-			if (!next_mark(child, 0)) return 5;
-			if (i == len - 1) ptrace(PTRACE_POKEDATA, child, &over, 1);
-			int first = 0;
-			while (way[first] != way[i]) first++;
-			int there = run_to(child, way[first]);
-			for (; there && first < i; first++) there = step_once(child) == way[first + 1];
-			if (!there && ++lost) ptrace(PTRACE_POKEDATA, child, &missed, 1);
-			if (at_end) at_end = 0;
-			else if (next_mark(child, there ? SIGUSR1 : 0)) return 6;
-		}
-		if (lost > len / 10 + 5) printf("%s: %d of %d steps were not met again\n", "?", lost, len);
-	}
+	return step_all(child, offset_alone - 2);
 }

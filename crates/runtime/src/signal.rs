@@ -34,6 +34,8 @@ use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
+use linux_raw_sys::general::{SIGFPE, SIGILL, SIGTRAP};
+
 use crate::areas;
 use crate::entry;
 use crate::frame::Entered;
@@ -360,8 +362,7 @@ unsafe fn handle(
             }
         }
     }
-    if frame.info.signal == SYSTEM && frame.info.fields[0] == interrupted {
-        // Where the call was made.
+    if states_instruction(frame) && frame.info.fields[0] == interrupted {
         frame.info.fields[0] = frame.context.registers.rip;
     }
     if let Some(block) = block
@@ -594,6 +595,12 @@ fn resumed(registers: &mut Registers, slots: &Slots) {
 
 fn is_fault(frame: &SignalFrame) -> bool {
     bit(frame.info.signal) & FAULTS != 0 && frame.info.code > 0
+}
+
+/// Whether its information has the address of the instruction, or of the call, that it comes from.
+fn states_instruction(frame: &SignalFrame) -> bool {
+    const STATE: u64 = bit(SYSTEM) | bit(SIGILL) | bit(SIGTRAP) | bit(SIGFPE);
+    bit(frame.info.signal) & STATE != 0 && frame.info.code > 0
 }
 
 /// Sees to it that the thread goes on where its stash says, if the handler leaves what it is shown.

@@ -8,16 +8,21 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
-/// Makes a call between two breakpoints of its own, often enough that all is warm.
+/// Makes a call between two breakpoints of its own, often enough that all is warm; where what is kept on the stack does
+/// not lie on two pages.
 const GUEST: &str = r#"
 __attribute__((noinline)) static long call(long number, long argument) {
 	long result;
 	__asm__ volatile(
+		"mov %%rsp, %%rbx\n\t"
+		"and $-4096, %%rsp\n\t"
+		"sub $1024, %%rsp\n\t"
 		"int3\n\t"
 		"syscall\n\t"
 		"nopl 0(%%rax)\n\t"
-		"int3"
-		: "=a"(result) : "a"(number), "D"(argument) : "rcx", "r11", "memory");
+		"int3\n\t"
+		"mov %%rbx, %%rsp"
+		: "=a"(result) : "a"(number), "D"(argument) : "rbx", "rcx", "r11", "memory");
 	return result;
 }
 int main(void) {
