@@ -56,6 +56,7 @@ pub fn execute(exec: &Exec) -> Errno {
         head: cache::LIBRARY.get(..HEAD).unwrap_or(&[]),
         settings: &injected.settings,
         follows: false,
+        namespaces: true,
         carried: None,
     };
     match begin(&runtime) {

@@ -19,9 +19,10 @@ use crate::{Bytes, Carried, FILES, LONGEST, Runtime};
 pub enum Refused {
     /// There is no memory or no process to be had, or the settings are too long.
     Resources,
-    /// The kernel lets nobody trace this thread: it is traced already, or a policy forbids it; or its next child would
-    /// be the first of a process namespace, which ends with it.
+    /// The kernel lets nobody trace this thread: it is traced already, or a policy forbids it.
     Ptrace,
+    /// This thread's next child would be the first of a process namespace, which ends with it, or come into another.
+    Namespace,
 }
 
 /// Bytes of the helper's mapping.
@@ -95,8 +96,8 @@ pub fn begin(runtime: &Runtime<'_>) -> Result<Helper, Refused> {
     if path.len() + runtime.settings.len() > LONGEST || runtime.head.len() != crate::HEAD {
         return Err(Refused::Resources);
     }
-    if !sys::children_are_beside() {
-        return Err(Refused::Ptrace);
+    if runtime.namespaces && !sys::children_are_beside() {
+        return Err(Refused::Namespace);
     }
     let protection = (k::PROT_READ | k::PROT_WRITE) as usize;
     let flags = (k::MAP_PRIVATE | k::MAP_ANONYMOUS) as usize;

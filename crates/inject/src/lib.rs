@@ -31,6 +31,8 @@ pub struct Runtime<'a> {
     pub settings: &'a [u8],
     /// Whether it goes on there, rather than begins.
     pub follows: bool,
+    /// Whether this thread's children may come into another process namespace, which is to be looked at.
+    pub namespaces: bool,
     /// Where the new program cannot open the library and its hooks: these.
     pub carried: Option<&'a Carried>,
 }

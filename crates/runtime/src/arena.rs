@@ -80,6 +80,16 @@ fn class(size: usize) -> Option<(usize, usize)> {
 }
 
 impl State {
+    /// Where the next chunk may be: behind the one that there is.
+    fn hint(&self) -> usize {
+        if self.chunk == 0 {
+            return HINT;
+        }
+        // SAFETY: `grow` wrote it.
+        let last = unsafe { *ptr::with_exposed_provenance::<Chunk>(self.chunk) };
+        self.chunk + last.len
+    }
+
     /// Takes a chunk that has room for `len` bytes.
     fn grow(&mut self, len: usize) -> Option<()> {
         let need = len
@@ -90,7 +100,7 @@ impl State {
             .filter(|&len| len >= need);
         let (at, len) = sizes.into_iter().find_map(|len| {
             Some((
-                sys::map_anywhere(HINT, len, Protection::ReadWrite).ok()?,
+                sys::map_anywhere(self.hint(), len, Protection::ReadWrite).ok()?,
                 len,
             ))
         })?;
@@ -262,6 +272,47 @@ impl Arena {
         unsafe { self.0.get().write(Self::new().0.into_inner()) };
     }
 
+    /// Unmaps all but the part of the first chunk that comes in small pages, which what comes next takes again. Answers
+    /// where that is.
+    ///
+    /// # Safety
+    /// As [`destroy`](Self::destroy).
+    pub unsafe fn rest(&self) -> (usize, usize) {
+        let state = self.state();
+        let (mut first, mut many) = (state.chunk, false);
+        loop {
+            if first == 0 {
+                return (0, 0);
+            }
+            // SAFETY: `grow` wrote it.
+            let chunk = unsafe { *ptr::with_exposed_provenance::<Chunk>(first) };
+            if chunk.before != 0 {
+                (first, many) = (chunk.before, true);
+                continue;
+            }
+            let len = chunk.len.min(SMALL);
+            let populated = if many { first } else { state.populated };
+            // SAFETY: as the caller promises.
+            unsafe {
+                self.release(Mark {
+                    chunk: first,
+                    next: first + size_of::<Chunk>(),
+                    end: first + len,
+                    populated,
+                })
+            };
+            if len < chunk.len {
+                // SAFETY: as above.
+                let _ = unsafe { sys::unmap(first + len, chunk.len - len) };
+                // SAFETY: as above.
+                unsafe { (*ptr::with_exposed_provenance_mut::<Chunk>(first)).len = len };
+            }
+            let state = self.state();
+            state.populated = state.populated.min(first + len);
+            return (first, first + len);
+        }
+    }
+
     /// Unmaps everything.
     ///
     /// # Safety
@@ -317,6 +368,27 @@ mod tests {
 
     fn layout(size: usize, align: usize) -> Layout {
         Layout::from_size_align(size, align).unwrap()
+    }
+
+    #[test]
+    fn what_has_rested_is_taken_again() {
+        let arena = Arena::new();
+        // SAFETY: what is written lies in blocks of that size, and none is used after its rest.
+        unsafe {
+            assert_eq!(arena.rest(), (0, 0));
+            for large in [100, 1 << 20, 80 << 20, 100] {
+                let one = arena.alloc(layout(large, 16));
+                let two = arena.alloc(layout(5000, 16));
+                one.write_bytes(1, large);
+                two.write_bytes(2, 5000);
+                assert_eq!(one.add(large - 1).read(), 1);
+                let (start, end) = arena.rest();
+                assert!(start > 0 && end == start + SMALL, "{start:x} {end:x}");
+                assert!(sys::peek(end).is_none());
+                assert!(sys::peek(start).is_some());
+            }
+            arena.destroy();
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use core::arch::naked_asm;
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::mem::offset_of;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use hotpatch_inject::{Registers, Start};
 use hotpatch_plan::addr::{Span, Va};
@@ -38,11 +39,21 @@ pub unsafe extern "C" fn hotpatch_entry() {
     )
 }
 
+/// Whether it is so: one thread, no handler of the program's, nothing but the kernel's defaults.
+static AT_EXEC: AtomicBool = AtomicBool::new(false);
+
+/// See [`AT_EXEC`]; start-up's.
+pub(crate) fn at_exec() -> bool {
+    // Relaxed: written by the one thread that there is.
+    AT_EXEC.load(Ordering::Relaxed)
+}
+
 unsafe extern "C" fn boot(at: *const Start) -> ! {
     // SAFETY: I19: the injector has written it, for us alone.
     let given = unsafe { &*at };
     // SAFETY: I19: as the injector has mapped it.
     unsafe { link(given.base as usize, given.files[0] as usize) };
+    AT_EXEC.store(true, Ordering::Relaxed);
     let stack = given.registers.rsp as usize;
     let argv = stack + 8;
     // SAFETY: I19: the kernel has put the count there.

@@ -7,7 +7,7 @@
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
-use linux_raw_sys::auxvec::{AT_HWCAP2, AT_NULL, AT_SECURE};
+use linux_raw_sys::auxvec::{AT_BASE, AT_HWCAP2, AT_NULL, AT_SECURE};
 
 use crate::sys::{self, Fd, Open};
 
@@ -55,6 +55,8 @@ pub struct Environment<'a> {
     pub secure: bool,
     /// Programs may set the base of `gs`.
     pub fsgsbase: bool,
+    /// A loader begins the program.
+    pub loader: bool,
 }
 
 /// The bit of `AT_HWCAP2` that says so.
@@ -74,7 +76,7 @@ impl<'a> Environment<'a> {
         let variables = unsafe { strings(passed.envp) };
         end = end.wrapping_add(variables.1 + 1);
         let mut secure = sys::is_privileged();
-        let mut fsgsbase = false;
+        let (mut fsgsbase, mut loader) = (false, false);
         let mut entry: *const [usize; 2] = end.cast();
         loop {
             // SAFETY: AT_NULL ends the vector.
@@ -82,6 +84,7 @@ impl<'a> Environment<'a> {
             match u32::try_from(key) {
                 Ok(AT_NULL) => break,
                 Ok(AT_SECURE) => secure |= value != 0,
+                Ok(AT_BASE) => loader = value != 0,
                 Ok(AT_HWCAP2) => fsgsbase = value & FSGSBASE != 0,
                 _ => {}
             }
@@ -92,6 +95,7 @@ impl<'a> Environment<'a> {
             variables: variables.0,
             secure,
             fsgsbase,
+            loader,
         }
     }
 
@@ -120,6 +124,7 @@ impl<'a> Environment<'a> {
             variables: words(environ),
             secure: secure || sys::is_privileged(),
             fsgsbase: value(AT_HWCAP2) & FSGSBASE != 0,
+            loader: value(AT_BASE) != 0,
         }
     }
 

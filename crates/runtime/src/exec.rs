@@ -9,13 +9,14 @@
 
 use core::cell::UnsafeCell;
 use core::ffi::CStr;
-use core::sync::atomic::Ordering;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use hotpatch_abi::Frame;
 use hotpatch_inject::preload::CARRIED;
 use hotpatch_inject::{Carried, FILES, HEAD, Kind, NO_FILE, Runtime, begin, look_at};
 use linux_raw_sys::general as k;
 
+use crate::boot;
 use crate::carried::{self, Made};
 use crate::hooking::Hooking;
 use crate::hooks::Call;
@@ -33,6 +34,9 @@ struct Shared(UnsafeCell<Option<Given>>);
 // SAFETY: I14: written by start-up, then only read.
 unsafe impl Sync for Shared {}
 
+/// Somebody may have said into which process namespace children come.
+static NAMESPACES: AtomicBool = AtomicBool::new(false);
+
 static KEPT: Shared = Shared(UnsafeCell::new(None));
 
 /// Keeps what the next program's runtime will be given.
@@ -48,6 +52,8 @@ pub(crate) unsafe fn keep(hooking: &mut Hooking, given: &Given) {
         carried: false,
         files: [NO_FILE; FILES],
     };
+    // Why the loader has brought us is not known.
+    NAMESPACES.store(!boot::at_exec(), Ordering::Relaxed);
     // SAFETY: as the caller promises.
     unsafe { *KEPT.0.get() = Some(kept) };
 }
@@ -97,6 +103,8 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
         head: head(),
         settings: given.settings,
         follows: true,
+        // Relaxed: this thread's own call, or start-up, has stored it.
+        namespaces: NAMESPACES.load(Ordering::Relaxed),
         carried: files,
     };
     let helper = match begin(&runtime) {
@@ -115,6 +123,11 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
     }
     helper.cancel();
     Next::Answered
+}
+
+/// The program says into which namespaces it or its children come.
+pub(crate) fn namespaces() {
+    NAMESPACES.store(true, Ordering::Relaxed);
 }
 
 /// What is said before a filter that the program sets would forbid it.

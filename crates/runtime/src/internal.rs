@@ -61,6 +61,8 @@ pub const NUMBERS: &[u32] = &[
     k::__NR_munmap,
     k::__NR_mremap,
     k::__NR_shmat,
+    k::__NR_unshare,
+    k::__NR_setns,
 ];
 
 /// Of `seccomp`, as is 0 for the strict mode; others ask.
@@ -200,6 +202,10 @@ pub fn before(call: &mut Call<'_>, begun: &Begun<'_>) -> Next {
         }
         k::__NR_mmap | k::__NR_mprotect | k::__NR_pkey_mprotect => mapped(call),
         k::__NR_munmap | k::__NR_mremap | k::__NR_shmat => mapped(call),
+        k::__NR_unshare | k::__NR_setns => {
+            exec::namespaces();
+            Next::Run
+        }
         k::__NR_arch_prctl => arch_prctl(call),
         k::__NR_prctl => prctl(call),
         k::__NR_seccomp => {

@@ -10,7 +10,7 @@
 use alloc::vec::Vec;
 use core::alloc::GlobalAlloc as _;
 use core::cell::UnsafeCell;
-use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use hotpatch_plan::plan::{Kinds, SiteKind};
 use hotpatch_plan::scan;
@@ -186,6 +186,9 @@ pub unsafe fn forked() {
     unsafe { journal::finish() };
     // SAFETY: the work that used it is not in this process. Its memory is lost to the child.
     unsafe { ARENA.forget() };
+    RESTING
+        .iter()
+        .for_each(|word| word.store(0, Ordering::Relaxed));
     rescue::forget();
     // SAFETY: as above: nobody else looks at it.
     if let Some(later) = unsafe { &mut *LATER.0.get() } {
@@ -291,8 +294,56 @@ fn on_own_stack(work: impl FnOnce()) {
         // SAFETY: I3, and the stack is ours alone.
         let _ = unsafe { rescue(stack.addr() + STACK.size(), work) };
     }
+    // Relaxed: the lock's holder alone.
+    let waits = RESTING.iter().any(|word| word.load(Ordering::Relaxed) != 0);
     // SAFETY: I4: what the work allocated is gone with it.
-    unsafe { ARENA.destroy() };
+    unsafe { clear(waits) };
+}
+
+/// Where the arena rests between start-up and what the loader maps then, so that its pages are there already. Zeros
+/// where it does not.
+static RESTING: [AtomicU64; 2] = [const { AtomicU64::new(0) }; 2];
+
+/// The arena that rests.
+pub fn resting() -> Range {
+    let [start, end] =
+        [0, 1].map(|n: usize| RESTING.get(n).map_or(0, |w| w.load(Ordering::Relaxed)));
+    Range { start, end }
+}
+
+/// Ends start-up's use of the arena. `more`: a loader is about to map files.
+///
+/// # Safety
+/// I4: nothing allocated is used any more.
+pub(crate) unsafe fn end_of_start(more: bool) {
+    // SAFETY: as the caller promises.
+    unsafe { clear(more) };
+}
+
+/// # Safety
+/// I4: nothing allocated is used any more.
+unsafe fn clear(rest: bool) {
+    let (start, end) = if rest {
+        // SAFETY: as the caller promises.
+        unsafe { ARENA.rest() }
+    } else {
+        // SAFETY: as the caller promises.
+        unsafe { ARENA.destroy() };
+        (0, 0)
+    };
+    for (word, value) in RESTING.iter().zip([start, end]) {
+        // Relaxed: one thread runs, or the lock is held.
+        word.store(value as u64, Ordering::Relaxed);
+    }
+}
+
+/// A loader protects what it has relocated: it has mapped all that the program begins with.
+pub fn all_is_mapped() {
+    if resting().end != 0 && !is_filtered() {
+        let _lock = Lock::take();
+        // SAFETY: I4: the lock's holder, and no work goes on.
+        unsafe { clear(false) };
+    }
 }
 
 fn work(

@@ -142,6 +142,9 @@ fn protect(frame: &mut Frame, range: Range, protection: u32) -> Next {
     let writable = protection & k::PROT_WRITE != 0;
     let executable = protection & k::PROT_EXEC != 0;
     if !(executable || writable && late::rewrites(range)) {
+        if !writable {
+            late::all_is_mapped();
+        }
         return Next::Run;
     }
     let lock = Lock::take();

@@ -7,6 +7,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use crate::areas;
 use crate::carried;
 use crate::labels;
+use crate::late;
 use crate::pages::Range;
 use crate::services;
 use crate::thread;
@@ -34,6 +35,7 @@ pub fn first_in(range: Range) -> Option<Range> {
         .chain(areas::all().map(|area| area.mapped))
         .chain(thread::slabs())
         .chain(carried::mapped())
+        .chain([late::resting()])
         .chain(
             trap::has_begun()
                 .then(thread::trap_stacks)

@@ -14,6 +14,7 @@ use core::ptr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use hotpatch_abi::{ABI, Services};
+use linux_raw_sys::general::{S_IFCHR, S_IFMT};
 
 use crate::arch;
 use crate::config::Target;
@@ -118,7 +119,12 @@ pub unsafe fn log_to(target: &Target) {
     let state = unsafe { &mut *STATE.0.get() };
     state.first = identity(sys::STDERR);
     let len = state.terminal.len() - 1;
-    let name = sys::link_of(c"/proc/self/fd/2", &mut state.terminal[..len]);
+    // Its directory costs more than all else that is asked here.
+    let name = if sys::status_of(sys::STDERR).is_ok_and(|s| s.st_mode & S_IFMT == S_IFCHR) {
+        sys::link_of(c"/proc/self/fd/2", &mut state.terminal[..len])
+    } else {
+        Err(Errno::NOENT)
+    };
     if !state.terminal.starts_with(b"/dev/pts/") && !state.terminal.starts_with(b"/dev/tty")
         || name.is_err()
     {

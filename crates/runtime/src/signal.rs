@@ -37,6 +37,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use linux_raw_sys::general::{SIGFPE, SIGILL, SIGTRAP};
 
 use crate::areas;
+use crate::boot;
 use crate::entry;
 use crate::frame::Entered;
 use crate::hooks;
@@ -70,7 +71,9 @@ pub fn begin() {
         asm::SOME_BLOCKS
     };
     asm::GS.store(blocks, Ordering::Relaxed);
-    for signal in 1..=64 {
+    // An exec has left no handler: what is ignored, and has not to be shown as something else, stays so.
+    let may_be_ours = if boot::at_exec() { FAULTS } else { u64::MAX };
+    for signal in (1..=64).filter(|&signal| bit(signal) & may_be_ours != 0) {
         let Ok(now) = sys::disposition(signal, None) else {
             continue;
         };

@@ -13,6 +13,7 @@ use core::sync::atomic::Ordering;
 
 use crate::arch;
 use crate::arena::Arena;
+use crate::boot;
 use crate::cache::Cache;
 use crate::carried::{self, Files, LIBRARY};
 use crate::config::{Config, Target};
@@ -96,11 +97,12 @@ pub(crate) unsafe fn start(passed: Passed, given: Option<Given>) {
         // SAFETY: I3, and the stack is ours alone.
         unsafe { rescue(stack.addr() + STACK.size(), || run(passed, given)) }
     };
+    let waits = boot::at_exec() && matches!(ended, Ok(Verdict::Run { loader: true }));
     // SAFETY: I4: what `run` allocated is gone with it.
-    unsafe { ARENA.destroy() };
+    unsafe { late::end_of_start(waits) };
     carried::end();
     match ended {
-        Ok(Verdict::Run) => trap::arm_at_start(),
+        Ok(Verdict::Run { .. }) => trap::arm_at_start(),
         Ok(Verdict::Refuse(status)) => sys::exit(status),
         Err(words) => last_line(&passed, words.as_str()),
     }
@@ -111,7 +113,8 @@ const LOST: &str = "signal handlers see addresses in trampolines";
 
 /// Whether the program may go on.
 enum Verdict {
-    Run,
+    /// It may. Whether a loader begins it, which will map more.
+    Run { loader: bool },
     /// It ends with this status.
     Refuse(u8),
 }
@@ -204,14 +207,14 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         return if config.strict {
             Verdict::Refuse(UNPATCHED_STATUS)
         } else {
-            Verdict::Run
+            Verdict::Run { loader: false }
         };
     }
     // 4. The hooks.
     let own_log = hook_log(&config, stderr);
     let hook_log = own_log.as_ref().unwrap_or(&log);
     // Before there are threads of hosted hooks, which execute nothing of the program.
-    let threads = if sys::threads() > 1 {
+    let threads = if !boot::at_exec() && sys::threads() > 1 {
         Threads::Many
     } else {
         Threads::One
@@ -356,7 +359,9 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         ));
         return Verdict::Refuse(UNPATCHED_STATUS);
     }
-    Verdict::Run
+    Verdict::Run {
+        loader: environment.loader,
+    }
 }
 
 /// Arguments, environment and auxiliary vector as `/proc` has them, where they were not passed.
