@@ -20,10 +20,8 @@ const BUFFER: usize = 1 << 16;
 /// What could not be written.
 #[derive(Debug, Default)]
 pub struct Loss {
-    /// Lines that were to be written.
-    put: AtomicU64,
-    /// Lines that were, to their end.
-    written: AtomicU64,
+    /// Lines that were not, to their end.
+    missing: AtomicU64,
     why: Mutex<Option<io::Error>>,
     /// There is a reason.
     failed: AtomicBool,
@@ -34,12 +32,15 @@ impl Loss {
     pub fn is(&self) -> Option<(String, u64)> {
         let why = self.why.lock().ok()?;
         // Relaxed: whoever wrote has ended.
-        let missing = self.put.load(Ordering::Relaxed) - self.written.load(Ordering::Relaxed);
+        let missing = self.missing.load(Ordering::Relaxed);
         why.as_ref().map(|why| (why.to_string(), missing))
     }
 
     /// Whether nobody reads on, which is not a loss.
     pub fn is_unread(&self) -> bool {
+        if !self.has_failed() {
+            return false;
+        }
         let why = self.why.lock();
         why.is_ok_and(|why| {
             why.as_ref()
@@ -64,58 +65,45 @@ fn lines(bytes: &[u8]) -> u64 {
     bytes.iter().filter(|&&byte| byte == b'\n').count() as u64
 }
 
-/// Counts what reaches its place.
-struct Meter {
-    to: Box<dyn Write + Send>,
-    loss: Arc<Loss>,
-}
-
-impl Write for Meter {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let done = self.to.write(bytes)?;
-        let lines = lines(bytes.get(..done).unwrap_or_default());
-        self.loss.written.fetch_add(lines, Ordering::Relaxed);
-        Ok(done)
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        self.to.flush()
-    }
-}
-
 /// Takes whatever it is given, and writes it as long as that can be done.
 pub struct Sink {
-    out: BufWriter<Meter>,
+    out: BufWriter<Box<dyn Write + Send>>,
     loss: Arc<Loss>,
 }
 
 impl Sink {
     fn new(to: Box<dyn Write + Send>, buffer: usize, loss: Arc<Loss>) -> Self {
-        let meter = Meter {
-            to,
-            loss: Arc::clone(&loss),
-        };
-        Self {
-            out: BufWriter::with_capacity(buffer, meter),
-            loss,
-        }
+        let out = BufWriter::with_capacity(buffer, to);
+        Self { out, loss }
+    }
+
+    fn is_missing(&self, bytes: &[u8]) {
+        self.loss.missing.fetch_add(lines(bytes), Ordering::Relaxed);
+    }
+
+    fn fails(&mut self, error: io::Error) {
+        // What it had and could not write is there still.
+        self.is_missing(self.out.buffer());
+        self.loss.fail(error);
     }
 }
 
 impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.loss.put.fetch_add(lines(bytes), Ordering::Relaxed);
-        if !self.loss.has_failed() {
-            let written = self.out.write_all(bytes);
-            written.unwrap_or_else(|error| self.loss.fail(error));
+        if self.loss.has_failed() {
+            self.is_missing(bytes);
+        } else if let Err(error) = self.out.write_all(bytes) {
+            self.fails(error);
+            self.is_missing(bytes);
         }
         Ok(bytes.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        if !self.loss.has_failed() {
-            let flushed = self.out.flush();
-            flushed.unwrap_or_else(|error| self.loss.fail(error));
+        if !self.loss.has_failed()
+            && let Err(error) = self.out.flush()
+        {
+            self.fails(error);
         }
         Ok(())
     }

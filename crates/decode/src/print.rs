@@ -155,8 +155,12 @@ impl<'a> Printer<'a> {
     pub(crate) fn close(&mut self) {
         self.out.push_str(") ");
         let column = self.out.len() - self.out.rfind('\n').map_or(0, |at| at + 1);
-        for _ in column..self.style.column {
-            self.out.push(' ');
+        const SPACES: &str = "                                        ";
+        let mut missing = self.style.column.saturating_sub(column);
+        while missing > 0 {
+            let some = missing.min(SPACES.len());
+            self.out.push_str(&SPACES[..some]);
+            missing -= some;
         }
         self.out.push_str("= ");
         let answer = self.signature.map_or(Answer::Number, |signature| {

@@ -1,7 +1,7 @@
 //! Results, and what some calls tell behind theirs.
 
 use crate::When;
-use crate::number::{flags_of, hex, one_of};
+use crate::number::{decimal, flags_of, hex, one_of};
 use crate::print::Printer;
 use crate::time::date;
 use hotpatch_names::structs as st;
@@ -31,12 +31,10 @@ impl Printer<'_> {
             Answer::Hex => hex_result(result, self.out),
             Answer::Octal => crate::number::octal(result, self.out),
             Answer::Fd => {
-                let _ = write!(self.out, "{result}");
+                decimal(result, self.out);
                 self.descriptor(When::Exit, result as i32);
             }
-            Answer::Number => {
-                let _ = write!(self.out, "{}", result as i64);
-            }
+            Answer::Number => decimal(result as i64, self.out),
         }
         self.remark(result);
     }

@@ -53,12 +53,15 @@ fn escape_but(bytes: &[u8], marked: &[u8], escapes: Escapes, out: &mut String) {
             _ if escapes == Escapes::HexChars => {
                 let _ = write!(out, "\\x{byte:02x}");
             }
-            // A digit behind it would be read as part of the escape.
-            _ if matches!(bytes.get(index + 1), Some(b'0'..=b'7')) => {
-                let _ = write!(out, "\\{byte:03o}");
-            }
             _ => {
-                let _ = write!(out, "\\{byte:o}");
+                // A digit behind it would be read as part of the escape.
+                let all = matches!(bytes.get(index + 1), Some(b'0'..=b'7'));
+                out.push('\\');
+                for (place, least) in [(6, 0o100), (3, 0o10), (0, 0)] {
+                    if all || byte >= least {
+                        out.push(char::from(b'0' + (byte >> place & 7)));
+                    }
+                }
             }
         }
     }
