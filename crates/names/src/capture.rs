@@ -5,7 +5,8 @@
 //! as is there.
 
 use crate::kind::{Count, Kind, What};
-use crate::signature::{Signature, signature};
+use crate::row;
+use crate::signature::{depends, signature};
 
 /// When memory is read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +29,10 @@ pub struct Limits {
 }
 
 /// What the kept bytes lead to.
+///
+/// (Whole words: odd bytes would be read back together with what lies beside them, before they have been written.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u64)]
 pub enum Shape {
     /// Nothing.
     Bytes,
@@ -57,7 +61,7 @@ pub enum Shape {
     /// Nothing; a descriptor stands at the beginning of each so many bytes.
     Descriptors {
         /// Bytes from one to the next.
-        stride: u8,
+        stride: u64,
     },
     /// Nothing; each bit that is set stands for a descriptor.
     Bits,
@@ -76,71 +80,74 @@ pub struct Request {
     pub shape: Shape,
 }
 
-/// What a call's arguments lead to. `result` is what it left in rax; at entry it is not looked at.
-#[must_use]
-pub fn captures(number: u64, args: &[u64; 6], when: When, result: u64, limits: Limits) -> Captures {
-    Captures {
-        signature: signature(number, args),
-        args: *args,
-        when,
-        result,
-        limits,
-        at: 0,
-    }
-}
-
-/// Requests of one call at one time.
-#[derive(Debug)]
-pub struct Captures {
-    signature: Option<Signature>,
-    args: [u64; 6],
+/// Hands to `each` what a call's arguments lead to. `result` is what it left in rax; at entry it is not looked at.
+///
+/// (No iterator: what it would have to hold takes as long to copy as all of this.)
+#[inline]
+pub fn captures(
+    number: u64,
+    args: &[u64; 6],
     when: When,
     result: u64,
     limits: Limits,
-    at: usize,
-}
-
-impl Iterator for Captures {
-    type Item = Request;
-
-    fn next(&mut self) -> Option<Request> {
-        loop {
-            let argument = *self.signature.as_ref()?.arguments().get(self.at)?;
-            self.at += 1;
-            let what = match (argument.kind, self.when) {
-                (Kind::In(what) | Kind::InOut(what), When::Entry) => what,
-                // What a call fills is told by its addresses if it fails, and what it was asked for counts.
-                (
-                    Kind::Out(what @ (What::Filled(_) | What::Message | What::Messages(_))),
-                    When::Entry,
-                ) => what,
-                // A failed call has written nothing but lengths.
-                (Kind::Out(what), When::Exit)
-                    if !self.failed() || matches!(what, What::Remaining(_)) =>
-                {
-                    what
-                }
-                (Kind::InOut(what), When::Exit) => what,
-                _ => continue,
-            };
-            let address = self
-                .args
-                .get(usize::from(argument.index))
-                .copied()
-                .unwrap_or(0);
-            let (length, shape) = self.extent(what);
-            if address != 0 && length != 0 {
-                return Some(Request {
-                    address,
-                    length,
-                    shape,
-                });
-            }
+    mut each: impl FnMut(Request),
+) {
+    let call = Call {
+        args,
+        when,
+        result,
+        limits,
+    };
+    if !depends(number) {
+        let kinds = row(number).map_or(&[][..], |row| row.arguments);
+        for (index, kind) in kinds.iter().enumerate() {
+            call.request(index, kind).into_iter().for_each(&mut each);
+        }
+    } else if let Some(signature) = signature(number, args) {
+        for argument in signature.arguments() {
+            let index = usize::from(argument.index);
+            let request = call.request(index, &argument.kind);
+            request.into_iter().for_each(&mut each);
         }
     }
 }
 
-impl Captures {
+/// One call at one time.
+struct Call<'a> {
+    args: &'a [u64; 6],
+    when: When,
+    result: u64,
+    limits: Limits,
+}
+
+impl Call<'_> {
+    /// What argument `index`, which is of this kind, leads to.
+    fn request(&self, index: usize, kind: &Kind) -> Option<Request> {
+        let what = *match (kind, self.when) {
+            (Kind::In(what) | Kind::InOut(what), When::Entry) => what,
+            // What a call fills is told by its addresses if it fails, and what it was asked for counts.
+            (
+                Kind::Out(what @ (What::Filled(_) | What::Message | What::Messages(_))),
+                When::Entry,
+            ) => what,
+            // A failed call has written nothing but lengths.
+            (Kind::Out(what), When::Exit)
+                if !self.failed() || matches!(what, What::Remaining(_)) =>
+            {
+                what
+            }
+            (Kind::InOut(what), When::Exit) => what,
+            _ => return None,
+        };
+        let address = self.args.get(index).copied().unwrap_or(0);
+        let (length, shape) = self.extent(what);
+        (address != 0 && length != 0).then_some(Request {
+            address,
+            length,
+            shape,
+        })
+    }
+
     const fn failed(&self) -> bool {
         self.result > u64::MAX - 4096
     }

@@ -149,7 +149,7 @@ impl Iterator for Within<'_> {
         match self.shape {
             Shape::Descriptors { stride } => {
                 let at = self.at;
-                self.at += usize::from(stride);
+                self.at += stride as usize;
                 Some(self.word(at)? as i32)
             }
             Shape::Bits => loop {

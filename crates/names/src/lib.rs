@@ -19,7 +19,7 @@ mod signature;
 pub mod structs;
 
 pub use calls::{ROWS, Row, moves_bytes};
-pub use capture::{Captures, Limits, Nested, Request, Shape, When, captures};
+pub use capture::{Limits, Nested, Request, Shape, When, captures};
 pub use class::{CLASSES, Class};
 pub use descriptor::{
     CURRENT_DIRECTORY, Descriptors, FILE, LINK, REGISTERS, SOCKET, Socket, Within, descriptors,

@@ -59,6 +59,14 @@ impl Signature {
     }
 }
 
+/// Whether [`signature`] says more than the call's row.
+pub(crate) const fn depends(number: u64) -> bool {
+    matches!(
+        number,
+        2 | 16 | 25 | 54..=56 | 72 | 103 | 133 | 157 | 158 | 202 | 240 | 257 | 259 | 327 | 328
+    )
+}
+
 /// What the arguments of a call are; none if no call has this number.
 #[must_use]
 pub fn signature(number: u64, args: &[u64; 6]) -> Option<Signature> {
@@ -304,6 +312,38 @@ impl Signature {
             (72, 0 | 0x406) => Answer::Fd,
             (72, 1 | 3 | 0x40a) => Answer::Hex,
             _ => self.row.answer,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_does_not_depend_is_the_row() {
+        let samples = [
+            0,
+            1,
+            3,
+            5,
+            16,
+            0x40,
+            0x100,
+            0x1001,
+            0x5401,
+            0x2000_0000,
+            u64::MAX,
+        ];
+        for number in (0..512).filter(|number| !depends(*number)) {
+            for args in samples.map(|sample| [sample; 6]) {
+                let said = signature(number, &args);
+                let said = said.iter().flat_map(|said| said.arguments());
+                let said = said.map(|a| (usize::from(a.index), format!("{:?}", a.kind)));
+                let kinds = crate::row(number).map_or(&[][..], |row| row.arguments);
+                let row = kinds.iter().map(|kind| format!("{kind:?}")).enumerate();
+                assert!(said.eq(row), "{number}");
+            }
         }
     }
 }

@@ -248,9 +248,9 @@ fn keep_all(writer: &mut Writer<'_>, number: u64, args: &[u64; 6], when: When, r
     }
     // What is to be filled holds anything.
     let fills = when == When::Entry && matches!(number as u32, nr::RECVMSG | nr::RECVMMSG);
-    for request in captures(number, args, when, result, limits) {
+    captures(number, args, when, result, limits, |request| {
         keep(writer, &request, limits, links && !fills, 0);
-    }
+    });
 }
 
 /// Keeps what says who has called.

@@ -6,6 +6,7 @@
 //! signal cannot come in between: it waits until the hook returns.
 
 use core::ffi::CStr;
+use core::mem::offset_of;
 use core::ptr;
 use core::slice;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -366,19 +367,25 @@ impl Ring {
             };
             head += skip as u64;
         }
-        let record = Record {
-            pid: word(&raw const shared.teller_pid).load(Ordering::Relaxed),
-            tid: word(&raw const shared.teller_tid).load(Ordering::Relaxed),
-            time,
-            began: long(&raw const shared.began).load(Ordering::Relaxed),
-            ..Record::default()
-        };
-        Some(Writer {
+        let writer = Writer {
             ring: self,
             head,
-            record,
+            record: self.data(head).cast(),
             len: size_of::<Record>(),
-        })
+        };
+        let teller = |field| word(field).load(Ordering::Relaxed);
+        writer.put(
+            offset_of!(Record, pid),
+            teller(&raw const shared.teller_pid),
+        );
+        writer.put(
+            offset_of!(Record, tid),
+            teller(&raw const shared.teller_tid),
+        );
+        writer.put(offset_of!(Record, time), time);
+        let began = long(&raw const shared.began).load(Ordering::Relaxed);
+        writer.put(offset_of!(Record, began), began);
+        Some(writer)
     }
 
     /// Waits until all of it has been read.
@@ -445,17 +452,25 @@ impl Ring {
 pub struct Writer<'r> {
     ring: &'r Ring,
     head: u64,
-    record: Record,
+    /// Where it lies.
+    record: *mut Record,
     len: usize,
 }
 
 impl Writer<'_> {
+    /// Writes a field. (One at a time: a copy of all takes as long as the rest of this.)
+    fn put<T>(&self, offset: usize, value: T) {
+        let field = self.record.wrapping_byte_add(offset).cast::<T>();
+        // SAFETY: within the `MOST` bytes that are ours, which do not wrap; aligned as in a `Record`.
+        unsafe { field.write(value) };
+    }
+
     /// What call it is about.
     pub fn call(&mut self, site: u64, number: u64, args: &[u64; 6], result: u64) {
-        self.record.site = site;
-        self.record.number = number;
-        self.record.args = *args;
-        self.record.result = result;
+        self.put(offset_of!(Record, site), site);
+        self.put(offset_of!(Record, number), number);
+        self.put(offset_of!(Record, args), *args);
+        self.put(offset_of!(Record, result), result);
     }
 
     /// Adds up to `len` bytes of the program's memory, as far as they can be read and there is room.
@@ -497,16 +512,9 @@ impl Writer<'_> {
     }
 
     /// Shows it to the reader.
-    pub fn finish(mut self, kind: u32) {
-        self.record.len = self.len as u32;
-        self.record.kind = kind;
-        // SAFETY: as above.
-        unsafe {
-            self.ring
-                .data(self.head)
-                .cast::<Record>()
-                .write(self.record)
-        };
+    pub fn finish(self, kind: u32) {
+        self.put(offset_of!(Record, len), self.len as u32);
+        self.put(offset_of!(Record, kind), kind);
         // Release: pairs with the reader's Acquire: the record is complete.
         long(&raw const self.ring.shared().head)
             .store(self.head + self.len as u64, Ordering::Release);

@@ -51,17 +51,10 @@ impl Keep for Kept {
             items: 32,
             environment: false,
         };
-        let requests: Vec<Request> = captures(
-            call.number,
-            &call.args,
-            when,
-            call.result.unwrap_or(0),
-            limits,
-        )
-        .collect();
-        for request in requests {
+        let result = call.result.unwrap_or(0);
+        captures(call.number, &call.args, when, result, limits, |request| {
             self.follow(pid, when, &request, limits, 0);
-        }
+        });
     }
 
     fn follow(&mut self, pid: Pid, when: When, request: &Request, limits: Limits, depth: usize) {
