@@ -36,10 +36,18 @@ Examples:
   hotpatch run --skip '!*/libc.so.6' -- ls    patch the C library alone
   hotpatch run --hook count.so --hook deny.so -- ls    ask hooks at each call, in this order
   hotpatch run --tactics direct,stone -- ls   change no byte of live code but the sites
+  hotpatch run --hook count.so -p 4711        ask a hook in a process that runs already, until Ctrl-C
 
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
 signal. 127 if the program is not found, 126 if it cannot be run or a hook cannot be used, 125 if
-hotpatch itself fails.";
+hotpatch itself fails. With -p: 0, or 1 if no process could be attached to, or one not detached from.";
+
+const DETACH_EXAMPLES: &str = "\
+Examples:
+  hotpatch detach 4711
+  hotpatch detach $(pidof redis-server)
+
+Exit status: 1 if any of them could not be put back.";
 
 const INSPECT_EXAMPLES: &str = "\
 Examples:
@@ -112,6 +120,8 @@ pub enum Command {
     Trace(Box<Trace>),
     /// Run a program and count its system calls
     Count(Count),
+    /// Put running programs back to what they were before hotpatch patched them
+    Detach(Detach),
     /// Print a recorded trace again, in any form
     View(Box<View>),
     /// Plan files without running anything, and show what would become of each system call
@@ -166,10 +176,42 @@ pub struct Run {
     /// Show what was patched when the program has ended
     #[arg(short, long)]
     pub verbose: bool,
+    /// Patch these processes, which run already, until they end or hotpatch is interrupted
+    #[arg(short = 'p', long, value_name = "PID", value_delimiter = ',')]
+    #[arg(conflicts_with_all = ["strict", "report", "tactics"])]
+    pub attach: Vec<Pid>,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true)]
+    #[arg(
+        required_unless_present = "attach",
+        conflicts_with = "attach",
+        trailing_var_arg = true
+    )]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
+}
+
+/// Put running programs back to what they were.
+#[derive(clap::Args, Debug)]
+#[command(after_help = DETACH_EXAMPLES)]
+pub struct Detach {
+    /// The processes
+    #[arg(required = true, value_name = "PID", value_delimiter = ',')]
+    pub processes: Vec<Pid>,
+}
+
+/// The number of a process.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pid(pub i32);
+
+impl std::str::FromStr for Pid {
+    type Err = String;
+
+    fn from_str(word: &str) -> Result<Self, String> {
+        match word.trim().parse() {
+            Ok(pid) if pid > 0 => Ok(Self(pid)),
+            _ => Err("not the number of a process".to_owned()),
+        }
+    }
 }
 
 /// Say what this kernel and container allow, and what follows.

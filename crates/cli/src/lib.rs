@@ -1,6 +1,7 @@
 //! The command `hotpatch`: runs programs with their system calls patched, and plans files offline.
 
 mod args;
+mod attach;
 mod cache;
 mod clock;
 mod columns;
@@ -47,6 +48,7 @@ pub fn run(words: Vec<OsString>) -> i32 {
             commands::trace::run(&args.as_trace()),
             commands::run::FAILED,
         ),
+        Command::Detach(args) => (commands::attach::detach(&args), commands::run::FAILED),
         Command::View(args) => (commands::view::run(&args), 1),
         Command::Inspect(args) => (commands::inspect::run(&args), 1),
         Command::NewHook(args) => (commands::new_hook::run(&args), 1),

@@ -16,6 +16,7 @@ Commands:
   run          Run a program with its system calls patched
   trace        Run a program and print each system call, as strace does
   count        Run a program and count its system calls
+  detach       Put running programs back to what they were before hotpatch patched them
   view         Print a recorded trace again, in any form
   inspect      Plan files without running anything, and show what would become of each system call
   new-hook     Write a project to start a hook from
@@ -54,6 +55,7 @@ fn each_command_has_examples() {
         "run",
         "trace",
         "count",
+        "detach",
         "view",
         "inspect",
         "new-hook",

@@ -79,6 +79,83 @@ pub struct Start {
     pub path_len: u64,
     /// Bytes of the settings behind the path.
     pub settings_len: u64,
+    /// What is to be done: [`START`], [`ATTACH`] or [`DETACH`].
+    pub what: u64,
+    /// How many [`Thread`]s follow, at the next multiple of 8 behind the settings; or how many [`Held`], right behind
+    /// this, and then room for [`Ranges`].
+    pub threads: u64,
+    /// What has become of it: 0 until then, then a value of [`answer`].
+    pub answer: u64,
+}
+
+/// In [`Start::what`]: a program begins.
+pub const START: u64 = 0;
+/// In [`Start::what`]: a program runs already. All its threads are stopped but the first of those that follow, which is
+/// sent to the runtime with all signals blocked, and comes to its end at a system call of the number [`END`].
+pub const ATTACH: u64 = 1;
+/// In [`Start::what`]: the runtime is there already, at its base, and is to go. Threads are stopped as with [`ATTACH`].
+pub const DETACH: u64 = 2;
+
+/// Values of [`Start::answer`].
+pub mod answer {
+    /// It is done: nothing of the runtime is needed any more.
+    pub const DONE: u64 = 1;
+    /// It cannot be done, as the log says; nothing has been changed.
+    pub const FAILED: u64 = 2;
+    /// Threads are inside of the runtime's code, and have to come out of it first. No hook is called any more.
+    pub const INSIDE: u64 = 3;
+    /// It is done, but the memory of a thread may lead back to the runtime's code, as handlers that it has begun do.
+    pub const LEADS_BACK: u64 = 4;
+    /// It is done, but the program's loader has mapped the library.
+    pub const LOADED: u64 = 5;
+    /// A thread is changing code. Nothing has been changed.
+    pub const BUSY: u64 = 6;
+    /// Threads of hosted hooks are there. Nothing has been changed.
+    pub const HOSTED: u64 = 7;
+    /// Calls are signals. Nothing has been changed.
+    pub const TRAPS: u64 = 8;
+    /// Nothing is known of what has been changed.
+    pub const UNKNOWN: u64 = 9;
+    /// Code could not be written to.
+    pub const STUCK: u64 = 10;
+}
+
+/// A thread that is to be parted from the runtime.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Held {
+    /// Its registers; the answer: those that it goes on with, without us.
+    pub registers: Registers,
+    /// Where the mapping ends that its stack pointer is in, before ours for this: 0: in none that can be read.
+    pub stack_end: u64,
+    /// The answer: it is inside of the runtime's code, and its registers are as they were.
+    pub inside: u64,
+    /// The answer: address and bytes of the alternate signal stack that it has registered, 0 bytes: none.
+    pub alternate: [u64; 2],
+}
+
+/// The runtime's memory, as far as it has mapped it: where each part begins and ends.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub struct Ranges {
+    /// How many.
+    pub count: u64,
+    /// Them.
+    pub all: [[u64; 2]; 511],
+}
+/// No call of the kernel's has this number.
+pub const END: u32 = 0x6870;
+
+/// A thread of a program that runs already.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Thread {
+    /// The base of its `fs`.
+    pub fs_base: u64,
+    /// Address and bytes of its alternate signal stack; 0 bytes: it has none.
+    pub alternate: [u64; 2],
+    /// The runtime's answer: the base that its `gs` is to have.
+    pub gs_base: u64,
 }
 
 /// In the place of a descriptor: there is none.

@@ -313,6 +313,9 @@ impl Traced {
             helper,
             path_len: shared.path().len() as u64,
             settings_len: (shared.text().len() - shared.path().len()) as u64,
+            what: crate::START,
+            threads: 0,
+            answer: 0,
         };
         let pointer = (&raw const start).cast::<u8>();
         // SAFETY: the bytes of `start`, which has no gaps.

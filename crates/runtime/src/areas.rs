@@ -14,6 +14,7 @@ use hotpatch_plan::emit::{Places, data};
 use crate::entry;
 use crate::hooks::{self, INTERNAL, NUMBERS};
 use crate::internal::is_filtered;
+use crate::load::MOST as MOST_HOOKS;
 use crate::other;
 use crate::pages::{PAGE, Range};
 use crate::quick;
@@ -378,6 +379,17 @@ pub fn unhook(why: &str) {
     if hooks::are_there() {
         services::say(b"no hook is called any more", why.as_bytes());
     }
+}
+
+/// Has no hook called any more, and every call pass by that the runtime itself need not see.
+pub(crate) fn silence() {
+    (0..MOST_HOOKS).for_each(hooks::give_up);
+    for area in all().filter(|area| area.data != 0) {
+        for number in (0..NUMBERS as u64).filter(|&n| hooks::wanted(n as u32) & INTERNAL == 0) {
+            byte(area.data + data::TABLE + number).store(0, Ordering::Relaxed);
+        }
+    }
+    pass_by_others();
 }
 
 /// Lets the calls of one image pass by.

@@ -12,11 +12,12 @@ use core::ffi::CStr;
 use core::mem::offset_of;
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use hotpatch_inject::{Registers, Start};
+use hotpatch_inject::{ATTACH, DETACH, END, Held, Ranges, Registers, Start, Thread, answer};
 use hotpatch_plan::addr::{Span, Va};
 use linux_raw_sys::general as k;
 
 use crate::arch;
+use crate::detach;
 use crate::environment::Passed;
 use crate::start::{self, Given};
 use crate::sys;
@@ -51,18 +52,12 @@ pub(crate) fn at_exec() -> bool {
 unsafe extern "C" fn boot(at: *const Start) -> ! {
     // SAFETY: I19: the injector has written it, for us alone.
     let given = unsafe { &*at };
+    if given.what == DETACH {
+        // SAFETY: I24: as the attacher promises.
+        unsafe { detached(at) };
+    }
     // SAFETY: I19: as the injector has mapped it.
     unsafe { link(given.base as usize, given.files[0] as usize) };
-    AT_EXEC.store(true, Ordering::Relaxed);
-    let stack = given.registers.rsp as usize;
-    let argv = stack + 8;
-    // SAFETY: I19: the kernel has put the count there.
-    let argc = unsafe { core::ptr::with_exposed_provenance::<usize>(stack).read() };
-    let passed = Passed {
-        argc,
-        argv: core::ptr::with_exposed_provenance(argv),
-        envp: core::ptr::with_exposed_provenance(argv + 8 * (argc + 1)),
-    };
     let text = at.wrapping_add(1).cast::<u8>();
     // SAFETY: I19: mapped until `leave`, behind the structure.
     let path = unsafe { core::slice::from_raw_parts(text, given.path_len as usize) };
@@ -75,14 +70,87 @@ unsafe extern "C" fn boot(at: *const Start) -> ! {
         carried: given.carried != 0,
         files: given.files,
     };
+    if given.what == ATTACH {
+        // SAFETY: as the injector promises.
+        unsafe { attached(at, given_settings) };
+    }
+    AT_EXEC.store(true, Ordering::Relaxed);
+    let stack = given.registers.rsp as usize;
+    let argv = stack + 8;
+    // SAFETY: I19: the kernel has put the count there.
+    let argc = unsafe { core::ptr::with_exposed_provenance::<usize>(stack).read() };
+    let passed = Passed {
+        argc,
+        argv: core::ptr::with_exposed_provenance(argv),
+        envp: core::ptr::with_exposed_provenance(argv + 8 * (argc + 1)),
+    };
     // SAFETY: nothing of the program has run.
     unsafe { start::start(passed, Some(given_settings)) };
+    MAPPED.store(true, Ordering::Relaxed);
     // As late as can be: what has been the program's memory goes with the helper, which takes a while.
     part_with(given.helper as usize);
     // SAFETY: this thread alone.
     unsafe { *REGISTERS.0.get() = given.registers };
     // SAFETY: I19: nobody needs the mapping any more.
     unsafe { leave(at.addr(), given.len as usize) }
+}
+
+/// The beginning in a program that runs already.
+///
+/// # Safety
+/// I24: as the attacher promises, who maps what is at `at` and behind it.
+unsafe fn attached(at: *const Start, settings: Given) -> ! {
+    // SAFETY: I24: for us alone.
+    let given = unsafe { &*at };
+    let text = given.path_len as usize + given.settings_len as usize;
+    let first = at.wrapping_add(1).addr() + text.next_multiple_of(8);
+    let first = core::ptr::with_exposed_provenance_mut::<Thread>(first);
+    // SAFETY: I24: as many as it says.
+    let threads = unsafe { core::slice::from_raw_parts_mut(first, given.threads as usize) };
+    // SAFETY: I24.
+    let done = unsafe { start::attach(settings, threads) };
+    MAPPED.store(true, Ordering::Relaxed);
+    // SAFETY: I24.
+    unsafe { end(at, if done { answer::DONE } else { answer::FAILED }) }
+}
+
+/// The end in a program that goes on without us.
+///
+/// # Safety
+/// I24: as the attacher promises, who maps what is at `at` and behind it.
+unsafe fn detached(at: *const Start) -> ! {
+    // SAFETY: I24: for us alone.
+    let count = unsafe { (*at).threads } as usize;
+    let first = at.wrapping_add(1).cast::<Held>().cast_mut();
+    // SAFETY: I24: as many as it says.
+    let held = unsafe { core::slice::from_raw_parts_mut(first, count) };
+    // SAFETY: I24: behind them.
+    let ranges = unsafe { &mut *first.wrapping_add(count).cast::<Ranges>() };
+    // SAFETY: I24.
+    let mut done = unsafe { detach::detach(held, ranges) };
+    if done == answer::DONE && !MAPPED.load(Ordering::Relaxed) {
+        done = answer::LOADED;
+    }
+    // SAFETY: I24.
+    unsafe { end(at, done) }
+}
+
+/// Whether it was an injector who has mapped us, and not the program's loader.
+static MAPPED: AtomicBool = AtomicBool::new(false);
+
+/// # Safety
+/// I24: `at` is the attacher's.
+unsafe fn end(at: *const Start, done: u64) -> ! {
+    let answer = at
+        .cast_mut()
+        .cast::<u8>()
+        .wrapping_add(offset_of!(Start, answer));
+    // SAFETY: I24: the attacher reads it when we have ended.
+    unsafe { answer.cast::<u64>().write(done) };
+    loop {
+        // SAFETY: the kernel knows no such call; the attacher, who sees it, takes this thread from here.
+        unsafe { arch::syscall(END, [0; 6]) };
+    }
 }
 
 /// What a loader does: maps each segment as its header says, and makes addresses true.

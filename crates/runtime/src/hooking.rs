@@ -18,6 +18,7 @@ use hotpatch_plan::plan::{Candidate, Emission, Kinds, Outcome, SiteKind, Tactics
 
 use crate::arch;
 use crate::areas::{self, Area, Undo, Went};
+use crate::attach;
 use crate::config::Config;
 use crate::frame::Entered;
 use crate::hooks::{self, INTERNAL, Known};
@@ -281,8 +282,9 @@ impl Hooking {
             first,
             saved_rsp: Entered::SAVED_RSP,
             own_rsp: (offset_of!(thread::Block, own) + offset_of!(Own, rsp)) as u32,
-            // Hooks are the user's wish, and a thread whose beginning nobody saw is rare, but where they have threads.
-            minus_fs: (!self.hooks || hosted::are_there())
+            // Hooks are the user's wish, and a thread whose beginning nobody saw is rare, but where they have threads, and
+            // where not every site that begins them could be patched.
+            minus_fs: (!self.hooks || hosted::are_there() || attach::is_attached())
                 .then_some(offset_of!(thread::Block, minus_fs) as u32),
             quiet: &needs.quiet,
             plain: &needs.plain,

@@ -287,7 +287,7 @@ fn may_hold_sites(range: Range) -> bool {
 }
 
 /// Runs `work` where there is room for it. What panics is forgotten.
-fn on_own_stack(work: impl FnOnce()) {
+pub(crate) fn on_own_stack(work: impl FnOnce()) {
     // SAFETY: the layout is not empty; I4.
     let stack = unsafe { ARENA.alloc(STACK) };
     if !stack.is_null() {
@@ -529,6 +529,47 @@ fn put_back(which: impl Fn(&Area) -> bool) {
     });
 }
 
+/// Whether there is anything that code of ours could be put back from.
+#[must_use]
+pub(crate) fn has_begun() -> bool {
+    // SAFETY: written by start-up, and only looked at.
+    unsafe { (*LATER.0.get()).is_some() }
+}
+
+/// Whether a thread is changing code.
+#[must_use]
+pub(crate) fn is_locked() -> bool {
+    LOCK.load(Ordering::Acquire) != FREE
+}
+
+/// Puts the original bytes of all images back, while all other threads are stopped: whether they are there now.
+pub(crate) fn put_all_back(maps: &[Mapping<'_>]) -> bool {
+    let writer = Writer::choose().tried();
+    let mut back = true;
+    for area in areas::all().filter(|area| area.is_live()) {
+        restore(area, maps, &writer, Threads::Stopped);
+        area.set_live(false);
+        back &= is_back(area, maps);
+    }
+    back
+}
+
+/// Whether all of an image is as it was, as far as it is mapped still.
+fn is_back(area: &Area, maps: &[Mapping<'_>]) -> bool {
+    let all = area.replaced();
+    let mut before = 0..;
+    all.iter().all(|undo| {
+        // What several changes have met was first what the first of them has replaced.
+        let (from, to) = (undo.at, undo.at + u32::from(undo.len));
+        let earlier = all.iter().take(before.next().unwrap_or(0));
+        let mut met = earlier.map(|e| e.at < to && from < e.at + u32::from(e.len));
+        let at = area.code.start + u64::from(from);
+        let end = area.code.start + u64::from(to);
+        let now = memory::read(maps, Range { start: at, end });
+        now.is_none_or(|now| undo.old.starts_with(now)) || met.any(|met| met)
+    })
+}
+
 /// Puts the bytes back, where they are still mapped: sites before the stones that they lead to.
 fn restore(area: &Area, maps: &[Mapping<'_>], writer: &Writer, threads: Threads) {
     let mut writes: Vec<Write> = Vec::new();
@@ -549,7 +590,7 @@ fn restore(area: &Area, maps: &[Mapping<'_>], writer: &Writer, threads: Threads)
             new: undo.old,
         });
     }
-    if threads == Threads::One {
+    if threads != Threads::Many {
         writes.sort_unstable_by_key(|write| write.at);
     }
     let _finished = journal::begin(&writes);

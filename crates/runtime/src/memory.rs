@@ -231,7 +231,7 @@ pub unsafe fn apply(
     match writer {
         Writer::Mem(mem) => {
             let written = match threads {
-                Threads::One => write_pages(mem, maps, writes),
+                Threads::One | Threads::Stopped => write_pages(mem, maps, writes),
                 Threads::Many => writes
                     .iter()
                     .try_for_each(|w| write_all(mem, w.after(), w.at)),

@@ -24,13 +24,12 @@ pub fn keep(store: [Range; 2]) {
     }
 }
 
-/// The lowest range of ours that overlaps `range`.
-#[must_use]
-pub fn first_in(range: Range) -> Option<Range> {
+/// All ranges of ours.
+pub fn all() -> impl Iterator<Item = Range> {
     let [a, b, c, d] = [0, 1, 2, 3].map(|n| STORE.get(n).map_or(0, |w| w.load(Ordering::Relaxed)));
     let store = [Range { start: a, end: b }, Range { start: c, end: d }];
     let own = [labels::own()].into_iter().chain(store);
-    let all = own
+    own.filter(|part| part.start < part.end)
         .chain(services::hooks().map(|hook| hook.span))
         .chain(areas::all().map(|area| area.mapped))
         .chain(thread::slabs())
@@ -41,7 +40,13 @@ pub fn first_in(range: Range) -> Option<Range> {
                 .then(thread::trap_stacks)
                 .into_iter()
                 .flatten(),
-        );
-    all.filter(|ours| ours.overlaps(range))
+        )
+}
+
+/// The lowest range of ours that overlaps `range`.
+#[must_use]
+pub fn first_in(range: Range) -> Option<Range> {
+    all()
+        .filter(|ours| ours.overlaps(range))
         .min_by_key(|ours| ours.start)
 }

@@ -22,6 +22,9 @@ use crate::sys;
 pub enum Threads {
     /// We alone: any bytes may change in any order.
     One,
+    /// Others are stopped, anywhere: any bytes may change in any order, but nobody can be inside of what becomes one
+    /// instruction, or come back there.
+    Stopped,
     /// Others run: each change lies in one aligned word, and nobody can be inside of what becomes one instruction.
     Many,
 }
@@ -33,7 +36,7 @@ impl Threads {
     pub fn allow(self, tactics: Tactics) -> Tactics {
         match self {
             Self::One => tactics,
-            Self::Many => [Tactic::Stone, Tactic::Before]
+            Self::Stopped | Self::Many => [Tactic::Stone, Tactic::Before]
                 .into_iter()
                 .filter(|&t| tactics.has(t))
                 .fold(Tactics::NONE, Tactics::with),
@@ -75,8 +78,8 @@ fn options<'o>(tactics: Tactics, hooking: Option<&Hooking>, forbidden: &'o [Span
 /// process alone.
 #[must_use]
 pub fn question(tactics: Tactics, threads: Threads, hooking: Option<&Hooking>) -> Option<u64> {
-    (threads == Threads::One && hooking.is_none_or(Hooking::takes_all))
-        .then(|| store::question(&options(tactics, hooking, &[])))
+    (threads != Threads::Many && hooking.is_none_or(Hooking::takes_all))
+        .then(|| store::question(&options(threads.allow(tactics), hooking, &[])))
 }
 
 /// Plans until no byte that the plan relies on differs between image and memory: a difference may be a debugger's
@@ -198,7 +201,7 @@ pub fn writes(
     maps: &[Mapping<'_>],
 ) -> Option<Vec<Write>> {
     match threads {
-        Threads::One => by_page(loaded, patches),
+        Threads::One | Threads::Stopped => by_page(loaded, patches),
         Threads::Many => by_word(loaded, plan, patches, maps),
     }
 }

@@ -37,6 +37,7 @@ use core::sync::atomic::{Ordering, compiler_fence};
 use linux_raw_sys::general::{SIGFPE, SIGILL, SIGTRAP};
 
 use crate::areas;
+use crate::attach;
 use crate::boot;
 use crate::entry;
 use crate::frame::Entered;
@@ -65,7 +66,7 @@ pub(crate) const UNSTOPPABLE: u64 = bit(9) | bit(19);
 /// Takes over the dispositions that are there. From here on signals find threads' blocks through gs.
 pub fn begin() {
     let all = hooks::are_there();
-    let blocks = if all && !hosted::are_there() {
+    let blocks = if all && !hosted::are_there() && !attach::is_attached() {
         asm::BLOCKS
     } else {
         asm::SOME_BLOCKS
@@ -81,6 +82,19 @@ pub fn begin() {
         let ours = to_kernel(signal, now);
         if ours.handler != now.handler {
             let _ = sys::disposition(signal, Some(&ours));
+        }
+    }
+}
+
+/// Gives the kernel back what the program has set.
+pub(crate) fn give_back() {
+    for signal in 1..=64 {
+        let Ok(now) = sys::disposition(signal, None) else {
+            continue;
+        };
+        let set = ENTRIES.to_program(now, code());
+        if set != now {
+            let _ = sys::disposition(signal, Some(&set));
         }
     }
 }

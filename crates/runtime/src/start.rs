@@ -11,8 +11,11 @@ use core::alloc::{GlobalAlloc as _, Layout};
 use core::ffi::{CStr, c_char};
 use core::sync::atomic::Ordering;
 
+use hotpatch_inject::Thread;
+
 use crate::arch;
 use crate::arena::Arena;
+use crate::attach;
 use crate::boot;
 use crate::cache::Cache;
 use crate::carried::{self, Files, LIBRARY};
@@ -87,6 +90,53 @@ pub(crate) struct Given {
 /// # Safety
 /// Called once, before the program runs or by its loader.
 pub(crate) unsafe fn start(passed: Passed, given: Option<Given>) {
+    // SAFETY: as the caller promises.
+    match unsafe { work(passed, given, None) } {
+        Ok(Verdict::Run { .. }) => trap::arm_at_start(),
+        Ok(Verdict::Refuse(status)) => sys::exit(status),
+        Err(words) => last_line(&passed, words.as_str()),
+    }
+}
+
+/// Start-up in a program that runs already: whether it is patched now. If not nothing has changed, and the log says why.
+///
+/// # Safety
+/// Called once, by a thread with all signals blocked, while all others, `threads` but the first, are stopped.
+pub(crate) unsafe fn attach(given: Given, threads: &mut [Thread]) -> bool {
+    let passed = Passed {
+        argc: 0,
+        argv: core::ptr::null(),
+        envp: core::ptr::null(),
+    };
+    attach::begin();
+    // SAFETY: as the caller promises.
+    match unsafe { work(passed, Some(given), Some(threads)) } {
+        Ok(Verdict::Run { .. }) => true,
+        Ok(Verdict::Refuse(_)) => false,
+        Err(words) => {
+            let mut settings = given.settings.split(|&b| b == 0);
+            let path = settings.find_map(|s| s.strip_prefix(b"LIBHOTPATCH_LOGPATH="));
+            let mut name = [0; 128];
+            let (to, _) = name.split_at_mut(path.map_or(0, <[u8]>::len).min(127));
+            to.copy_from_slice(path.unwrap_or_default().get(..to.len()).unwrap_or_default());
+            if let Ok(path) = CStr::from_bytes_until_nul(&name)
+                && let Ok(log) = Sink::open_path(path)
+            {
+                log.say(format_args!("{}", words.as_str()));
+            }
+            false
+        }
+    }
+}
+
+/// # Safety
+/// As those of [`start`] and [`attach`].
+#[allow(clippy::result_large_err)] // as for `rescue`
+unsafe fn work(
+    passed: Passed,
+    given: Option<Given>,
+    threads: Option<&mut [Thread]>,
+) -> Result<Verdict, LastWords> {
     // SAFETY: the layout is not empty; I4.
     let stack = unsafe { ARENA.alloc(STACK) };
     let ended = if stack.is_null() {
@@ -95,17 +145,13 @@ pub(crate) unsafe fn start(passed: Passed, given: Option<Given>) {
         Err(words)
     } else {
         // SAFETY: I3, and the stack is ours alone.
-        unsafe { rescue(stack.addr() + STACK.size(), || run(passed, given)) }
+        unsafe { rescue(stack.addr() + STACK.size(), || run(passed, given, threads)) }
     };
     let waits = boot::at_exec() && matches!(ended, Ok(Verdict::Run { loader: true }));
     // SAFETY: I4: what `run` allocated is gone with it.
     unsafe { late::end_of_start(waits) };
     carried::end();
-    match ended {
-        Ok(Verdict::Run { .. }) => trap::arm_at_start(),
-        Ok(Verdict::Refuse(status)) => sys::exit(status),
-        Err(words) => last_line(&passed, words.as_str()),
-    }
+    ended
 }
 
 /// What is missed in a process where the runtime itself sees no call.
@@ -151,7 +197,7 @@ fn last_line(passed: &Passed, words: &str) {
 }
 
 /// The whole of start-up.
-fn run(passed: Passed, given: Option<Given>) -> Verdict {
+fn run(passed: Passed, given: Option<Given>, mut attached: Option<&mut [Thread]>) -> Verdict {
     let begin = sys::now();
     // 1. What is mapped. First of all, so that nothing of ours is among it but the arena.
     let mut stderr = sys::is_open(sys::STDERR);
@@ -204,7 +250,7 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
     };
     if let Some(obstacle) = obstacle {
         log.say(format_args!("{obstacle}: the program runs unpatched"));
-        return if config.strict {
+        return if config.strict || attached.is_some() {
             Verdict::Refuse(UNPATCHED_STATUS)
         } else {
             Verdict::Run { loader: false }
@@ -214,14 +260,16 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
     let own_log = hook_log(&config, stderr);
     let hook_log = own_log.as_ref().unwrap_or(&log);
     // Before there are threads of hosted hooks, which execute nothing of the program.
-    let threads = if !boot::at_exec() && sys::threads() > 1 {
+    let threads = if attached.is_some() {
+        Threads::Stopped
+    } else if !boot::at_exec() && sys::threads() > 1 {
         Threads::Many
     } else {
         Threads::One
     };
     let (hooks, refused) = load_hooks(&config, &environment, hook_log, stderr);
     carried::end();
-    if refused > 0 && config.strict {
+    if refused > 0 && (config.strict || attached.is_some()) {
         return Verdict::Refuse(UNHOOKED_STATUS);
     }
     // 5. Each file with code: plan it, make its trampolines, write. What hosted hooks have mapped is not patched.
@@ -265,7 +313,13 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         Ok(hooking) => {
             process.space.take(hooking.range());
             process.hooking = Some(hooking);
-            trap::allow(config.trap);
+            if attached.is_none() {
+                trap::allow(config.trap);
+            }
+        }
+        Err(why) if attached.is_some() => {
+            log.say(format_args!("{why}"));
+            return Verdict::Refuse(UNHOOKED_STATUS);
         }
         Err(why) if hooks.is_empty() => log.say(format_args!("{why}: {LOST}")),
         Err(why) => {
@@ -279,6 +333,14 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         log.say(format_args!(
             "other threads run already: only stone and before are used"
         ));
+    }
+    // Before anything is changed, as it may fail.
+    if let Some(threads) = &mut attached {
+        // SAFETY: I12: as `attach` is promised.
+        if let Err(error) = unsafe { attach::give_blocks(threads) } {
+            log.say(format_args!("no memory for hook stacks: {error}"));
+            return Verdict::Refuse(UNHOOKED_STATUS);
+        }
     }
     let mut sum = Sum::default();
     // Whoever is strict wants to know before the program runs.
@@ -303,6 +365,10 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
     }
     process.cache.close();
     // 6. Calls are seen from here on.
+    if let Some(threads) = &attached {
+        // SAFETY: I13: `Hooking::begin` has seen that gs is free.
+        unsafe { attach::take_own(threads) };
+    }
     let finished = process.hooking.take().map(|mut hooking| {
         let settings = Settings::keep(
             &mut hooking,
@@ -319,12 +385,16 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
             // SAFETY: I14: start-up.
             unsafe { late::begin(hooking, settings) };
             // What is mapped by now is as it was, but for what is ours.
-            if trap::pieces_left() > 0 || maps.iter().any(trap::is_unseen) {
+            if attached.is_none() && (trap::pieces_left() > 0 || maps.iter().any(trap::is_unseen)) {
                 // SAFETY: as above.
                 unsafe { trap::begin_at_start() };
             }
         })
     });
+    if let Some(threads) = &attached {
+        // SAFETY: I12: as above.
+        unsafe { attach::complete(threads) };
+    }
     if lazy && !matches!(finished, Some(Ok(()))) {
         // SAFETY: I5: start-up, before the program runs.
         unsafe { lazy::abandon() };
@@ -349,7 +419,7 @@ fn run(passed: Passed, given: Option<Given>) -> Verdict {
         log.say(format_args!("{} files, {}; {us} us", sum.files, sum.counts));
     }
     report.total(sum.files, &sum.counts, us);
-    if config.strict && (sum.counts.refusals() > 0 || sum.failed > 0) {
+    if config.strict && attached.is_none() && (sum.counts.refusals() > 0 || sum.failed > 0) {
         let own = aloud(&log, stderr);
         let aloud = own.as_ref().unwrap_or(&log);
         aloud.say(format_args!(

@@ -1,5 +1,6 @@
 //! One file for each command; each returns the exit status.
 
+pub mod attach;
 pub mod doctor;
 pub mod gdb;
 pub mod inspect;

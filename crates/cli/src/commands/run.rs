@@ -9,6 +9,7 @@ use hotpatch_inject::preload;
 use nix::errno::Errno;
 
 use crate::args::Run;
+use crate::commands::attach;
 use crate::hook::{self, NotUsed};
 use crate::program::{self, NotRun, Reach};
 use crate::report::Report;
@@ -32,6 +33,9 @@ pub struct Exec {
 
 /// Runs the program; comes back only where it cannot be run, or with `-v`.
 pub fn run(args: Run) -> anyhow::Result<i32> {
+    if !args.attach.is_empty() {
+        return attach::run(&args);
+    }
     let name = args.program[0].clone();
     let path = match program::find(&name) {
         Ok(path) => path,
@@ -163,7 +167,11 @@ pub fn not_run(why: &NotRun) -> i32 {
 pub type Variable = (OsString, OsString);
 
 /// What the command line says, as the library reads it.
-fn settings(args: &Run, report: Option<&Report>, hooks: OsString) -> anyhow::Result<Vec<Variable>> {
+pub fn settings(
+    args: &Run,
+    report: Option<&Report>,
+    hooks: OsString,
+) -> anyhow::Result<Vec<Variable>> {
     let mut settings: Vec<Variable> = Vec::new();
     let mut set = |name: &str, value: OsString| settings.push((name.into(), value));
     if let Some(patterns) = &args.skip {

@@ -33,11 +33,27 @@ pub struct Alternate {
 }
 
 impl Alternate {
+    /// What a thread has that runs already.
+    #[must_use]
+    pub fn of([at, len]: [u64; 2]) -> Self {
+        Self {
+            at,
+            len,
+            ..Self::default()
+        }
+    }
+
     /// Whether a stack pointer is on it.
     #[must_use]
     pub fn contains(&self, rsp: u64) -> bool {
         // as `__on_sig_stack` has it
         rsp > self.at && rsp - self.at <= self.len
+    }
+
+    /// Address and bytes.
+    #[must_use]
+    pub fn place(&self) -> [u64; 2] {
+        [self.at, self.len]
     }
 
     /// Where it ends.

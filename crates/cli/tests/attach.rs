@@ -1,0 +1,410 @@
+//! `-p PID` and `hotpatch detach`: processes that run already.
+
+#[path = "common/both.rs"]
+mod both;
+mod common;
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdout, Command, Stdio};
+
+use both::{compile, path};
+use common::{Place, text};
+use nix::libc;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+const BUSY: &str = include_str!("attach/busy.c");
+const ODD: &str = include_str!("attach/odd.c");
+
+/// A program that has said that it is ready, and ends when its standard input does.
+struct Guest {
+    child: Child,
+    output: BufReader<ChildStdout>,
+    /// The number that it has told.
+    number: String,
+}
+
+impl Guest {
+    fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        output.read_line(&mut line).unwrap();
+        assert!(line.starts_with("ready"), "{line:?}");
+        let number = line
+            .split_whitespace()
+            .nth(1)
+            .unwrap_or_default()
+            .to_owned();
+        Self {
+            child,
+            output,
+            number,
+        }
+    }
+
+    fn pid(&self) -> String {
+        self.child.id().to_string()
+    }
+
+    fn maps(&self) -> String {
+        std::fs::read_to_string(format!("/proc/{}/maps", self.pid())).unwrap()
+    }
+
+    fn tracer(&self) -> String {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("TracerPid"));
+        line.unwrap().to_owned()
+    }
+
+    /// Its output, what it had to complain about, and its status.
+    fn end(mut self) -> (String, String, Option<i32>) {
+        drop(self.child.stdin.take());
+        let (mut said, mut errors) = (String::new(), String::new());
+        self.output.read_to_string(&mut said).unwrap();
+        let mut stderr = self.child.stderr.take().unwrap();
+        stderr.read_to_string(&mut errors).unwrap();
+        (said, errors, self.child.wait().unwrap().code())
+    }
+}
+
+impl Drop for Guest {
+    fn drop(&mut self) {
+        // One whose test has failed, that is.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits for something that comes soon.
+fn wait_until(is: impl Fn() -> bool) {
+    let begin = std::time::Instant::now();
+    while !is() {
+        assert!(begin.elapsed().as_secs() < 60);
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+}
+
+/// The command, until it has said that it is attached; and what it says.
+struct Attached {
+    child: Child,
+    errors: BufReader<std::process::ChildStderr>,
+}
+
+impl Drop for Attached {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A hook that looks at each call and its result.
+fn hook(place: &Place) -> PathBuf {
+    let source = place.dir.path().join("looks.c");
+    let object = place.dir.path().join("looks.so");
+    let code = "#include <hotpatch.h>
+        static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) { return HOTPATCH_RUN_AND_RETURN; }
+        static void after(hotpatch_context_t *context, hotpatch_frame_t *frame) { }
+        const hotpatch_hook_t hotpatch_hook = { .abi = HOTPATCH_ABI, .size = sizeof(hotpatch_hook_t), .before = before, .after = after };";
+    std::fs::write(&source, code).unwrap();
+    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include");
+    let status = Command::new("gcc")
+        .args([
+            "-shared",
+            "-fPIC",
+            "-ffreestanding",
+            "-nostdlib",
+            "-mgeneral-regs-only",
+            "-I",
+        ])
+        .arg(include)
+        .args(["-o", path(&object), path(&source)])
+        .status()
+        .unwrap();
+    assert!(status.success());
+    object
+}
+
+fn attached(place: &Place, words: &[&str]) -> Attached {
+    let mut command = place.hotpatch();
+    let mut child = command.args(words).stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let mut line = String::new();
+    errors.read_line(&mut line).unwrap();
+    assert!(line.ends_with(" attached\n"), "{line:?}");
+    Attached { child, errors }
+}
+
+/// Interrupts the command: what else it has said.
+fn interrupt(mut command: Attached) -> String {
+    kill(
+        Pid::from_raw(command.child.id().cast_signed()),
+        Signal::SIGINT,
+    )
+    .unwrap();
+    let mut said = String::new();
+    command.errors.read_to_string(&mut said).unwrap();
+    assert_eq!(command.child.wait().unwrap().code(), Some(0), "{said}");
+    said
+}
+
+#[test]
+fn threads_go_on_as_before_while_hooks_come_and_go() {
+    let place = Place::new();
+    let hook = hook(&place);
+    let log = place.dir.path().join("log");
+    let kinds: [(&str, &[&str]); 3] = [
+        ("dynamic", &["gcc", "-O2", "-pthread"]),
+        ("static", &["gcc", "-O2", "-static", "-pthread"]),
+        ("musl", &["musl-gcc", "-O2"]),
+    ];
+    for (name, compiler) in kinds {
+        let busy = compile(&place, name, BUSY, compiler);
+        let guest = Guest::start(Command::new(busy));
+        let _ = std::fs::remove_file(&log);
+        for _ in 0..4 {
+            let words = [
+                "run",
+                "--log",
+                path(&log),
+                "--hook",
+                path(&hook),
+                "-p",
+                &guest.pid(),
+            ];
+            let command = attached(&place, &words);
+            assert_eq!(guest.tracer(), "TracerPid:\t0");
+            assert!(guest.maps().contains("/libhotpatch"));
+            let said = interrupt(command);
+            assert_eq!(
+                said,
+                format!("hotpatch: process {} detached\n", guest.pid())
+            );
+            assert!(!guest.maps().contains("hotpatch"), "{}", guest.maps());
+            assert!(is_native(&guest) > 1 << 14);
+        }
+        let (said, errors, status) = guest.end();
+        assert_eq!(
+            (&*said, &*errors, status),
+            ("as it should be\n", "", Some(0)),
+            "{name}"
+        );
+        let log = std::fs::read_to_string(&log).unwrap();
+        assert_eq!(log.matches("hooks are called at").count(), 4, "{log}");
+    }
+}
+
+#[test]
+fn a_process_that_was_started_patched_is_put_back() {
+    let place = Place::new();
+    let busy = compile(&place, "busy", BUSY, &["gcc", "-O2", "-pthread"]);
+    let hook = hook(&place);
+    let library = text(&place.output(&["lib"]).stdout);
+    let mut run = place.hotpatch();
+    // Its log keeps the command from staying beside it.
+    run.args([
+        "run",
+        "--log",
+        "/dev/null",
+        "--hook",
+        path(&hook),
+        path(&busy),
+    ]);
+    let mut loaded = Command::new(&busy);
+    loaded
+        .env("LD_PRELOAD", library.trim_end())
+        .env("LIBHOTPATCH_HOOK", &hook)
+        .env("LIBHOTPATCH_LOGPATH", "/dev/null");
+    let words = [
+        "its code is as it was, and nothing of hotpatch is left in it",
+        "its code is as it was; the library, which its loader has mapped, stays and does nothing",
+    ];
+    for (command, words) in [run, loaded].into_iter().zip(words) {
+        let guest = Guest::start(command);
+        let output = place.output(&["detach", &guest.pid()]);
+        let said = text(&output.stderr);
+        assert_eq!(
+            said,
+            format!("hotpatch: process {}: {words}\n", guest.pid())
+        );
+        assert!(output.status.success());
+        assert!(is_native(&guest) > 1 << 20);
+        let again = place.output(&["detach", &guest.pid()]);
+        assert_eq!(
+            again.status.code(),
+            Some(i32::from(words.ends_with("in it")))
+        );
+        assert_eq!(
+            guest.end(),
+            ("as it should be\n".to_owned(), String::new(), Some(0))
+        );
+    }
+}
+
+/// Whether all code of files is in memory as it is in the files; how many bytes that is.
+fn is_native(guest: &Guest) -> usize {
+    use std::os::unix::fs::FileExt as _;
+    let memory = std::fs::File::open(format!("/proc/{}/mem", guest.pid())).unwrap();
+    let maps = guest.maps();
+    let mut all = 0;
+    for line in maps
+        .lines()
+        .filter(|line| line.contains(" r-xp ") && line.contains(" /"))
+    {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let number = |text| u64::from_str_radix(text, 16).unwrap();
+        let (start, end) = words[0].split_once('-').unwrap();
+        let len = (number(end) - number(start)) as usize;
+        let (mut now, mut then) = (vec![0; len], vec![0; len]);
+        memory.read_exact_at(&mut now, number(start)).unwrap();
+        let file = std::fs::File::open(words[5]).unwrap();
+        // The last page of a file may be mapped beyond its end.
+        let got = file.read_at(&mut then, number(words[2])).unwrap();
+        assert!(now[..got] == then[..got], "{line}");
+        all += got;
+    }
+    all
+}
+
+/// Attaching fails, with these words.
+fn refused(place: &Place, pid: &str, words: &str) {
+    let output = place.output(&["run", "-p", pid]);
+    let said = text(&output.stderr);
+    assert_eq!(said, format!("hotpatch: process {pid}: {words}\n"));
+    assert_eq!(output.status.code(), Some(1), "{said}");
+}
+
+#[test]
+fn what_cannot_be_attached_to_is_told_why() {
+    let place = Place::new();
+    let odd = compile(&place, "odd", ODD, &["gcc", "-pthread"]);
+    let start = |what: &str| {
+        let mut command = Command::new(&odd);
+        command.arg(what);
+        Guest::start(command)
+    };
+    for (what, words) in [
+        (
+            "filter",
+            "it has set a seccomp filter, which may end it for the calls that attaching takes",
+        ),
+        (
+            "gs",
+            "it uses the segment register gs itself, which hooks need",
+        ),
+        (
+            "zombie",
+            "it has ended: its parent has not waited for it yet",
+        ),
+        (
+            "leader",
+            "its first thread has ended, so the kernel shows nothing of it under its own number",
+        ),
+        ("traced", ""),
+        ("thread", ""),
+        ("vfork", ""),
+    ] {
+        let guest = start(what);
+        let (pid, parent) = (guest.number.clone(), guest.pid());
+        match what {
+            "traced" => refused(
+                &place,
+                &pid,
+                &format!("process {parent} (odd) traces it already"),
+            ),
+            "thread" => refused(
+                &place,
+                &pid,
+                &format!("it is a thread of process {parent}: attach to that"),
+            ),
+            "vfork" => {
+                let shares = |other| {
+                    format!(
+                        "process {other} shares its memory, and would run code while it changes"
+                    )
+                };
+                refused(&place, &pid, &shares(&parent));
+                refused(&place, &parent, &shares(&pid));
+            }
+            "leader" => refused(&place, &parent, words),
+            _ => refused(&place, &pid, words),
+        }
+        let (_, errors, status) = guest.end();
+        assert_eq!((&*errors, status), ("", Some(0)), "{what}");
+    }
+    // No number of a process is as high.
+    refused(&place, "4194999", "no such process");
+    let output = place.output(&["run", "-p", "x"]);
+    assert!(text(&output.stderr).contains("not the number of a process"));
+    let guest = start("");
+    let output = place.output(&["detach", &guest.pid()]);
+    assert_eq!(
+        text(&output.stderr),
+        format!("hotpatch: process {}: it is not patched\n", guest.pid())
+    );
+    assert_eq!(output.status.code(), Some(1));
+    let log = place.dir.path().join("log");
+    let command = attached(&place, &["run", "--log", path(&log), "-p", &guest.pid()]);
+    refused(
+        &place,
+        &guest.pid(),
+        "it is patched already: hotpatch detach undoes that",
+    );
+    interrupt(command);
+    if nix::unistd::geteuid().is_root() {
+        // Where nobody else can be, only this is not tried.
+        let open = std::os::unix::fs::PermissionsExt::from_mode(0o777);
+        std::fs::set_permissions(place.dir.path(), open).unwrap();
+        let mut command = place.hotpatch();
+        let output = command
+            .args(["run", "-p", &guest.pid()])
+            .env("XDG_CACHE_HOME", place.dir.path().join("nobody"))
+            .uid(65534)
+            .gid(65534)
+            .output()
+            .unwrap();
+        let words = "it belongs to root: attach as that user, or as root";
+        assert_eq!(
+            text(&output.stderr),
+            format!("hotpatch: process {}: {words}\n", guest.pid())
+        );
+    }
+    assert_eq!(guest.end().2, Some(0));
+}
+
+#[test]
+fn a_stopped_process_stays_stopped() {
+    let place = Place::new();
+    let odd = compile(&place, "odd", ODD, &["gcc", "-pthread"]);
+    let guest = Guest::start(Command::new(odd));
+    let pid = Pid::from_raw(guest.child.id().cast_signed());
+    kill(pid, Signal::SIGSTOP).unwrap();
+    let state = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
+        stat.rsplit(')')
+            .next()
+            .unwrap()
+            .trim_start()
+            .chars()
+            .next()
+            .unwrap()
+    };
+    let mut status = 0;
+    // SAFETY: `status` outlives the call.
+    unsafe { libc::waitpid(pid.as_raw(), &raw mut status, libc::WUNTRACED) };
+    assert!(libc::WIFSTOPPED(status));
+    let log = place.dir.path().join("log");
+    let command = attached(&place, &["run", "--log", path(&log), "-p", &guest.pid()]);
+    wait_until(|| state() == 'T');
+    interrupt(command);
+    wait_until(|| state() == 'T');
+    kill(pid, Signal::SIGCONT).unwrap();
+    assert_eq!(guest.end().2, Some(0));
+}
