@@ -18,8 +18,10 @@ pub const LD_PRELOAD: &[u8] = b"LD_PRELOAD=";
 pub const SEPARATOR: u8 = 1;
 
 /// Where a runtime goes on in the program: descriptors in place of files that it cannot open, in the order of
-/// [`Carried`](crate::Carried), each before a comma.
+/// [`Carried`](crate::Carried), each before a comma; then [`UNTRACED`], if that is so.
 pub const CARRIED: &[u8] = b"carried=";
+/// Who asks to trace that program may be ended for it.
+pub const UNTRACED: &[u8] = b"untraced";
 
 /// The second variable with its zero byte; `word` is [`CARRIED`] with what belongs to it, or nothing. Nothing where the separator occurs in what it has to say, or where the
 /// loader would take the path for several (`path`: without its zero byte).

@@ -68,6 +68,7 @@ unsafe extern "C" fn boot(at: *const Start) -> ! {
         settings: unsafe { core::slice::from_raw_parts(text, given.settings_len as usize) },
         follows: given.follows != 0,
         carried: given.carried != 0,
+        untraced: false,
         files: given.files,
     };
     if given.what == ATTACH {

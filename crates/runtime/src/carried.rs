@@ -12,7 +12,7 @@ use core::ffi::CStr;
 use core::fmt::Write as _;
 use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
-use hotpatch_inject::preload::CARRIED;
+use hotpatch_inject::preload::{CARRIED, UNTRACED};
 use hotpatch_inject::{Bytes, Carried, FILES, NO_FILE};
 
 use crate::line::Line;
@@ -156,17 +156,20 @@ impl Made {
         }
         path
     }
+}
 
-    /// What its start-up is told.
-    pub(crate) fn word(&self) -> Line<256> {
-        let mut word = Line::new();
-        word.push(CARRIED);
-        for file in &self.0 {
-            if let Some(file) = file {
-                let _ = write!(word, "{}", file.raw());
-            }
-            word.push(b",");
+/// What the next program's start-up is told: of files that have been made for it, and whether it may be traced.
+pub(crate) fn word(made: Option<&Made>, untraced: bool) -> Line<256> {
+    let mut word = Line::new();
+    word.push(CARRIED);
+    for file in made.into_iter().flat_map(|made| &made.0) {
+        if let Some(file) = file {
+            let _ = write!(word, "{}", file.raw());
         }
-        word
+        word.push(b",");
     }
+    if untraced {
+        word.push(UNTRACED);
+    }
+    word
 }

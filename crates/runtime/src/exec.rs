@@ -12,12 +12,12 @@ use core::ffi::CStr;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use hotpatch_abi::Frame;
-use hotpatch_inject::preload::CARRIED;
 use hotpatch_inject::{Carried, FILES, HEAD, Kind, NO_FILE, Runtime, begin, look_at};
 use linux_raw_sys::general as k;
 
 use crate::boot;
 use crate::carried::{self, Made};
+use crate::filter::Passes;
 use crate::hooking::Hooking;
 use crate::hooks::Call;
 use crate::hosted;
@@ -34,6 +34,8 @@ struct Shared(UnsafeCell<Option<Given>>);
 // SAFETY: I14: written by start-up, then only read.
 unsafe impl Sync for Shared {}
 
+/// A filter of the program's forbids to trace it, or to begin a helper: that may end either.
+static UNTRACED: AtomicBool = AtomicBool::new(false);
 /// Somebody may have said into which process namespace children come.
 static NAMESPACES: AtomicBool = AtomicBool::new(false);
 
@@ -50,10 +52,12 @@ pub(crate) unsafe fn keep(hooking: &mut Hooking, given: &Given) {
         settings: hooking.keep(given.settings),
         follows: true,
         carried: false,
+        untraced: false,
         files: [NO_FILE; FILES],
     };
     // Why the loader has brought us is not known.
     NAMESPACES.store(!boot::at_exec(), Ordering::Relaxed);
+    UNTRACED.store(given.untraced, Ordering::Relaxed);
     // SAFETY: as the caller promises.
     unsafe { *KEPT.0.get() = Some(kept) };
 }
@@ -107,9 +111,11 @@ pub(crate) fn before(call: &mut Call<'_>) -> Next {
         namespaces: NAMESPACES.load(Ordering::Relaxed),
         carried: files,
     };
-    let helper = match begin(&runtime) {
-        Ok(helper) => helper,
-        Err(_) => return untraced(call, &given, files, kind),
+    // Relaxed: as above.
+    let may_begin = !UNTRACED.load(Ordering::Relaxed);
+    let helper = match may_begin.then(|| begin(&runtime)) {
+        Some(Ok(helper)) => helper,
+        _ => return untraced(call, &given, files, kind),
     };
     // A signal that waits already has been raised again, with everything blocked: let through, it is kept back too.
     // Relaxed: this thread's own.
@@ -130,10 +136,13 @@ pub(crate) fn namespaces() {
     NAMESPACES.store(true, Ordering::Relaxed);
 }
 
-/// What is said before a filter that the program sets would forbid it.
-pub(crate) fn filters() {
+/// A filter is about to be set. What is said before it would forbid it.
+pub(crate) fn filters(passes: Passes) {
+    if passes < Passes::All {
+        UNTRACED.store(true, Ordering::Relaxed);
+    }
     // SAFETY: I14.
-    if unsafe { *KEPT.0.get() }.is_some() {
+    if passes == Passes::Less && unsafe { *KEPT.0.get() }.is_some() {
         services::say(
             b"exec",
             b"the program sets a seccomp filter: what it executes from here on runs natively",
@@ -162,13 +171,10 @@ fn bring(call: &mut Call<'_>, given: &Given, made: Option<&Made>, kind: Kind) ->
     let told = match kind {
         Kind::Program { loader: true } => {
             let told = &mut call.block.told;
-            match made {
-                None => told.bring(environment, given.path.to_bytes(), CARRIED, given.settings),
-                Some(made) => {
-                    let (path, word) = (made.path(), made.word());
-                    told.bring(environment, path.bytes(), word.bytes(), given.settings)
-                }
-            }
+            let path = made.map(Made::path);
+            let path = path.as_ref().map_or(given.path.to_bytes(), Line::bytes);
+            let word = carried::word(made, UNTRACED.load(Ordering::Relaxed));
+            told.bring(environment, path, word.bytes(), given.settings)
         }
         _ => None,
     };

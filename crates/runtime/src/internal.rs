@@ -27,6 +27,7 @@ use crate::arch;
 use crate::areas;
 use crate::entry;
 use crate::exec;
+use crate::filter::{self, Instruction, LONGEST, Passes};
 use crate::hooks::{self, Call};
 use crate::hosted;
 use crate::late;
@@ -34,7 +35,7 @@ use crate::lazy;
 use crate::mapping;
 use crate::services::FILTERED;
 use crate::signal;
-use crate::sys::{self, Errno};
+use crate::sys::{self, Direction, Errno, Protection};
 use crate::thread::{self, Birth, Block};
 use crate::trap;
 
@@ -241,21 +242,58 @@ fn mapped(call: &mut Call<'_>) -> Next {
     next
 }
 
-/// The program sets a seccomp filter, behind which no call may be added to its own. Without a filter to be set it only asks
-/// whether it could.
+/// The program sets a seccomp filter, behind which no call may be added to its own that it does not let through. Without a
+/// filter to be set it only asks whether it could.
 fn filter(call: &mut Call<'_>, has_filter: bool, filter: u64) {
     if is_filtered() || has_filter && filter == 0 {
         return;
     }
-    exec::filters();
+    let passes = if has_filter {
+        passes_of(filter)
+    } else {
+        Passes::Less
+    };
+    exec::filters(passes);
     lazy::end();
     trap::give_up(Some(call.block), b"the program sets a seccomp filter");
     if areas::sets_gs() {
         // Then it could be too late.
         areas::unhook("the program sets a seccomp filter, and may set gs");
     }
-    // Relaxed: before the filter holds, and read by this thread or by those it starts.
-    FILTERED.store(true, Ordering::Relaxed);
+    if passes == Passes::Less {
+        // Relaxed: before the filter holds, and read by this thread or by those it starts.
+        FILTERED.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the filter that a `sock_fprog` of the program describes lets through.
+fn passes_of(program: u64) -> Passes {
+    const LEN: usize = LONGEST * size_of::<Instruction>();
+    let mut described = [0u64; 2];
+    let place = described.as_mut_ptr().cast();
+    // SAFETY: `described` is ours.
+    let read = unsafe { sys::copy(place, program, 16, Direction::FromProgram) };
+    let [len, from] = described;
+    let len = usize::from(len as u16);
+    if read != Ok(16) || len > LONGEST {
+        return Passes::Less;
+    }
+    let Ok(at) = sys::map_anywhere(0, LEN, Protection::ReadWrite) else {
+        return Passes::Less;
+    };
+    let place = core::ptr::with_exposed_provenance_mut::<Instruction>(at);
+    let bytes = len * size_of::<Instruction>();
+    // SAFETY: mapped just now, and as long as any filter.
+    let read = unsafe { sys::copy(place.cast(), from, bytes, Direction::FromProgram) };
+    let passes = if read == Ok(bytes) {
+        // SAFETY: as above; any bytes are instructions.
+        filter::passes(unsafe { core::slice::from_raw_parts(place, len) })
+    } else {
+        Passes::Less
+    };
+    // SAFETY: nobody uses it any more.
+    let _ = unsafe { sys::unmap(at, LEN) };
+    passes
 }
 
 fn prctl(call: &mut Call<'_>) -> Next {

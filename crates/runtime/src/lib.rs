@@ -22,6 +22,7 @@ pub mod dispatch;
 pub mod entry;
 pub mod environment;
 pub mod exec;
+pub mod filter;
 pub mod fnmatch;
 pub mod frame;
 pub mod hook_file;

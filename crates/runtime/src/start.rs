@@ -78,6 +78,8 @@ pub(crate) struct Given {
     pub(crate) settings: &'static [u8],
     /// A runtime goes on here, rather than begins.
     pub(crate) follows: bool,
+    /// Who asks to trace it may be ended for that.
+    pub(crate) untraced: bool,
     /// What it needs has been carried here.
     pub(crate) carried: bool,
     /// Descriptors of the library and its hooks, where these have been carried; of the library alone where it has been

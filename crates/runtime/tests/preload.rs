@@ -97,8 +97,8 @@ fn after(setup: &str, program: &str) -> Command {
 #[test]
 fn scarcity_is_no_reason_to_stop() {
     for setup in [
-        // What is left for start-up is next to nothing; with less the loader cannot map the library's 0.6 MB.
-        "ulimit -v 3200",
+        // What is left for start-up is next to nothing; with less the loader cannot map the library's 0.8 MB.
+        "ulimit -v 3300",
         "ulimit -v 5000",
         "ulimit -v 10000",
         "ulimit -v 100000",

@@ -7,7 +7,7 @@ use alloc::ffi::CString;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 
-use hotpatch_inject::preload::{CARRIED, LD_PRELOAD, NAME, SEPARATOR};
+use hotpatch_inject::preload::{CARRIED, LD_PRELOAD, NAME, SEPARATOR, UNTRACED};
 use hotpatch_inject::{FILES, NO_FILE};
 use linux_raw_sys::auxvec::AT_IGNORE;
 use linux_raw_sys::general as k;
@@ -79,9 +79,10 @@ pub(super) unsafe fn take(passed: &Passed) -> Option<Given> {
     let mut parts = value.split(|&byte| byte == SEPARATOR);
     let path = CString::new(parts.next()?).ok()?;
     let mut settings = Vec::new();
-    let (mut files, mut follows) = ([NO_FILE; FILES], false);
+    let (mut files, mut follows, mut untraced) = ([NO_FILE; FILES], false, false);
     for part in parts {
         if let Some(carried) = part.strip_prefix(CARRIED) {
+            untraced = carried.ends_with(UNTRACED);
             (files, follows) = (descriptors(carried), true);
             continue;
         }
@@ -111,6 +112,7 @@ pub(super) unsafe fn take(passed: &Passed) -> Option<Given> {
         path: CStr::from_bytes_with_nul(Vec::leak(path.into_bytes_with_nul())).unwrap_or_default(),
         settings: Vec::leak(settings),
         follows,
+        untraced,
         carried: files.iter().any(|&file| file != NO_FILE),
         files,
     })
