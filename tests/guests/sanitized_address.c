@@ -3,6 +3,8 @@
 // thread that stops all others; and what they find is found.
 // only: ladder stone hook-run hook-after hook-record
 // hook: slow
+// hook: hosted_run
+// hook: hosted_threads hosted_after
 // timeout: 60
 // patched: libc.so.6 400
 #include "guest.h"

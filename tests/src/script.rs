@@ -89,13 +89,19 @@ impl Script {
         Ok(script)
     }
 
-    /// What this script is tried with: the whole ladder, and by turns one of the hooks that every program must bear and
-    /// two of the tactics alone, unless it names these. All of them when `HOTPATCH_ALL` is set.
+    /// What this script is tried with: the whole ladder, and by turns one of the freestanding and one of the hosted hooks that every program
+    /// must bear, and two of the tactics alone, unless it names these. All of them when `HOTPATCH_ALL` is set.
     pub fn allowed(&self) -> impl Iterator<Item = Allowed> + '_ {
         let every = std::env::var_os("HOTPATCH_ALL").is_some();
         let own = move |allowed: &Allowed| match *allowed {
             Allowed::Ladder => true,
-            Allowed::Hooked(name) => name == BEARABLE[self.turn % BEARABLE.len()],
+            Allowed::Hooked(name) => {
+                let (hosted, own): (Vec<&str>, Vec<&str>) =
+                    BEARABLE.iter().partition(|name| name.contains("hosted"));
+                [hosted, own]
+                    .iter()
+                    .any(|hooks| name == hooks[self.turn % hooks.len()])
+            }
             Allowed::Alone(tactic) => match &self.alone {
                 Some(alone) => alone.iter().any(|own| own == tactic),
                 None => [self.turn, self.turn + TACTICS.len() / 2]

@@ -177,26 +177,92 @@ fn a_new_hosted_hook_builds_and_runs() {
         for line in says {
             assert!(err.contains(line), "{err}");
         }
-        // A program without a loader runs without it, or not at all.
-        let place_of_static = place.dir.path().join("static");
-        let source = place.dir.path().join("static.c");
-        fs::write(&source, "int main(void) { return 5; }").unwrap();
-        let status = Command::new("gcc")
-            .args(["-static", "-o"])
-            .args([&place_of_static, &source])
-            .status();
-        assert!(status.unwrap().success());
-        let program = place_of_static.to_str().unwrap();
-        for (more, status) in [(&[][..], 5), (&["--strict"][..], 126)] {
-            let mut args = vec!["run", "--hook", object];
-            args.extend_from_slice(more);
-            args.extend(["--", program]);
-            let output = place.output(&args);
-            assert_eq!(output.status.code(), Some(status));
-            let err = text(&output.stderr);
-            assert!(err.contains("hosted hooks need a program"), "{err}");
-            assert_eq!(err.lines().count(), 1, "{err}");
+        bears_real_programs(&place, object);
+        let hosts_none = [
+            // no loader
+            (&["-static"][..], "hosted hooks need a program"),
+            // a malloc that knows its threads
+            (
+                &["-fsanitize=thread", "-static-libtsan"],
+                "is built with -fsanitize=thread",
+            ),
+            (&["-fsanitize=thread"], "is built with -fsanitize=thread"),
+        ];
+        for (flags, why) in hosts_none {
+            refused(&place, object, flags, why);
         }
+    }
+}
+
+/// A program built with these flags runs without a hosted hook, or not at all.
+fn refused(place: &Place, object: &str, flags: &[&str], why: &str) {
+    let built = place.dir.path().join("built");
+    let source = place.dir.path().join("built.c");
+    fs::write(&source, "int main(void) { return 5; }").unwrap();
+    let status = Command::new("gcc")
+        .args(flags)
+        .arg("-o")
+        .args([&built, &source])
+        .status();
+    assert!(status.unwrap().success());
+    let program = built.to_str().unwrap();
+    for (more, status) in [(&[][..], 5), (&["--strict"][..], 126)] {
+        let mut args = vec!["run", "--hook", object];
+        args.extend_from_slice(more);
+        args.extend(["--", program]);
+        let output = place.output(&args);
+        let err = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(status), "{err}");
+        assert!(err.contains(why), "{err}");
+        assert_eq!(err.lines().count(), 1, "{err}");
+    }
+}
+
+/// With a hosted hook programs do what they do, and the hook sees what they open.
+fn bears_real_programs(place: &Place, object: &str) {
+    let python = "import threading, subprocess, hashlib, os\n\
+        ts = [threading.Thread(target=lambda: hashlib.sha256(open('/etc/passwd', 'rb').read()).digest()) for _ in range(20)]\n\
+        [t.start() for t in ts]; [t.join() for t in ts]\n\
+        print(subprocess.run(['sh', '-c', 'cat /etc/hostname; exit 3'], capture_output=True).returncode, 0.1 + 0.2)";
+    let perl = "use threads; my @t = map { threads->create(sub { open my $f, '<', '/etc/hostname'; $_[0] ** 0.5 }, $_) } 1 .. 8; \
+        print join(' ', map { $_->join } @t), \"\\n\"; exit 7";
+    let sql = "create table t(a); with recursive c(x) as (select 1 union all select x + 1 from c where x < 2000) \
+        insert into t select x * 1.5 from c; select sum(a), avg(a), printf('%.4f', max(a) / 7) from t;";
+    let node = "const fs = require('fs'); console.log(fs.readFileSync('/etc/hostname').length > 0, Math.sqrt(2)); \
+        require('child_process').execSync('true'); setTimeout(() => process.exit(4), 5)";
+    for command in [
+        &["/usr/bin/python3", "-c", python][..],
+        &["/usr/bin/perl", "-e", perl],
+        &["/usr/bin/sqlite3", ":memory:", sql],
+        &[
+            "/bin/bash",
+            "-c",
+            "for i in 1 2 3; do (echo $i; cat /etc/hostname) | sort; done; exit 6",
+        ],
+        &["/usr/bin/git", "-C", "/", "hash-object", "/etc/passwd"],
+        &["/usr/bin/redis-cli", "--version"],
+        &["/usr/bin/node", "-e", node],
+        &["/usr/bin/java", "-XX:+UseSerialGC", "-Xmx64m", "-version"],
+    ] {
+        let (program, args) = command.split_first().unwrap();
+        let native = Command::new(program).args(args).output().unwrap();
+        let mut patched = vec!["run", "--hook", object, "--", program];
+        patched.extend(args);
+        let patched = place.output(&patched);
+        let err = text(&patched.stderr);
+        assert_eq!(
+            text(&patched.stdout),
+            text(&native.stdout),
+            "{program}: {err}"
+        );
+        assert_eq!(
+            patched.status.code(),
+            native.status.code(),
+            "{program}: {err}"
+        );
+        // jemalloc's calls are what hooks see of that one; it opens nothing.
+        let opens = err.contains("/etc/") || err.contains(" files");
+        assert!(opens || program.ends_with("redis-cli"), "{program}: {err}");
     }
 }
 

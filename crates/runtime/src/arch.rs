@@ -177,6 +177,14 @@ pub struct Guard {
     rsp: usize,
 }
 
+impl Guard {
+    /// Below this nothing of the stack is used that the work was begun on.
+    #[must_use]
+    pub const fn free(&self) -> usize {
+        self.rsp & !15
+    }
+}
+
 /// How guarded work ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Ended {

@@ -14,9 +14,10 @@ use crate::sys::{self, Protection};
 const CHUNK: usize = 64 << 20;
 /// What a process with little room left (`ulimit -v`) is asked for instead.
 const SMALL_CHUNK: usize = 4 << 20;
-/// Far from where libraries are mapped: the arena must not take the room that trampolines need. [`SMALL`] bytes below
-/// where a huge page may begin.
-const HINT: usize = 0x10_0000_0000 - SMALL;
+/// Far from where programs and libraries are mapped: the arena must not take the room that trampolines need. What
+/// `-fsanitize` builds into a program allows that place too: it may begin, by a `malloc` of the loader's, while hosted hooks
+/// are opened. [`SMALL`] bytes below where a huge page may begin.
+const HINT: usize = 0x5500_4000_0000 - SMALL;
 /// How much of a chunk comes in small pages: start-up's stack, and all that a start by kept plans needs. From there on
 /// there is planning to do, and one huge page costs less than 512 small ones.
 const SMALL: usize = (1 << 20) + (512 << 10);

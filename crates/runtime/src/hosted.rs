@@ -113,6 +113,8 @@ pub enum Service {
     Attributes,
     /// `pthread_attr_setstack`
     Stack,
+    /// The loader's `__tls_get_addr`.
+    Variable,
 }
 
 impl Service {
@@ -120,7 +122,8 @@ impl Service {
         MOST * FUNCTIONS + self as usize
     }
 
-    /// Calls it as this thread's donor; but `fork`, what says why it failed, and what keeps nothing, as this thread.
+    /// Calls it as this thread's donor; but `fork`, what says why it failed, what allocates for a thread, and what keeps
+    /// nothing, as this thread.
     ///
     /// # Safety
     /// I23: the arguments are what it takes.
@@ -179,6 +182,8 @@ fn width(declared: u32) -> Width {
 unsafe fn serve(service: Service, function: u64) {
     let flags = match service {
         Service::Fork | Service::Errno | Service::Attributes | Service::Stack => OWN_THREAD,
+        // They allocate by the program's `malloc`, which may keep something for each thread that calls it.
+        Service::Create | Service::Join => OWN_THREAD,
         _ => 0,
     };
     let width = width(vectors::ALL);

@@ -65,6 +65,7 @@ pub unsafe fn rescue<T, F: FnOnce() -> T>(stack: usize, work: F) -> Result<T, La
     let mut guard = Guard::default();
     if stack != 0 {
         STACK_END.store(stack, Ordering::Relaxed);
+        OUTSIDE.store(&raw mut guard, Ordering::Relaxed);
     }
     let outer = swap_guard((&raw const guard).cast_mut());
     // SAFETY: as the caller promises; `guard` and `job` live until it returns.
@@ -81,6 +82,21 @@ pub unsafe fn rescue<T, F: FnOnce() -> T>(stack: usize, work: F) -> Result<T, La
 fn swap_guard(guard: *mut Guard) -> *mut Guard {
     // Relaxed, and STACK_END too: what other threads find here is not theirs.
     GUARD.swap(guard, Ordering::Relaxed)
+}
+
+/// The guard of work that has a stack of its own.
+static OUTSIDE: AtomicPtr<Guard> = AtomicPtr::new(ptr::null_mut());
+
+/// Calls `work(data)`, which is not ours, on the stack from which guarded work was begun.
+///
+/// # Safety
+/// The caller is guarded work with a stack of its own, on this thread.
+pub unsafe fn outside(work: unsafe extern "C" fn(*mut u8), data: *mut u8) {
+    // SAFETY: as the caller promises: the guard is there, and of its stack nothing below is used.
+    let stack = unsafe { OUTSIDE.load(Ordering::Relaxed).as_ref() }.map_or(0, Guard::free);
+    let mut guard = Guard::default();
+    // SAFETY: as above; nobody gives up to that guard.
+    unsafe { arch::guarded(work, data, stack, &raw mut guard) };
 }
 
 /// In the child of a fork: work that another thread was doing has nobody to come back to.

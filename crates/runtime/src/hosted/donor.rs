@@ -285,6 +285,7 @@ unsafe extern "C" fn run(donor: *mut Donor) -> *mut c_void {
         // SAFETY: I23: this thread's, and it has called nothing yet.
         unsafe { ptr::copy_nonoverlapping(ours, theirs, len) };
     }
+    this.stack = namespace::make_variables(this.fs, this.stack);
     let state = &this.state;
     // Release: pairs with the Acquire of whoever waits.
     state.store(READY, Ordering::Release);

@@ -16,6 +16,7 @@ use crate::arch;
 use crate::environment::read_all;
 use crate::line::Line;
 use crate::pages::PAGE;
+use crate::rescue;
 use crate::sys::{self, Protection};
 use crate::thread;
 
@@ -28,6 +29,35 @@ pub static VARIABLES: AtomicPtr<*const c_char> = AtomicPtr::new(core::ptr::null_
 /// The namespace's number; 0 while it is not open (0 is the program's).
 static NAMESPACE: AtomicUsize = AtomicUsize::new(0);
 static CREATE: AtomicU64 = AtomicU64::new(0);
+/// The loader's `dlinfo`.
+static INFO: AtomicU64 = AtomicU64::new(0);
+/// Its `__tls_get_addr`.
+static VARIABLE: AtomicU64 = AtomicU64::new(0);
+
+/// An object with thread-local variables.
+#[derive(Debug)]
+struct Module {
+    /// The loader's number of it; 0: none.
+    number: AtomicUsize,
+    /// Where their first values are.
+    image: AtomicUsize,
+    /// How many bytes of these there are; what follows is zeros.
+    filled: AtomicUsize,
+    /// How many bytes they have in all.
+    len: AtomicUsize,
+    align: AtomicUsize,
+}
+
+/// Those of the namespace.
+static MODULES: [Module; 32] = [const {
+    Module {
+        number: AtomicUsize::new(0),
+        image: AtomicUsize::new(0),
+        filled: AtomicUsize::new(0),
+        len: AtomicUsize::new(0),
+        align: AtomicUsize::new(0),
+    }
+}; 32];
 
 /// Whether there is one.
 #[must_use]
@@ -133,12 +163,16 @@ impl Object {
     /// of them, which is at `there`.
     fn thread_local(self, name: &[u8], there: u64, fs: u64) -> Option<(u64, u64)> {
         let value = self.value(name, |kind| kind == STT_TLS)?;
-        let (headers, count) = (word(self.bias() + 32), half(self.bias() + 56) & 0xffff);
-        let len = (0..u64::from(count))
-            .map(|n| self.bias() + headers + 56 * n)
-            .find(|&at| half(at) == PT_TLS)
-            .map(|at| word(at + 40))?;
+        let len = self.header(PT_TLS).map(|at| word(at + 40))?;
         Some((there.wrapping_sub(value).wrapping_sub(fs), len))
+    }
+
+    /// Where its first program header of that kind is.
+    fn header(self, kind: u32) -> Option<u64> {
+        let (headers, count) = (word(self.bias() + 32), half(self.bias() + 56) & 0xffff);
+        (0..u64::from(count))
+            .map(|n| self.bias() + headers + 56 * n)
+            .find(|&at| half(at) == kind)
     }
 
     fn value(self, name: &[u8], is: impl Fn(u32) -> bool) -> Option<u64> {
@@ -219,6 +253,23 @@ unsafe fn call(function: u64, arguments: [usize; 4]) -> usize {
     unsafe { function(a, b, c, d) }
 }
 
+/// Calls the program's `malloc` for the first time. What `-fsanitize` builds into a program looks for this thread's stack
+/// then, and believes it to be where it is called; the loader is about to call it on ours.
+///
+/// # Safety
+/// I23: `functions` are `malloc` and `free`.
+unsafe extern "C" fn begin_malloc(functions: *mut u8) {
+    // SAFETY: as the caller promises.
+    let [take, give] = unsafe { functions.cast::<[u64; 2]>().read() };
+    // SAFETY: as above.
+    let block = unsafe { call(take, [16, 0, 0, 0]) };
+    // SAFETY: as above.
+    unsafe { call(give, [block, 0, 0, 0]) };
+}
+
+/// Keys of the hosted C library's that hooks do not get, because the program's own may be used in donors.
+const THEIR_KEYS: usize = 128;
+
 const NEW: usize = usize::MAX;
 const NOW: usize = 2;
 
@@ -246,10 +297,15 @@ pub unsafe fn open() -> Result<(), Words> {
         None
     };
     let find = |name: &[u8]| holder(name).map(|(_, at)| at);
-    let [open, symbol, error, info] = [&b"dlmopen"[..], b"dlsym", b"dlerror", b"dlinfo"].map(find);
-    let (Some(open), Some(symbol), Some(error), Some(info)) = (open, symbol, error, info) else {
+    let [open, symbol, error] = [&b"dlmopen"[..], b"dlsym", b"dlerror"].map(find);
+    let (Some(open), Some(symbol), Some(error)) = (open, symbol, error) else {
         return Err(words(NONE));
     };
+    let (Some(info), Some(variable)) = (find(b"dlinfo"), find(b"__tls_get_addr")) else {
+        return Err(words(NONE));
+    };
+    INFO.store(info, Ordering::Relaxed);
+    VARIABLE.store(variable, Ordering::Relaxed);
     // The program's constructors, which set it, have not run.
     if let Some(variables) = find(b"environ")
         && word(variables) == 0
@@ -269,6 +325,20 @@ pub unsafe fn open() -> Result<(), Words> {
         if let Some(found) = libc.thread_local(b"errno", there, unsafe { arch::fs_base() }) {
             donor::keep_variables(found);
         }
+    }
+    // Its `malloc` works in threads alone that it has seen begin, of which a donor is none. Statically linked it shows no
+    // name of its own, but has both of these in place of the C library's.
+    let of = |name| holder(name).map(|(object, _)| object.at);
+    let own_malloc = of(b"malloc").filter(|&at| Some(at) != of(b"__errno_location"));
+    if own_malloc.is_some() && own_malloc == of(b"pthread_mutex_init") {
+        return Err(words(
+            b"the program is built with -fsanitize=thread, where hosted hooks cannot run",
+        ));
+    }
+    if let (Some(take), Some(give)) = (find(b"malloc"), find(b"free")) {
+        let mut functions = [take, give];
+        // SAFETY: I3: this is start-up's work.
+        unsafe { rescue::outside(begin_malloc, functions.as_mut_ptr().cast()) };
     }
     // SAFETY: I23: as dlmopen(3) says.
     let handle = unsafe { call(open, [NEW, file, NOW, 0]) };
@@ -303,9 +373,17 @@ pub unsafe fn open() -> Result<(), Words> {
         (Service::Open, open),
         (Service::Symbol, symbol),
         (Service::Error, error),
+        (Service::Variable, variable),
     ] {
         // SAFETY: as the caller promises.
         unsafe { serve(service, at) };
+    }
+    // The program's `malloc`, which the loader calls in donors, may keep something there under a key of its own C library's.
+    let key = function(c"pthread_key_create")?;
+    for _ in 0..THEIR_KEYS {
+        let mut made = 0u32;
+        // SAFETY: I23: as pthread_key_create(3) says.
+        unsafe { call(key, [(&raw mut made).addr(), 0, 0, 0]) };
     }
     // SAFETY: I13: as the caller promises, nobody uses gs.
     unsafe { thread::begin() }.map_err(|_| words(b"no memory for a hook stack"))?;
@@ -351,9 +429,84 @@ pub unsafe fn load(path: &CStr, symbol: &CStr) -> Result<(u64, u64), Words> {
     let mut next = Some(object.first());
     while let Some(this) = next {
         watch_threads(this);
+        keep_module(this);
         next = this.next();
     }
+    // This thread's donor has begun before.
+    for module in modules() {
+        let index = [module.number.load(Ordering::Relaxed), 0];
+        // SAFETY: I23: one of the loader's own numbers.
+        unsafe { Service::Variable.call([(&raw const index).addr(), 0, 0, 0]) };
+    }
     Ok((object.bias(), at as u64))
+}
+
+/// Remembers an object that has thread-local variables.
+fn keep_module(object: Object) {
+    const RTLD_DI_TLS_MODID: usize = 9;
+    let mut number = 0usize;
+    let place = (&raw mut number).addr();
+    let info = INFO.load(Ordering::Relaxed);
+    // SAFETY: I23: as dlinfo(3) says.
+    unsafe { call(info, [object.at as usize, RTLD_DI_TLS_MODID, place, 0]) };
+    let free = |module: &&Module| matches!(module.number.load(Ordering::Relaxed), n if n == 0 || n == number);
+    if number != 0
+        && let Some(header) = object.header(PT_TLS)
+        && let Some(module) = MODULES.iter().find(free)
+    {
+        let field = |offset| word(header + offset) as usize;
+        let image = field(16).wrapping_add(object.bias() as usize);
+        module.image.store(image, Ordering::Relaxed);
+        module.filled.store(field(32), Ordering::Relaxed);
+        module.len.store(field(40), Ordering::Relaxed);
+        module.align.store(field(48).max(1), Ordering::Relaxed);
+        module.number.store(number, Ordering::Relaxed);
+    }
+}
+
+fn modules() -> impl Iterator<Item = &'static Module> {
+    let there = |module: &&Module| module.number.load(Ordering::Relaxed) != 0;
+    MODULES.iter().take_while(there)
+}
+
+/// Makes the variables of hooks in this thread, a donor that has just begun, below `top`: answers what is free below them.
+///
+/// The loader would do so when a hook first looks at one, by the program's `malloc`, from which that hook may have
+/// been called.
+pub(super) fn make_variables(fs: u64, top: u64) -> u64 {
+    const UNMADE: u64 = u64::MAX;
+    /// More of a hook's stack is not taken for its variables.
+    const ROOM: u64 = 64 << 10;
+    let variable = VARIABLE.load(Ordering::Relaxed);
+    let mut free = top;
+    // What the thread pointer leads to has in its second word a table: pairs of a block and what is to be freed. Ahead of it
+    // stands how many.
+    let table = word(fs + 8);
+    let count = word(table - 16);
+    for module in modules() {
+        let get = |field: &AtomicUsize| field.load(Ordering::Relaxed);
+        let number = get(&module.number);
+        let entry = table + 16 * number as u64;
+        let (len, filled) = (get(&module.len), get(&module.filled));
+        let has_room = top - free + (len + get(&module.align)) as u64 <= ROOM;
+        if number as u64 <= count && has_room && word(entry) == UNMADE {
+            free = (free - len as u64) & !(get(&module.align) as u64 - 1);
+            let block = core::ptr::with_exposed_provenance_mut::<u8>(free as usize);
+            let image = core::ptr::with_exposed_provenance::<u8>(get(&module.image));
+            // SAFETY: I22: its own stack, of which nothing is used there; I23: what its object says.
+            unsafe { block.write_bytes(0, len) };
+            // SAFETY: as above.
+            unsafe { block.copy_from_nonoverlapping(image, filled.min(len)) };
+            let entry = core::ptr::with_exposed_provenance_mut::<[u64; 2]>(entry as usize);
+            // SAFETY: I23: this thread's, and nobody has asked for it. Nothing is to be freed.
+            unsafe { entry.write([free, 0]) };
+        }
+        // The loader agrees, or it makes them now.
+        let index = [number, 0];
+        // SAFETY: I23: one of the loader's own numbers.
+        unsafe { call(variable, [(&raw const index).addr(), 0, 0, 0]) };
+    }
+    free & !63
 }
 
 /// Lets an object's calls of `pthread_create` lead to ours.

@@ -34,7 +34,7 @@ pub const OWN_THREAD: u32 = 1;
 /// The functions of a hook.
 pub const FUNCTIONS: usize = 5;
 /// Those of the hosted libc that the runtime calls.
-pub const SERVICES: usize = 10;
+pub const SERVICES: usize = 11;
 const TARGETS: usize = MOST * FUNCTIONS + SERVICES;
 
 static TARGET: [Target; TARGETS] = [const {
