@@ -4,7 +4,7 @@ mod common;
 
 use std::collections::BTreeMap;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use common::{Place, text};
@@ -19,12 +19,45 @@ enum But {
     Nothing,
     /// Heaps of compilers depend on the addresses that `mmap` answers; names of temporary files on chance.
     Compilers,
+    /// It reads its own `/proc/self/maps`, in steps that depend on how long that is.
+    Maps,
+    /// Threads that begin, wait and look for work when there is some or time has passed.
+    Threads,
 }
 
-use But::{Compilers, Nothing};
+use But::{Compilers, Maps, Nothing, Threads};
+
+/// What such threads call, more or less often.
+const BY_TIME: [&str; 22] = [
+    "total",
+    "rt_sigreturn",
+    "futex",
+    "nanosleep",
+    "clock_nanosleep",
+    "sched_yield",
+    "epoll_pwait",
+    "tgkill",
+    "getpid",
+    // A thread more or less.
+    "clone",
+    "clone3",
+    "gettid",
+    "rseq",
+    "set_robust_list",
+    "rt_sigprocmask",
+    "sigaltstack",
+    "sched_getaffinity",
+    // Its stack, and memory that is cut where addresses are multiples of something.
+    "mmap",
+    "munmap",
+    "mprotect",
+    "madvise",
+    // node reads its own `/proc/self/maps` (LIMITS.md).
+    "read",
+];
 
 /// One run each in a directory of its own, by bash.
-const PROGRAMS: [(&str, But, &str); 31] = [
+const PROGRAMS: [(&str, But, &str); 35] = [
     ("true", Nothing, "/bin/true"),
     ("ls", Nothing, "ls -l /usr"),
     (
@@ -151,13 +184,25 @@ const PROGRAMS: [(&str, But, &str); 31] = [
     ),
     (
         "diff",
-        Nothing,
+        Maps,
         "diff /etc/passwd /etc/group; cmp /etc/passwd /etc/passwd",
     ),
     (
         "ssh-keygen",
         Nothing,
         "ssh-keygen -q -t ed25519 -N '' -C x -f k; ssh-keygen -lf k",
+    ),
+    ("go", Threads, "$GUESTS/go"),
+    ("cgo", Threads, "$GUESTS/cgo"),
+    (
+        "java",
+        Threads,
+        "java -Xint -XX:+UseSerialGC -XX:-UsePerfData -version",
+    ),
+    (
+        "node",
+        Threads,
+        "node -e 'require(\"fs\").readFileSync(\"/etc/passwd\"); require(\"child_process\").spawnSync(\"/bin/true\")'",
     ),
     (
         "words",
@@ -178,18 +223,58 @@ fn calls(table: &str, at: usize, but: But) -> Calls {
     });
     // How often a handler returns depends on whether two signals met (LIMITS.md).
     let chance: &[&str] = match but {
+        Threads => &BY_TIME,
         Nothing => &["total", "rt_sigreturn"],
+        Maps => &["total", "rt_sigreturn", "lseek", "mmap", "munmap", "read"],
         Compilers => &["total", "rt_sigreturn", "brk", "getrandom"],
     };
     rows.filter(|(name, _)| !chance.contains(&name.as_str()))
         .collect()
 }
 
+/// Writes a file, reads it, and executes a program.
+const GO: &str = r#"package main
+
+//CGO // #include <unistd.h>
+//CGO import "C"
+import (
+	"fmt"
+	"os"
+	"os/exec"
+)
+
+func main() {
+	os.WriteFile("x", []byte("a"), 0o600)
+	text, _ := os.ReadFile("x")
+	fmt.Println(string(text))
+	//CGO fmt.Println(C.getppid() > 0)
+	exec.Command("/bin/true").Run()
+}
+"#;
+
+/// Builds the programs that are compiled for this.
+fn guests(place: &Place) -> PathBuf {
+    let dir = place.dir.path().join("guests");
+    std::fs::create_dir(&dir).unwrap();
+    for (name, cgo) in [("go", false), ("cgo", true)] {
+        let source = dir.join(format!("{name}.go"));
+        std::fs::write(&source, GO.replace("//CGO ", if cgo { "" } else { "// " })).unwrap();
+        let mut go = Command::new("go");
+        go.args(["build", "-o"]).args([&dir.join(name), &source]);
+        go.env("CGO_ENABLED", if cgo { "1" } else { "0" });
+        go.env("GOFLAGS", "-mod=mod")
+            .env("GOCACHE", dir.join("cache"));
+        assert!(go.status().expect("go (apt-get install golang)").success());
+    }
+    dir
+}
+
 /// Runs `line` in a directory of its own, with addresses that are the same each time.
-fn run(mut command: Command, out: &Path, line: &str) -> (Option<i32>, String) {
+fn run(mut command: Command, guests: &Path, out: &Path, line: &str) -> (Option<i32>, String) {
     let dir = tempfile::tempdir().unwrap();
     command.args(["/bin/bash", "-c", line]).current_dir(&dir);
     command.env_remove("LD_PRELOAD").env("LC_ALL", "C");
+    command.env("GUESTS", guests).env("GOMAXPROCS", "1");
     // No wrappers that a user keeps in front of the distribution's programs.
     command.env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin");
     command.stdin(Stdio::null()).stdout(Stdio::null());
@@ -210,10 +295,11 @@ fn run(mut command: Command, out: &Path, line: &str) -> (Option<i32>, String) {
 fn every_call_of_many_programs_is_seen() {
     let place = Place::new();
     let out = place.dir.path().join("table");
+    let guests = guests(&place);
     let strace = |line: &str, but| {
         let mut command = Command::new("strace");
         command.args(["-f", "-c", "-o"]).arg(&out);
-        let (status, table) = run(command, &out, line);
+        let (status, table) = run(command, &guests, &out, line);
         (status, calls(&table, 3, but))
     };
     let mut wrong = Vec::new();
@@ -229,7 +315,7 @@ fn every_call_of_many_programs_is_seen() {
             }
             let mut command = place.hotpatch();
             command.args(["count", "-o"]).arg(&out);
-            let (status, table) = run(command, &out, line);
+            let (status, table) = run(command, &guests, &out, line);
             ours.push((status, calls(&table, 7, but)));
             if !theirs.contains(&ours[ours.len() - 1]) {
                 theirs.push(strace(line, but));
