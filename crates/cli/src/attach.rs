@@ -6,6 +6,7 @@
 //! What that relies on, and promises to the runtime, is I24 of INVARIANTS.md.
 
 mod detach;
+mod lend;
 mod refused;
 mod threads;
 mod tracee;
@@ -23,6 +24,7 @@ use crate::cache;
 use crate::start::Injected;
 
 pub use detach::{Detached, detach};
+pub use lend::{Lender, Owner};
 pub use refused::Refused;
 use threads::Threads;
 use visit::{Entry, Visit, bytes_of, find_syscall};

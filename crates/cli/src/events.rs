@@ -37,6 +37,8 @@ pub struct Wishes {
     pub alone: bool,
     /// What is kept of descriptors: bits of [`links`](hotpatch_events::links).
     pub links: u32,
+    /// The first thread, where it runs already.
+    pub first: Option<u32>,
 }
 
 /// One event.
@@ -129,11 +131,11 @@ impl Events {
             lost: 0,
             tell: wishes.tell,
             rules: rules.len() as u32,
-            begun: 0,
+            begun: u32::from(wishes.first.is_some()),
             environment: u32::from(wishes.environment),
             links: wishes.links,
             pool: pool.len() as u32,
-            first: 0,
+            first: wishes.first.unwrap_or(0),
             alone: u32::from(wishes.alone),
         };
         // SAFETY: mapped, aligned, and nobody else's yet.
@@ -150,6 +152,11 @@ impl Events {
     /// How a traced process finds it.
     pub fn path(&self) -> String {
         format!("/proc/{}/fd/{}", std::process::id(), self.file.as_raw_fd())
+    }
+
+    /// Its descriptor.
+    pub fn descriptor(&self) -> i32 {
+        self.file.as_raw_fd()
     }
 
     fn ring(&self, index: usize) -> *const Ring {

@@ -408,3 +408,141 @@ fn a_stopped_process_stays_stopped() {
     kill(pid, Signal::SIGCONT).unwrap();
     assert_eq!(guest.end().2, Some(0));
 }
+
+/// What one thread does again and again, told by its descriptors; ends with standard input.
+const LOOPS: &str = r#"
+#include <fcntl.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/wait.h>
+#include <unistd.h>
+int main(void) {
+	struct pollfd end = {0, POLLIN, 0};
+	puts("ready");
+	fflush(stdout);
+	while (poll(&end, 1, 1) == 0) {
+		char byte;
+		int fd = open("/dev/zero", O_RDONLY);
+		if (read(fd, &byte, 1) != 1 || close(fd) != 0)
+			return 2;
+		int status;
+		pid_t child = fork();
+		if (child == 0) {
+			chdir("/");
+			_exit(3);
+		}
+		if (waitpid(child, &status, 0) != child || status != 3 << 8)
+			return 3;
+	}
+	return 0;
+}
+"#;
+
+/// The lines of a file once `is` holds of them.
+fn lines(path: &Path, is: impl Fn(&str) -> bool) -> String {
+    let read = || std::fs::read_to_string(path).unwrap_or_default();
+    wait_until(|| is(&read()));
+    read()
+}
+
+fn trace_a_running_process(place: &Place, start: impl Fn(Command) -> Command) {
+    let loops = compile(place, "loops", LOOPS, &["gcc", "-O1"]);
+    let out = place.dir.path().join("out");
+    for follow in [false, true] {
+        let _ = std::fs::remove_file(&out);
+        let guest = Guest::start(start(Command::new(&loops)));
+        let pid = guest.pid();
+        let mut words = vec!["trace", "-o", path(&out), "-p", &pid];
+        if follow {
+            words.insert(1, "-f");
+        }
+        let command = attached(place, &words);
+        lines(&out, |all| {
+            all.matches("waitid(").count() + all.matches("wait4(").count() > 20
+        });
+        let said = interrupt(command);
+        assert_eq!(said, format!("hotpatch: process {pid} detached\n"));
+        assert!(!guest.maps().contains("hotpatch"));
+        let all = std::fs::read_to_string(&out).unwrap();
+        let own: Vec<&str> = all
+            .lines()
+            .filter(|line| !line.contains("resumed>"))
+            .collect();
+        let own = own.iter().filter(|line| !follow || line.starts_with(&*pid));
+        let calls: Vec<&str> = own
+            .map(|line| line.trim_start_matches(&*pid).trim_start())
+            .map(|line| line.split('(').next().unwrap())
+            .collect();
+        // From the first of a turn on each call is told, in order.
+        let first = calls.iter().position(|call| *call == "poll").unwrap();
+        let turn = ["poll", "openat", "read", "close", "clone", "wait4"];
+        let told: Vec<&&str> = calls[first..]
+            .iter()
+            .filter(|call| **call != "---")
+            .collect();
+        let told: Vec<&&str> = told
+            .into_iter()
+            .filter(|call| !call.starts_with("---"))
+            .collect();
+        assert!(told.len() > 60, "{all}");
+        for (n, call) in told.iter().enumerate() {
+            assert_eq!(**call, turn[n % turn.len()], "call {n} of\n{all}");
+        }
+        let children = all.matches("exit_group(3)").count();
+        assert_eq!(children > 10, follow, "{all}");
+        assert_eq!(all.matches("chdir(\"/\")").count(), children);
+        assert_eq!(guest.end().2, Some(0));
+    }
+    let _ = std::fs::remove_file(&out);
+    let guest = Guest::start(start(Command::new(&loops)));
+    let words = ["count", "--json", "-o", path(&out), "-p", &guest.pid()];
+    let command = attached(place, &words);
+    let now = || std::fs::read_to_string(format!("/proc/{}/stat", guest.pid())).unwrap();
+    // Its children's faults, of which each has some: a few of them have come and gone.
+    let faults = || {
+        now()
+            .rsplit(')')
+            .next()
+            .unwrap()
+            .split_whitespace()
+            .nth(8)
+            .unwrap()
+            .parse::<u64>()
+            .unwrap()
+    };
+    let before = faults();
+    wait_until(|| faults() > before + 1000);
+    interrupt(command);
+    let json: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(&out).unwrap()).unwrap();
+    let of = |name: &str| {
+        let calls = json["calls"].as_array().unwrap();
+        let call = calls.iter().find(|call| call["name"] == name);
+        call.map_or(0, |call| call["calls"].as_u64().unwrap())
+    };
+    assert!(of("openat") > 3, "{json}");
+    assert!(
+        of("openat").abs_diff(of("close")) <= 1 && of("chdir").abs_diff(of("clone")) <= 1,
+        "{json}"
+    );
+    assert_eq!(guest.end().2, Some(0));
+}
+
+#[test]
+fn a_running_process_is_traced_and_counted() {
+    trace_a_running_process(&Place::new(), |command| command);
+}
+
+#[test]
+fn another_users_process_is_traced_by_root() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // only root may
+    }
+    let place = Place::new();
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(place.dir.path(), open).unwrap();
+    trace_a_running_process(&place, |mut command| {
+        command.uid(65534).gid(65534);
+        command
+    });
+}

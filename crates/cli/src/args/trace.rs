@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use clap::ArgAction;
 use hotpatch_decode::expression::{self, Expression};
 
+use super::Pid;
 use crate::clock::Precision;
 use crate::columns::{Column, Sort};
 use crate::count::By;
@@ -20,9 +21,11 @@ Examples:
   hotpatch trace -e status=failed python3 -c pass
   hotpatch trace -y -k -P /etc/passwd id    the calls about a file, and who has made them
   hotpatch trace -e inject=write:error=ENOSPC:when=5 make
+  hotpatch trace -f -p 4711                 what a process does that runs already, until Ctrl-C
 
 Exit status: the program's own; a program that was killed by a signal ends hotpatch by the same
-signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.";
+signal. 127 if the program is not found, 126 if it cannot be run, 125 if hotpatch itself fails.
+With -p: 0, or 1 if no process could be attached to, or one not detached from.";
 
 const VIEW_EXAMPLES: &str = "\
 Examples:
@@ -39,6 +42,7 @@ Examples:
   hotpatch count -e trace=%file git status
   hotpatch count --by file --interval 1 make
   hotpatch count --json -o counts.json ls    total is the number of calls
+  hotpatch count -p $(pidof redis-server)    until Ctrl-C
 
 Exit status: as that of `hotpatch trace`.";
 
@@ -63,8 +67,16 @@ pub struct Trace {
     pub seccomp_bpf: bool,
     #[command(flatten)]
     pub start: Start,
+    /// Trace these processes, which run already, until they end or hotpatch is interrupted; with -f all their threads
+    /// and what they start, else their first threads
+    #[arg(short = 'p', long, value_name = "PID", value_delimiter = ',', conflicts_with_all = ["environment", "user"])]
+    pub attach: Vec<Pid>,
     /// The program and its arguments
-    #[arg(required = true, trailing_var_arg = true)]
+    #[arg(
+        required_unless_present = "attach",
+        conflicts_with = "attach",
+        trailing_var_arg = true
+    )]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
 }
@@ -317,8 +329,15 @@ pub struct Count {
     /// Accepted, as all that the program starts is counted anyway
     #[arg(short, action = clap::ArgAction::Count, hide_short_help = true)]
     pub follow: u8,
+    /// Count in these processes, which run already, until they end or hotpatch is interrupted
+    #[arg(short = 'p', long, value_name = "PID", value_delimiter = ',', conflicts_with_all = ["environment", "user"])]
+    pub attach: Vec<Pid>,
     /// The program and its arguments; what it starts is counted too
-    #[arg(required = true, trailing_var_arg = true)]
+    #[arg(
+        required_unless_present = "attach",
+        conflicts_with = "attach",
+        trailing_var_arg = true
+    )]
     #[arg(value_names = ["PROGRAM", "ARGS"])]
     pub program: Vec<OsString>,
 }
@@ -341,6 +360,7 @@ impl Count {
                 ..Look::default()
             },
             start: self.start.clone(),
+            attach: self.attach.clone(),
             program: self.program.clone(),
             ..Trace::default()
         }

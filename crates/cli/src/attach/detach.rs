@@ -49,6 +49,10 @@ impl std::fmt::Display for Detached {
 /// Why it cannot be; then nothing has changed.
 pub fn detach(pid: i32) -> Result<Detached, Refused> {
     refused::look(pid)?;
+    let maps = fs::read_to_string(format!("/proc/{pid}/maps"));
+    if maps.is_ok_and(|maps| !maps.lines().any(is_library)) {
+        return Err(Refused::NotPatched);
+    }
     let begin = Instant::now();
     loop {
         let last = begin.elapsed() > PATIENCE;
@@ -66,27 +70,23 @@ fn library(maps: &str, visit: &Visit) -> Result<u64, Refused> {
         let mut words = line.split_whitespace();
         let start = u64::from_str_radix(words.next()?.split('-').next()?, 16).ok()?;
         let executable = words.next()?.contains('x');
-        Some((start, executable, words.next()?))
+        let offset = u64::from_str_radix(words.next()?, 16).ok()?;
+        Some((start, executable, offset))
     });
-    let parts: Vec<(u64, bool, &str)> = parts.collect();
-    let len = Entry::of(cache::LIBRARY).len;
-    // It may be mapped once more, to be carried along.
-    let runs = |base| {
-        parts
-            .iter()
-            .any(|(at, executable, _)| *executable && (base..base + len).contains(at))
-    };
-    let mut firsts = parts
-        .iter()
-        .filter(|(start, _, offset)| *offset == "00000000" && runs(*start));
-    let (base, ..) = *firsts.next_back().ok_or(Refused::NotPatched)?;
-    let mut head = [0; HEAD];
+    let parts: Vec<(u64, bool, u64)> = parts.collect();
+    // It may be mapped once more, to be carried along: but then none of it as code.
+    let code = parts.iter().filter(|(_, executable, _)| *executable);
+    let mut bases = code.map(|(at, _, offset)| at.wrapping_sub(*offset));
     let tracee = visit.threads.first()?;
-    let read = tracee.read(base, &mut head);
-    if read.is_err() || Some(&head[..]) != cache::LIBRARY.get(..HEAD) {
-        return Err(Refused::OtherVersion);
-    }
-    Ok(base)
+    let is_ours = |base: &u64| {
+        let mut head = [0; HEAD];
+        let read = tracee.read(*base, &mut head);
+        read.is_ok() && Some(&head[..]) == cache::LIBRARY.get(..HEAD)
+    };
+    bases.find(is_ours).ok_or(match parts[..] {
+        [] => Refused::NotPatched,
+        _ => Refused::OtherVersion,
+    })
 }
 
 /// Whether a line of `/proc/PID/maps` is about the library.

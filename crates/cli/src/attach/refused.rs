@@ -176,6 +176,9 @@ impl Status {
     }
 }
 
+/// The parent of all threads of the kernel.
+const KTHREADD: i32 = 2;
+
 /// Looks at a process from outside.
 pub fn look(pid: i32) -> Result<(), Refused> {
     let status = Status::of(&pid.to_string()).ok_or(Refused::NoProcess)?;
@@ -190,7 +193,9 @@ pub fn look(pid: i32) -> Result<(), Refused> {
         return Err(match (status.state(), threads) {
             ('Z' | 'X', 1) => Refused::Zombie,
             ('Z' | 'X', _) => Refused::NoLeader,
-            _ => Refused::Kernel,
+            _ if pid == KTHREADD || status.number("PPid") == Some(KTHREADD) => Refused::Kernel,
+            // It is about to be one of the first.
+            _ => Refused::Ended,
         });
     }
     if let Some(by) = status.number("TracerPid").filter(|by| *by != 0) {

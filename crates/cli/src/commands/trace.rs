@@ -14,7 +14,9 @@ use nix::sys::prctl::set_dumpable;
 use nix::unistd::{Pid, User, initgroups, setgid, setuid};
 
 use crate::args::Trace;
-use crate::commands::run::{Exec, environment, exec, fall_back, injected, logs, not_run};
+use crate::cache::Private;
+use crate::commands::attach::{Attached, Lend, NOT_ATTACHED};
+use crate::commands::run::{Exec, Variable, environment, exec, fall_back, injected, logs, not_run};
 use crate::events::{Chunks, Events, Wishes, ticks};
 use crate::output::{self, Loss};
 use crate::pairs::{BIRTHS, EXECVE};
@@ -40,13 +42,80 @@ const NAP: (Duration, Duration) = (Duration::from_micros(50), Duration::from_mil
 /// How often it is asked whether threads are there still.
 const LOOK: Duration = Duration::from_millis(50);
 
-/// Runs the program: its exit status.
+/// Runs the program, or attaches to processes: the exit status.
 pub fn run(args: &Trace) -> anyhow::Result<i32> {
+    if !args.attach.is_empty() {
+        return attached(args);
+    }
     let name = args.program[0].clone();
     let path = match program::find(&name) {
         Ok(path) => path,
         Err(why) => return Ok(not_run(&why)),
     };
+    let (traced, private) = prepare(args)?;
+    let environment = environment(&args.start.environment);
+    let reach = program::reach(&path);
+    let injected = match reach {
+        Reach::Program => {
+            let settings = traced.settings(&private)?;
+            let library = private.path.join(cache::file_name());
+            Some(injected(&library, settings, &environment, true)?)
+        }
+        _ => {
+            if let Some(why) = reach.why_native() {
+                style::error(&format!("{}: {why}: not traced", path.display()));
+            }
+            None
+        }
+    };
+    let exec = exec(&path, &args.program, environment, injected)?;
+    let traced = Arc::new(Traced {
+        first: Some(first_exec(&exec)),
+        ..traced
+    });
+    let run = |exec: &Exec| supervise::run(exec, |child| traced.start(child));
+    let ended = match run(&exec).or_else(|errno| fall_back(exec, &path, errno, run)) {
+        Ok(ended) => ended,
+        Err(errno) => return Ok(not_run(&NotRun::from_exec(&name, &path, errno))),
+    };
+    traced.finish(ended)?;
+    Ok(ended.follow())
+}
+
+/// Traces processes that run already, until they end or we are told to.
+fn attached(args: &Trace) -> anyhow::Result<i32> {
+    let (traced, private) = prepare(args)?;
+    let library = private.path.join(cache::file_name());
+    let injected = injected(&library, traced.settings(&private)?, &[], true)?;
+    // Signals wait from here on, in the reader too.
+    let mut attached = Attached::new(args.look.quiet > 0)?;
+    let traced = Arc::new(traced);
+    let mut begun = false;
+    let lend = Lend {
+        injected: &injected,
+        files: vec![cache::trace_hook(&private)?.to_string_lossy().into_owned()],
+        shared: Some((traced.events.path(), traced.events.descriptor())),
+    };
+    for pid in &args.attach {
+        if !begun {
+            // The first may tell so much at once that it waits for its reader.
+            traced.start(Pid::from_raw(pid.0));
+            begun = true;
+        }
+        attached.add(*pid, &lend);
+    }
+    let any = !attached.is_empty();
+    while attached.wait()? {}
+    let told = || traced.events.writers().into_iter().map(|writer| writer.pid);
+    let status = attached.detach(|| told().collect());
+    // Whoever is there still tells nothing any more.
+    traced.left.store(true, Ordering::Release);
+    traced.finish(Ended::Unknown)?;
+    Ok(if any { status } else { NOT_ATTACHED })
+}
+
+/// All but what is about a program.
+fn prepare(args: &Trace) -> anyhow::Result<(Traced, Private)> {
     let look = &args.look;
     let follow = args.follow > 0;
     let (choice, deeds) = choice::choice(look, follow, follow && look.output.is_some())?;
@@ -81,7 +150,6 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
     if let Some(user) = &args.start.user {
         become_user(user).with_context(|| format!("-u {user}"))?;
     }
-    let reach = program::reach(&path);
     let private = cache::prepare()?;
     let events = Arc::new(
         Events::new(
@@ -93,51 +161,27 @@ pub fn run(args: &Trace) -> anyhow::Result<i32> {
                 environment: whole,
                 links,
                 alone: !follow,
+                first: args.attach.first().map(|pid| pid.0.cast_unsigned()),
             },
             &deeds.rules,
             &deeds.pool,
         )
         .context("no memory to share with the program")?,
     );
-    let environment = environment(&args.start.environment);
-    let injected = match reach {
-        Reach::Program => {
-            let hook = cache::trace_hook(&private)?;
-            let mut settings = vec![
-                ("LIBHOTPATCH_HOOK".into(), hook.into()),
-                ("LIBHOTPATCH_EVENTS".into(), events.path().into()),
-            ];
-            settings.extend(logs(None, true)?);
-            let library = private.path.join(cache::file_name());
-            Some(injected(&library, settings, &environment, true)?)
-        }
-        _ => {
-            if let Some(why) = reach.why_native() {
-                style::error(&format!("{}: {why}: not traced", path.display()));
-            }
-            None
-        }
-    };
-    let exec = exec(&path, &args.program, environment, injected)?;
-    let first = first_exec(&exec);
+    let roots = args.attach.iter().map(|pid| pid.0.cast_unsigned());
     let traced = Traced {
         events,
-        first,
+        first: None,
+        roots: roots.collect(),
         listener: Mutex::new(Some(begin)),
         links,
         recorded: args.record.is_some(),
         loss,
         ended: AtomicBool::new(false),
+        left: AtomicBool::new(false),
         reader: Mutex::new(None),
     };
-    let traced = Arc::new(traced);
-    let run = |exec: &Exec| supervise::run(exec, |child| traced.start(child));
-    let ended = match run(&exec).or_else(|errno| fall_back(exec, &path, errno, run)) {
-        Ok(ended) => ended,
-        Err(errno) => return Ok(not_run(&NotRun::from_exec(&name, &path, errno))),
-    };
-    traced.finish(ended)?;
-    Ok(ended.follow())
+    Ok((traced, private))
 }
 
 /// From now on this process is that user's, as the program will be: what is open already stays so.
@@ -192,7 +236,10 @@ type Told = io::Result<Box<dyn Listener + Send>>;
 /// A traced program, from both its parent's and its reader's side.
 struct Traced {
     events: Arc<Events>,
-    first: First,
+    /// The exec that begins the program, where one does.
+    first: Option<First>,
+    /// The first threads of those that run already.
+    roots: Vec<u32>,
     /// Taken when the program starts.
     listener: Mutex<Option<Begin>>,
     /// What is kept of descriptors.
@@ -203,10 +250,23 @@ struct Traced {
     loss: Arc<Loss>,
     /// The first process has ended.
     ended: AtomicBool,
+    /// Nobody tells anything any more, whether they are there still or not.
+    left: AtomicBool,
     reader: Mutex<Option<JoinHandle<Told>>>,
 }
 
 impl Traced {
+    /// What the library is told.
+    fn settings(&self, private: &Private) -> anyhow::Result<Vec<Variable>> {
+        let hook = cache::trace_hook(private)?;
+        let mut settings = vec![
+            ("LIBHOTPATCH_HOOK".into(), hook.into()),
+            ("LIBHOTPATCH_EVENTS".into(), self.events.path().into()),
+        ];
+        settings.extend(logs(None, true)?);
+        Ok(settings)
+    }
+
     /// Begins to read: the program is the process `child`.
     fn start(self: &Arc<Self>, child: Pid) {
         let Some(begin) = self.listener.lock().ok().and_then(|mut b| b.take()) else {
@@ -225,8 +285,10 @@ impl Traced {
     fn finish(&self, ended: Ended) -> anyhow::Result<()> {
         // Release: pairs with the reader's Acquire.
         self.ended.store(true, Ordering::Release);
-        // What the program has left behind may run for ever.
-        supervise::released();
+        // What the program has left behind may run for ever; who has been let go tells nothing more.
+        if self.roots.is_empty() {
+            supervise::released();
+        }
         let reader = self.reader.lock().ok().and_then(|mut place| place.take());
         let Some(reader) = reader else {
             return Ok(());
@@ -252,15 +314,20 @@ impl Traced {
     }
 
     fn read(&self, root: u32, mut listener: Box<dyn Listener + Send>) -> Told {
-        let (exec, kept) = self.first.clone();
-        let exec = Record {
-            pid: root,
-            tid: root,
-            time: ticks(),
-            ..exec
-        };
-        listener.begins(exec, &Chunks(&mut Chunks::from(&kept)))?;
-        let only = (!listener.follows()).then_some(root);
+        if let Some((exec, kept)) = self.first.clone() {
+            let exec = Record {
+                pid: root,
+                tid: root,
+                time: ticks(),
+                ..exec
+            };
+            listener.begins(exec, &Chunks(&mut Chunks::from(&kept)))?;
+        }
+        let mut roots = self.roots.clone();
+        if roots.is_empty() {
+            roots.push(root);
+        }
+        let only = (!listener.follows()).then_some(roots);
         let mut sockets = (self.links & links::SOCKETS != 0).then(Sockets::new);
         let stacks = self.links & links::STACKS != 0;
         let mut births = Births::default();
@@ -270,7 +337,7 @@ impl Traced {
                 if let Some(sockets) = &mut sockets {
                     sockets.complete(&mut event);
                 }
-                let is_told = only.is_none_or(|tid| event.record.tid == tid);
+                let is_told = (only.as_ref()).is_none_or(|roots| roots.contains(&event.record.tid));
                 if is_told && stacks && begins(&event.record) {
                     // It waits until this has been done.
                     let pid = event.record.pid;
@@ -296,11 +363,10 @@ impl Traced {
             listener.flush()?;
             if looked.elapsed() > if ended { LOOK / 20 } else { LOOK } {
                 looked = Instant::now();
-                let (alive, dead): (Vec<_>, Vec<_>) = self
-                    .events
-                    .writers()
-                    .into_iter()
-                    .partition(crate::events::Writer::lives);
+                let left = self.left.load(Ordering::Acquire);
+                let writers = self.events.writers().into_iter();
+                let (alive, dead): (Vec<_>, Vec<_>) =
+                    writers.partition(|writer| !left && writer.lives());
                 if ended
                     && dead.is_empty()
                     && !told.left
@@ -314,7 +380,9 @@ impl Traced {
                 // Once more for what they have left.
                 for writer in dead {
                     tell(ticks(), &mut births, &mut *listener)?;
-                    listener.gone(writer.pid, writer.tid)?;
+                    if !left || !writer.lives() {
+                        listener.gone(writer.pid, writer.tid)?;
+                    }
                 }
             }
             if told.left {
