@@ -5,6 +5,8 @@
 mod agree;
 #[path = "../../crates/plan/tests/generator/mod.rs"]
 mod generator;
+#[path = "../../crates/plan/tests/minimise/mod.rs"]
+mod minimise;
 #[path = "../../crates/plan/tests/native/mod.rs"]
 mod native;
 #[path = "../../crates/plan/tests/synthetic/mod.rs"]

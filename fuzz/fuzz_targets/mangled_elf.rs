@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     }
     let mut u = Unstructured::new(data);
-    let Ok(program) = generator::program(&mut u) else {
+    let Ok(program) = generator::program(&mut u, generator::Kind::Any) else {
         return;
     };
     let mut file = synthetic::elf(&program.text, &program.functions);

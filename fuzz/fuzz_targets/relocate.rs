@@ -16,7 +16,7 @@ use trial::{Place, ladders, planned};
 
 fuzz_target!(|data: &[u8]| {
     let mut u = Unstructured::new(data);
-    let Ok(program) = generator::program(&mut u) else {
+    let Ok(program) = generator::program(&mut u, generator::Kind::Any) else {
         return;
     };
     let Ok(place) = Place::draw(&mut u) else {

@@ -1,7 +1,11 @@
 //! Random programs, run as they are and with each tactic's patches: registers, flags and memory agree.
+//!
+//! `HOTPATCH_PROGRAMS=100000` runs more than the few that every change must pass. A program that fails is made small, and
+//! becomes a case below `tests/cases`.
 
 mod agree;
 mod generator;
+mod minimise;
 mod native;
 mod synthetic;
 mod trial;
@@ -14,7 +18,9 @@ const PROGRAMS: u64 = 400;
 #[test]
 fn patched_programs_do_what_they_did() {
     let mut count = Count::default();
-    for n in 0..PROGRAMS {
+    let programs = std::env::var("HOTPATCH_PROGRAMS");
+    let programs = programs.map_or(PROGRAMS, |n| n.parse().expect("a number"));
+    for n in 0..programs {
         // The upper half is what is drawn from, the lower how much.
         let seed = n.wrapping_mul(0x9e37_79b9_0000_0000) | 1 << (11 + n % 6);
         arbtest::arbtest(|u| agrees(u, &mut count)).seed(seed).run();

@@ -26,7 +26,7 @@ const LONGEST: Duration = Duration::from_secs(4);
 fn mangled_programs_are_planned_or_refused() {
     let mut sites = 0;
     draw(800, |u| {
-        let program = generator::program(u)?;
+        let program = generator::program(u, generator::Kind::Any)?;
         let mut file = synthetic::elf(&program.text, &program.functions);
         mangle::mangle(&mut file, u)?;
         let start = Instant::now();

@@ -6,7 +6,7 @@
 //! | interrupted | the handler is shown |
 //! |---|---|
 //! | the program | what the kernel says |
-//! | a trampoline, or code that executes a call | the original instruction, or the address behind it |
+//! | a trampoline, a jump that leads there, or code that executes a call | the original instruction, or the address behind it |
 //! | a hook, or code of ours around it | nothing: the signal is raised again, blocked, until the hook ends. A fault ends the hook |
 //!
 //! If a handler returns and has left the address as it was, a restorer of ours puts the real one back.
@@ -34,7 +34,7 @@ use core::mem::offset_of;
 use core::ptr;
 use core::sync::atomic::{Ordering, compiler_fence};
 
-use linux_raw_sys::general::{SIGFPE, SIGILL, SIGTRAP};
+use linux_raw_sys::general::{SIGFPE, SIGILL, SIGTRAP, TRAP_TRACE};
 
 use crate::areas;
 use crate::attach;
@@ -316,6 +316,9 @@ unsafe fn handle(
         && (hosted || stack.contains(&frame.context.registers.rsp))
     {
         change_ids(frame, block, meaning.handler);
+        return done;
+    }
+    if is_step(frame) && place::is_between(&frame.context.registers, &stack, hosted) {
         return done;
     }
     let mut shown = false;
@@ -612,6 +615,11 @@ fn resumed(registers: &mut Registers, slots: &Slots) {
 
 fn is_fault(frame: &SignalFrame) -> bool {
     bit(frame.info.signal) & FAULTS != 0 && frame.info.code > 0
+}
+
+/// Whether the program has set the trap flag, and one instruction more has been executed.
+fn is_step(frame: &SignalFrame) -> bool {
+    bit(frame.info.signal) == bit(SIGTRAP) && frame.info.code == TRAP_TRACE as i32
 }
 
 /// Whether its information has the address of the instruction, or of the call, that it comes from.

@@ -1,9 +1,10 @@
 //! A random program before and after: what `cargo test` and the fuzz target have in common.
 
 use arbitrary::{Result, Unstructured};
-use hotpatch_plan::plan::{Emission, Tactics};
+use hotpatch_plan::plan::{Emission, Tactic, Tactics};
 
-use crate::generator::{self, COUNTER, Program};
+use crate::generator::{self, COUNTER, Kind, Program};
+use crate::minimise::{case, minimise};
 use crate::native::{Ended, Mapping, State, run};
 use crate::synthetic::{DATA_LEN, TEXT, data_at};
 use crate::trial::{Place, ladders, listing, patched, planned, summary};
@@ -25,7 +26,7 @@ pub struct Count {
 /// # Panics
 /// If the two differ in what they leave.
 pub fn agrees(u: &mut Unstructured<'_>, count: &mut Count) -> Result<()> {
-    let program = generator::program(u)?;
+    let program = generator::program(u, Kind::Any)?;
     let place = Place::draw(u)?;
     let states = (0..STATES).map(|_| state(u)).collect::<Result<Vec<_>>>()?;
     let native = outcome(&program, place, None, &states);
@@ -50,30 +51,43 @@ pub fn agrees(u: &mut Unstructured<'_>, count: &mut Count) -> Result<()> {
             continue;
         }
         let moved = outcome(&program, place, Some(&emission), &states);
-        compare(&native, &moved, &|| {
-            format!("{tactics:?}\n{}{}", summary(&plan), listing(&program))
-        });
+        if moved != native {
+            fail(&program, tactics, place, &states);
+        }
         seen.push(emission);
     }
     Ok(())
 }
 
-fn compare(native: &Ended, moved: &Ended, case: &dyn Fn() -> String) {
-    if native == moved {
-        return;
-    }
-    if let (Ended::Well(native), Ended::Well(moved)) = (native, moved) {
-        let differs = native.iter().zip(moved).find(|(n, m)| n != m);
-        let (native, moved) = differs.expect("as many runs");
-        let mut bytes = native.memory.iter().zip(&moved.memory);
-        let at = bytes.position(|(n, m)| n != m);
-        let (native, moved) = (native.state, moved.state);
-        panic!(
-            "differs, memory at {at:x?}\n{native:x?}\n{moved:x?}\n{}",
-            case()
-        );
-    }
-    panic!("{moved:?}\n{}", case());
+/// Makes a case of a program that does something else when it is patched.
+fn fail(program: &Program, tactics: Tactics, place: Place, states: &[State]) -> ! {
+    let both = |program: &Program| {
+        let (plan, emission) = planned(program, tactics, place);
+        let native = outcome(program, place, None, states);
+        let moved = outcome(program, place, Some(&emission), states);
+        (plan, native, moved)
+    };
+    let small = minimise(program, |program| {
+        let (_, native, moved) = both(program);
+        matches!(native, Ended::Well(_)) && native != moved
+    });
+    let only = Tactic::ALL
+        .into_iter()
+        .find(|&tactic| tactics == Tactics::NONE.with(tactic));
+    let case = case(&small, only.map(Tactic::name), "random");
+    let (plan, native, moved) = both(&small);
+    let which = match (&native, &moved) {
+        (Ended::Well(native), Ended::Well(moved)) => {
+            let differs = native.iter().zip(moved).find(|(n, m)| n != m);
+            let (native, moved) = differs.expect("as many runs");
+            let mut bytes = native.memory.iter().zip(&moved.memory);
+            let at = bytes.position(|(n, m)| n != m);
+            format!("memory at {at:x?}\n{:x?}\n{:x?}", native.state, moved.state)
+        }
+        _ => format!("{moved:?}"),
+    };
+    let what = format!("{tactics:?}\n{}{}", summary(&plan), listing(&small));
+    panic!("differs, now {}: {which}\n{what}", case.display());
 }
 
 /// Draws a state to start from: small numbers are as likely as large ones.

@@ -2,6 +2,9 @@
 //!
 //! Forward branches go anywhere, backward ones count down a word of memory; memory is touched
 //! relative to RIP and in the red zone alone, the stack by pairs of push and pop.
+//!
+//! A [`Kind::Harmless`] program makes no other calls than those of [`plain::number`], from whatever state it starts: it needs
+//! no filter. It meets faults, too, which a handler has to skip.
 
 mod plain;
 
@@ -54,52 +57,96 @@ enum Item {
     Other(Vec<u8>),
 }
 
-/// An item, and whether a branch may go to it.
+/// Who may go to an item.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Target {
+    Any,
+    /// A branch behind the number of a call.
+    WithNumber,
+    Nobody,
+}
+
+/// An item, and which branches may go to it.
 #[derive(Clone, Debug)]
 struct Place {
     item: Item,
-    target: bool,
+    target: Target,
+}
+
+/// What a program may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any call, with any arguments; nothing faults.
+    Any,
+    /// No call that has an effect, whatever it starts from; some instructions fault.
+    Harmless,
+}
+
+/// Where a branch may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum To {
+    Forward,
+    Back,
+    /// Forward to a `syscall`.
+    Site,
 }
 
 /// A function's items, in the making.
-#[derive(Default)]
 struct Body {
+    kind: Kind,
     places: Vec<Place>,
-    /// Branches whose targets are drawn when all items are there: index, and whether to go backward.
-    open: Vec<(usize, bool)>,
+    /// Branches whose targets are drawn when all items are there: index, and where to.
+    open: Vec<(usize, To)>,
 }
 
 impl Body {
+    fn new(kind: Kind) -> Self {
+        Self {
+            kind,
+            places: Vec::new(),
+            open: Vec::new(),
+        }
+    }
+
     fn put(&mut self, item: Item) {
-        self.places.push(Place { item, target: true });
+        self.places.push(Place {
+            item,
+            target: Target::Any,
+        });
     }
 
     /// Puts an item that nobody jumps to: it belongs to the one before.
     fn follow(&mut self, item: Item) {
         self.places.push(Place {
             item,
-            target: false,
+            target: Target::Nobody,
         });
     }
 
-    fn branch(&mut self, op: Op, near: bool, back: bool) {
-        self.open.push((self.places.len(), back));
+    fn branch(&mut self, op: Op, near: bool, to: To) {
+        self.open.push((self.places.len(), to));
         let item = Item::Branch { op, near, to: 0 };
         self.places.push(Place {
             item,
-            target: !back,
+            target: match to {
+                To::Forward => Target::Any,
+                To::Back | To::Site => Target::Nobody,
+            },
         });
     }
 
     /// Draws the targets of all open branches.
     fn close(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
-        for (at, back) in std::mem::take(&mut self.open) {
-            let reach = if back {
-                0..at
-            } else {
-                at + 1..self.places.len()
+        for (at, to) in std::mem::take(&mut self.open) {
+            let reach = match to {
+                To::Back => 0..at,
+                To::Forward | To::Site => at + 1..self.places.len(),
             };
-            let targets: Vec<usize> = reach.filter(|&i| self.places[i].target).collect();
+            let wanted = match to {
+                To::Site => Target::WithNumber,
+                To::Forward | To::Back => Target::Any,
+            };
+            let targets: Vec<usize> = reach.filter(|&i| self.places[i].target == wanted).collect();
             // Near ones are likelier: they are short, and they meet at the same places.
             let near: Vec<usize> = targets
                 .iter()
@@ -126,19 +173,32 @@ impl Body {
         match u.int_in_range(0..=31)? {
             0..=9 => self.put(Item::Bytes(plain::bytes(u)?)),
             10..=14 => self.put(Item::Data(plain::on_data(u)?)),
-            15..=18 => self.branch(Op::Jcc(u.int_in_range(0..=15)?), u.ratio(1, 3)?, false),
-            19 => self.branch(Op::Jmp, u.ratio(1, 3)?, false),
-            20 => self.branch(Op::Counted(u.int_in_range(0xe0..=0xe3)?), false, false),
+            15..=18 => self.branch(
+                Op::Jcc(u.int_in_range(0..=15)?),
+                u.ratio(1, 3)?,
+                To::Forward,
+            ),
+            19 => self.branch(Op::Jmp, u.ratio(1, 3)?, To::Forward),
+            20 => self.branch(
+                Op::Counted(u.int_in_range(0xe0..=0xe3)?),
+                false,
+                To::Forward,
+            ),
             21 => {
                 self.put(Item::Data(plain::count_down()));
-                self.branch(Op::Jcc(0xf), u.ratio(1, 3)?, true); // jg
+                self.branch(Op::Jcc(0xf), u.ratio(1, 3)?, To::Back); // jg
             }
             22 if leaves > 0 => self.put(Item::Call(u.int_in_range(0..=leaves - 1)?)),
             23 => {
                 let (push, pop) = plain::push_pop(u)?;
                 self.put(Item::Bytes(push));
                 match u.int_in_range(0..=2)? {
-                    0 => self.follow(Item::Syscall),
+                    0 => {
+                        if self.kind == Kind::Harmless {
+                            self.follow(Item::Bytes(plain::any_harmless_number()));
+                        }
+                        self.follow(Item::Syscall);
+                    }
                     1 => self.follow(Item::Bytes(plain::bytes_off_stack(u)?)),
                     _ => {}
                 }
@@ -147,7 +207,7 @@ impl Body {
             24 => self.put(Item::Bytes(plain::nops(u)?)),
             25 => {
                 // Dead padding behind a jump.
-                self.branch(Op::Jmp, u.arbitrary()?, false);
+                self.branch(Op::Jmp, u.arbitrary()?, To::Forward);
                 self.follow(Item::Bytes(plain::nops(u)?));
             }
             26 => {
@@ -155,6 +215,10 @@ impl Body {
                 self.put(Item::Bytes(vec![0x70 | u.int_in_range(0..=15)?, 0x01]));
                 self.follow(Item::Bytes(vec![0xf0]));
                 self.follow(Item::Data(plain::lockable(u)?));
+            }
+            // What the processor says differs from run to run until it is wiped out, and a handler sees that.
+            27 if self.kind == Kind::Harmless => {
+                self.put(Item::Bytes(plain::faulting(u)?));
             }
             27 => self.ask_processor(u)?,
             _ => self.call_kernel(u)?,
@@ -180,6 +244,9 @@ impl Body {
 
     /// A `syscall` as compilers surround it: its number before, a test of the result behind.
     fn call_kernel(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        if self.kind == Kind::Harmless {
+            return self.call_harmlessly(u);
+        }
         if u.ratio(3, 4)? {
             self.put(Item::Bytes(plain::number(u)?));
             if u.ratio(1, 4)? {
@@ -187,14 +254,40 @@ impl Body {
             }
         }
         self.put(Item::Syscall);
+        self.look_at_result(u)
+    }
+
+    /// The same where nobody comes to the `syscall` without a number that does no harm.
+    fn call_harmlessly(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
+        let number = match u.int_in_range(0..=2)? {
+            0 => plain::any_harmless_number(),
+            _ => plain::number(u)?,
+        };
+        self.put(Item::Bytes(number));
+        if u.ratio(1, 4)? {
+            let op = *u.choose(&[Op::Jcc(4), Op::Jcc(9), Op::Jmp])?;
+            self.branch(op, false, To::Site);
+        }
+        self.places.push(Place {
+            item: Item::Syscall,
+            target: Target::WithNumber,
+        });
+        self.look_at_result(u)
+    }
+
+    fn look_at_result(&mut self, u: &mut Unstructured<'_>) -> Result<()> {
         match u.int_in_range(0..=5)? {
             0 | 1 => {
                 self.put(Item::Bytes(vec![0x48, 0x3d, 0x00, 0xf0, 0xff, 0xff])); // cmp $-4096,%rax
-                self.branch(Op::Jcc(7), u.arbitrary()?, false); // ja
+                self.branch(Op::Jcc(7), u.arbitrary()?, To::Forward); // ja
             }
             2 => {
                 self.put(Item::Bytes(vec![0x85, 0xc0])); // test %eax,%eax
-                self.branch(Op::Jcc(u.int_in_range(4..=5)?), u.arbitrary()?, false);
+                self.branch(Op::Jcc(u.int_in_range(4..=5)?), u.arbitrary()?, To::Forward);
+            }
+            3 if self.kind == Kind::Harmless => {
+                self.follow(Item::Bytes(plain::any_harmless_number()));
+                self.follow(Item::Syscall);
             }
             3 => self.put(Item::Syscall),
             _ => {}
@@ -204,11 +297,11 @@ impl Body {
 }
 
 /// Draws a program.
-pub fn program(u: &mut Unstructured<'_>) -> Result<Program> {
+pub fn program(u: &mut Unstructured<'_>, kind: Kind) -> Result<Program> {
     let leaves = u.int_in_range(0..=2)?;
     let mut bodies = Vec::new();
     for _ in 0..leaves {
-        let mut leaf = Body::default();
+        let mut leaf = Body::new(kind);
         // mov (%rsp),%rax: the return address is the program's own
         leaf.put(Item::Bytes(vec![0x48, 0x8b, 0x04, 0x24]));
         for _ in 0..u.int_in_range(0..=6)? {
@@ -216,7 +309,7 @@ pub fn program(u: &mut Unstructured<'_>) -> Result<Program> {
         }
         bodies.push(leaf);
     }
-    let mut main = Body::default();
+    let mut main = Body::new(kind);
     for _ in 0..u.int_in_range(1..=30)? {
         main.step(u, leaves)?;
     }

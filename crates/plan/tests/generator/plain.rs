@@ -338,6 +338,22 @@ pub fn nops(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     Ok(nops)
 }
 
+/// Makes one of two harmless numbers of whatever is in rax: nobody can tell which.
+pub fn any_harmless_number() -> Vec<u8> {
+    vec![0x83, 0xe0, 0x04, 0x83, 0xc8, 0x68] // and $4,%eax; or $104,%eax: getgid or getegid
+}
+
+/// An instruction that faults, by a signal that tells how long it is.
+pub fn faulting(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
+    Ok(u.choose(&[
+        &[0x0f, 0x0b][..],                                 // ud2: SIGILL
+        &[0xcc],                                           // int3: SIGTRAP, behind it
+        &[0x48, 0x8b, 0x04, 0x25, 0x08, 0x00, 0x00, 0x00], // mov 8,%rax: SIGSEGV
+        &[0x48, 0x89, 0x1c, 0x25, 0x10, 0x00, 0x00, 0x00], // mov %rbx,16: the same
+    ])?
+    .to_vec())
+}
+
 /// Sets the number of a system call that does no harm.
 pub fn number(u: &mut Unstructured<'_>) -> Result<Vec<u8>> {
     let number = *u.choose(&[

@@ -100,7 +100,99 @@ pub fn place(context: &mut Context, stack: &Range<u64>, hosted: bool) -> Place {
     if labels::is_own(rip) || services::hook_at(rip).is_some() {
         return Place::Ours { nested: false };
     }
-    Place::Program
+    match stone(rip) {
+        Some((area, to)) => {
+            registers.rip = to;
+            in_area(registers, stash, area)
+        }
+        None => Place::Program,
+    }
+}
+
+/// Where the stone at `rip` leads: no instruction of the program is there, but one jump of several from a site to its
+/// trampoline.
+fn stone(rip: u64) -> Option<(&'static Area, u64)> {
+    let area = areas::all().find(|area| (area.code.start..area.code.end).contains(&rip))?;
+    let to = led_to(area, rip)?;
+    let mut at = original(area, to).filter(|&site| site != rip)?;
+    for _ in 0..HOPS {
+        at = hop(area, at)?;
+        if at == rip {
+            return Some((area, to));
+        }
+    }
+    None
+}
+
+/// Where jumps lead from `at` on, if that is a trampoline.
+fn led_to(area: &Area, mut at: u64) -> Option<u64> {
+    for _ in 0..HOPS {
+        at = hop(area, at)?;
+        if (area.start..area.end).contains(&at) {
+            return Some(at);
+        }
+    }
+    None
+}
+
+/// Where the jump at `at` leads, in code that has been patched.
+fn hop(area: &Area, at: u64) -> Option<u64> {
+    // Nothing is read but from the first byte that has been changed to the last.
+    let left = area.code.end.checked_sub(at);
+    let left = left.filter(|_| at >= area.code.start)?;
+    match byte(at) {
+        0xe9 if left >= 5 => {
+            let by = i32::from_le_bytes([1, 2, 3, 4].map(|n| byte(at + n)));
+            Some((at + 5).wrapping_add_signed(by.into()))
+        }
+        0xeb if left >= 2 => {
+            let by = byte(at + 1).cast_signed();
+            Some((at + 2).wrapping_add_signed(by.into()))
+        }
+        _ => None,
+    }
+}
+
+/// Short jumps from a site to its trampoline, and the near one.
+const HOPS: usize = 4;
+
+fn byte(at: u64) -> u8 {
+    // SAFETY: I17: code that is being executed, or that a jump in it leads to.
+    unsafe { ptr::with_exposed_provenance::<u8>(at as usize).read() }
+}
+
+/// Whether a thread that traps at every instruction is at none of the program's.
+pub fn is_between(registers: &Registers, stack: &Range<u64>, hosted: bool) -> bool {
+    let rip = registers.rip;
+    if (asm::entries()..asm::restorer_end()).contains(&rip)
+        || GATES.iter().any(|gate| gate.contains(rip))
+        || hosted
+        || stack.contains(&registers.rsp)
+        || labels::record().span.contains(&rip)
+        || labels::birth().span.contains(&rip)
+        || labels::is_own(rip)
+        || services::hook_at(rip).is_some()
+    {
+        return true;
+    }
+    if let Some(area) = areas::all().find(|area| (area.start..area.end).contains(&rip)) {
+        // Whoever has come by a jump of ours has been there before, and is there once more, as at `rep movsb`.
+        return original(area, rip).is_none();
+    }
+    stone(rip).is_some()
+}
+
+/// Which instruction moved to `at`.
+fn original(area: &Area, at: u64) -> Option<u64> {
+    if area.words != 0 {
+        return None;
+    }
+    // SAFETY: I14: the area says how many.
+    let went = unsafe { core::slice::from_raw_parts(area.went, area.count) };
+    let offset = u32::try_from(at - area.start).ok()?;
+    let index = went.partition_point(|went| went.start() < offset);
+    let went = went.get(index).filter(|went| went.start() == offset)?;
+    Some(area.origin + u64::from(went.original))
 }
 
 /// In the code that looks at signals.
