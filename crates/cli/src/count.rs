@@ -426,6 +426,10 @@ impl Listener for Both {
         self.0.flush()
     }
 
+    fn waits(&mut self) -> io::Result<()> {
+        self.0.waits()
+    }
+
     fn maps(&mut self, pid: u32, maps: &str) -> io::Result<()> {
         self.0.maps(pid, maps)
     }

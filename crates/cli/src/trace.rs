@@ -9,7 +9,7 @@ use std::io::{self, Write};
 use std::time::Duration;
 
 use hotpatch_decode::expression::{CallSet, Status, quiet};
-use hotpatch_decode::{Call, Style, begin, exited, killed, line, resume};
+use hotpatch_decode::{Call, Style, begin, exited, go_on, killed, line, resume};
 use hotpatch_events::{Record, kind};
 use hotpatch_names::row;
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -129,6 +129,10 @@ pub trait Listener {
     }
     /// All that has been said reaches its reader.
     fn flush(&mut self) -> io::Result<()>;
+    /// Nothing has happened for some milliseconds.
+    fn waits(&mut self) -> io::Result<()> {
+        Ok(())
+    }
     /// Whether all threads and processes are of interest.
     fn follows(&self) -> bool;
     /// What a process has mapped, as `/proc/PID/maps` says it.
@@ -148,8 +152,10 @@ pub struct Printer {
     /// The program's first thread.
     root: u32,
     pending: Pairs,
-    /// Whose call stands last, without a line of its own yet.
+    /// Whose call stands last, without a whole line of its own yet.
     open: Option<u32>,
+    /// The beginnings of lines about calls that take long: by thread, what has been written.
+    begun: FxHashMap<u32, String>,
     /// Threads that have been seen and not ended, by process.
     threads: FxHashMap<u32, u32>,
     stacks: Option<Stacks>,
@@ -179,6 +185,7 @@ impl Printer {
             root,
             pending: Pairs::default(),
             open: None,
+            begun: FxHashMap::default(),
             threads: FxHashMap::from_iter([(root, root)]),
             last: FxHashMap::default(),
             leaving: FxHashMap::default(),
@@ -262,6 +269,7 @@ impl Printer {
     fn ends(&mut self, begun: &Begun, result: Option<u64>, now: u64, flags: u32) -> io::Result<()> {
         let record = &begun.record;
         let (tid, number) = (record.tid, record.number);
+        let written = self.begun.remove(&tid);
         if !self.choice.has_status(result) {
             self.open = self.open.filter(|open| *open != tid);
             return Ok(());
@@ -270,10 +278,18 @@ impl Printer {
             self.interrupt(tid)?;
         }
         self.open = None;
-        let from = if begun.told { now } else { record.time };
-        let mut text = self.prefix(tid, from);
-        self.choice.whence(record.number, record.site, &mut text);
-        let print = if begun.told { resume } else { line };
+        let before = written.as_ref().map_or(0, String::len);
+        let mut text = written.unwrap_or_else(|| {
+            let from = if begun.told { now } else { record.time };
+            let mut text = self.prefix(tid, from);
+            self.choice.whence(record.number, record.site, &mut text);
+            text
+        });
+        let print = match (before, begun.told) {
+            (1.., _) => go_on,
+            (0, true) => resume,
+            (0, false) => line,
+        };
         let style = self.choice.style(number);
         let call = Call {
             number,
@@ -302,7 +318,7 @@ impl Printer {
                 let _ = write!(text, "\n > {frame}");
             }
         }
-        self.put(tid, text)
+        self.put_behind(before, tid, text)
     }
 
     /// Appends how long a call took, if that is asked for.
@@ -321,28 +337,41 @@ impl Printer {
         } else {
             self.open.take()
         };
-        // Whether it will be told is known only when it ends.
-        let Some(tid) = open.filter(|_| self.choice.status.is_none()) else {
+        let Some(tid) = open else {
             return Ok(());
         };
-        let last = self.pending.last(tid).filter(|begun| !begun.told);
-        let Some(time) = last.map(|begun| begun.record.time) else {
+        let written = self.begun.remove(&tid);
+        let before = written.as_ref().map_or(0, String::len);
+        let Some(mut text) = written.or_else(|| self.beginning(tid)) else {
             return Ok(());
         };
-        let mut text = self.prefix(tid, time);
         if let Some(begun) = self.pending.last(tid) {
-            let record = &begun.record;
-            let call = Call {
-                number: record.number,
-                args: record.args,
-                result: None,
-            };
-            self.choice.whence(record.number, record.site, &mut text);
-            let style = self.choice.style(record.number);
-            begin(&call, &begun.kept, &style, &mut text);
             begun.told = true;
         }
-        self.put(tid, text)
+        text.push_str(" <unfinished ...>");
+        self.put_behind(before, tid, text)
+    }
+
+    /// The beginning of the line about the call that a thread is in, if there is one that is to be told and has none.
+    fn beginning(&mut self, tid: u32) -> Option<String> {
+        // Whether it will be told is known only when it ends.
+        if self.choice.status.is_some() {
+            return None;
+        }
+        let last = self.pending.last(tid).filter(|begun| !begun.told);
+        let time = last.map(|begun| begun.record.time)?;
+        let mut text = self.prefix(tid, time);
+        let begun = self.pending.last(tid)?;
+        let record = &begun.record;
+        let call = Call {
+            number: record.number,
+            args: record.args,
+            result: None,
+        };
+        self.choice.whence(record.number, record.site, &mut text);
+        let style = self.choice.style(record.number);
+        begin(&call, &begun.kept, &style, &mut text);
+        Some(text)
     }
 
     /// Whoever has ended maps nothing.
@@ -385,9 +414,14 @@ impl Printer {
         text
     }
 
-    fn put(&mut self, tid: u32, mut text: String) -> io::Result<()> {
+    fn put(&mut self, tid: u32, text: String) -> io::Result<()> {
+        self.put_behind(0, tid, text)
+    }
+
+    /// Ends a line, of which so many bytes have been written.
+    fn put_behind(&mut self, before: usize, tid: u32, mut text: String) -> io::Result<()> {
         text.push('\n');
-        let written = self.out.of(tid)?.write_all(text.as_bytes());
+        let written = self.out.of(tid)?.write_all(&text.as_bytes()[before..]);
         self.line = text;
         written
     }
@@ -492,6 +526,23 @@ impl Listener for Printer {
     }
 
     fn flush(&mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+
+    fn waits(&mut self) -> io::Result<()> {
+        let threads = match self.out.is_separate() {
+            true => self.pending.threads(),
+            false => self.open.into_iter().collect(),
+        };
+        for tid in threads {
+            if self.begun.contains_key(&tid) {
+                continue;
+            }
+            if let Some(text) = self.beginning(tid) {
+                self.out.of(tid)?.write_all(text.as_bytes())?;
+                self.begun.insert(tid, text);
+            }
+        }
         self.out.flush()
     }
 

@@ -5,7 +5,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use common::{Place, text};
@@ -1048,4 +1048,43 @@ fn times_of_interrupted_calls_are_theirs() {
     assert_eq!(counts["total"], 2);
     let seconds = counts["seconds"].as_f64().unwrap();
     assert!(seconds >= 0.299, "{counts}");
+}
+
+/// Whoever looks at a program that hangs wants to see what in.
+#[test]
+fn a_call_that_takes_long_is_shown_before_it_ends() {
+    let place = Place::new();
+    for separate in [false, true] {
+        let file = place.dir.path().join("waits.trace");
+        let mut command = place.hotpatch();
+        command.args(if separate {
+            &["trace", "-ff"][..]
+        } else {
+            &["trace"]
+        });
+        command.arg("-o").arg(&file).arg("/bin/cat");
+        let mut cat = command.stdin(Stdio::piped()).spawn().unwrap();
+        let written = || {
+            let is_ours = |name: &str| name.starts_with("waits.trace");
+            let files = std::fs::read_dir(place.dir.path()).unwrap();
+            let names = files.map(|entry| entry.unwrap());
+            let mut ours = names.filter(|entry| is_ours(entry.file_name().to_str().unwrap()));
+            ours.next().map_or(String::new(), |entry| {
+                std::fs::read_to_string(entry.path()).unwrap()
+            })
+        };
+        let begun = Instant::now();
+        while !written().ends_with("\nread(0, ") {
+            assert!(begun.elapsed() < Duration::from_secs(60), "{}", written());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        drop(cat.stdin.take());
+        assert!(cat.wait().unwrap().success());
+        let trace = written();
+        let line = trace.lines().find(|line| line.starts_with("read(0, "));
+        let line = line.expect(&trace);
+        assert_eq!(line, "read(0, \"\", 131072)                     = 0");
+        std::fs::remove_dir_all(place.dir.path()).unwrap();
+        std::fs::create_dir(place.dir.path()).unwrap();
+    }
 }

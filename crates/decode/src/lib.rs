@@ -145,7 +145,7 @@ pub fn line(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) {
     printer.close();
 }
 
-/// Appends what is known of a call before it has ended, up to `<unfinished ...>`.
+/// Appends what is known of a call before it has ended.
 pub fn begin(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) {
     let signature = signature(call.number, &call.args);
     let mut printer = print::Printer {
@@ -158,12 +158,29 @@ pub fn begin(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) 
     };
     printer.name();
     printer.arguments(print::Part::Begin);
-    printer.out.push_str(" <unfinished ...>");
 }
 
-/// Appends the rest of a call that [`begin`] has begun, from `<... name resumed>` on.
+/// Appends the rest of a call that [`begin`] has begun, in the same line.
+pub fn go_on(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) {
+    rest(call, memory, style, out, |_| ());
+}
+
+/// The same in a line of its own, from `<... name resumed>` on.
 pub fn resume(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String) {
-    out.push_str("<... ");
+    rest(call, memory, style, out, |printer| {
+        printer.out.push_str("<... ");
+        printer.bare_name();
+        printer.out.push_str(" resumed>");
+    });
+}
+
+fn rest(
+    call: &Call,
+    memory: &dyn Memory,
+    style: &Style,
+    out: &mut String,
+    name: impl FnOnce(&mut print::Printer<'_>),
+) {
     let signature = signature(call.number, &call.args);
     let mut printer = print::Printer {
         call,
@@ -173,8 +190,7 @@ pub fn resume(call: &Call, memory: &dyn Memory, style: &Style, out: &mut String)
         out,
         at: None,
     };
-    printer.bare_name();
-    printer.out.push_str(" resumed>");
+    name(&mut printer);
     printer.arguments(print::Part::Rest);
     printer.close();
 }

@@ -360,6 +360,9 @@ impl Traced {
                 nap = NAP.0;
                 continue;
             }
+            if nap == NAP.1 {
+                listener.waits()?;
+            }
             listener.flush()?;
             if looked.elapsed() > if ended { LOOK / 20 } else { LOOK } {
                 looked = Instant::now();

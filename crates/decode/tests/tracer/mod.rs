@@ -229,7 +229,6 @@ fn syscall(pid: Pid, process: &mut Process) -> Option<String> {
     let (mut first, mut second) = (String::new(), String::new());
     begin(&call, &kept, &style, &mut first);
     resume(&call, &kept, &style, &mut second);
-    let first = first.strip_suffix(" <unfinished ...>").unwrap();
     let rest = second.split_once(" resumed>").unwrap().1;
     assert_eq!(
         super::squeeze(&format!("{first}{rest}")),
