@@ -27,6 +27,7 @@ pub use detach::{Detached, detach};
 pub use lend::{Lender, Owner};
 pub use refused::Refused;
 use threads::Threads;
+use tracee::Tracee;
 use visit::{Entry, Visit, bytes_of, find_syscall};
 
 /// How long threads may be where nothing can be changed under them.
@@ -69,11 +70,11 @@ fn try_to(pid: i32, injected: &Injected) -> Result<(), Refused> {
     visit.choose()?;
     let tracee = visit.threads.first()?;
     visit.at = find_syscall(&maps, tracee).ok_or(Refused::NoVdso)?;
-    visit.start(injected)
+    visit.start(injected, &maps)
 }
 
 impl Visit {
-    fn start(&mut self, injected: &Injected) -> Result<(), Refused> {
+    fn start(&mut self, injected: &Injected, maps: &str) -> Result<(), Refused> {
         let text = [injected.library.as_bytes_with_nul(), &injected.settings].concat();
         let list = text.len().next_multiple_of(8);
         let count = self.threads.all.len();
@@ -84,7 +85,7 @@ impl Visit {
             (libc::MAP_PRIVATE | libc::MAP_ANONYMOUS) as u64,
         );
         let block = self.own(libc::SYS_mmap, [0, len, read_write, private, u64::MAX, 0])?;
-        let result = self.start_at(injected, &text, block, len);
+        let result = self.start_at(injected, &text, maps, block, len);
         // Where it has failed as well: nothing is left there that anybody needs.
         let unmapped = self.call(0, libc::SYS_munmap, [block, len, 0, 0, 0, 0]);
         result.and(unmapped.map(drop))
@@ -94,6 +95,7 @@ impl Visit {
         &mut self,
         injected: &Injected,
         text: &[u8],
+        maps: &str,
         block: u64,
         len: u64,
     ) -> Result<(), Refused> {
@@ -166,7 +168,7 @@ impl Visit {
         if done != answer::DONE {
             return Err(Refused::Failed(String::new()));
         }
-        self.settle(list, &stacks, block)
+        self.settle(maps, list, &stacks, block)
     }
 
     /// The alternate signal stack of each thread.
@@ -195,8 +197,13 @@ impl Visit {
     }
 
     /// Each thread gets what hooks need for it.
-    fn settle(&mut self, list: u64, stacks: &[[u64; 2]], block: u64) -> Result<(), Refused> {
-        const AUTO_DISARM: u64 = 1 << 31;
+    fn settle(
+        &mut self,
+        maps: &str,
+        list: u64,
+        stacks: &[[u64; 2]],
+        block: u64,
+    ) -> Result<(), Refused> {
         let tracee = self.threads.first()?;
         for (index, stack) in stacks.iter().enumerate() {
             let mut gs = [0; 8];
@@ -213,8 +220,50 @@ impl Visit {
                     .write(block, bytes_of(&words))
                     .map_err(Refused::system("writing"))?;
                 self.call(index, libc::SYS_sigaltstack, [block, 0, 0, 0, 0, 0])?;
+                let rsp = self
+                    .threads
+                    .all
+                    .get(index)
+                    .map_or(0, |thread| thread.before.rsp);
+                let end = detach::end_of_mapping(maps, rsp);
+                disarm(tracee, rsp, end, *stack)?;
             }
         }
         Ok(())
     }
+}
+
+/// Of an alternate stack: a handler that begins there disarms it.
+const AUTO_DISARM: u64 = 1 << 31;
+
+/// Handlers that run on a thread's other stack, from `rsp` to `end`, return to an alternate stack that their frames describe: it
+/// is to be one that handlers disarm.
+fn disarm(tracee: Tracee, rsp: u64, end: u64, [at, len]: [u64; 2]) -> Result<(), Refused> {
+    // More is not on any thread's stack.
+    const MOST: u64 = 1 << 30;
+    /// Words of the kernel's `ucontext` from its start: the alternate stack; the code segment behind 18 registers.
+    const STACK: usize = 2;
+    const SEGMENTS: usize = 5 + 18;
+    let start = rsp.next_multiple_of(8);
+    if end <= start || end - start > MOST {
+        return Ok(());
+    }
+    let mut bytes = vec![0; (end - start) as usize];
+    tracee
+        .read(start, &mut bytes)
+        .map_err(Refused::system("reading a stack"))?;
+    let (words, _) = bytes.as_chunks::<8>();
+    let words: Vec<u64> = words.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    for (n, frame) in words.windows(SEGMENTS + 1).enumerate() {
+        let flags = frame[STACK + 1];
+        let is_stack = frame[STACK] == at && flags as u32 == 0 && frame[STACK + 2] == len;
+        // No link, and a 64-bit program's segment.
+        if is_stack && frame[1] == 0 && u64::from(frame[SEGMENTS] as u16) == LONG {
+            let place = start + 8 * (n + STACK + 1) as u64;
+            let armed = AUTO_DISARM.to_le_bytes();
+            let written = tracee.write(place, armed.get(..4).unwrap_or(&armed));
+            written.map_err(Refused::system("writing"))?;
+        }
+    }
+    Ok(())
 }

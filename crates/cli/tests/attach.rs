@@ -490,7 +490,9 @@ fn trace_a_running_process(place: &Place, start: impl Fn(Command) -> Command) {
         }
         let children = all.matches("exit_group(3)").count();
         assert_eq!(children > 10, follow, "{all}");
-        assert_eq!(all.matches("chdir(\"/\")").count(), children);
+        // One may have been underway at the end.
+        let moved = all.matches("chdir(\"/\"").count();
+        assert!(moved.abs_diff(children) <= 1, "{all}");
         assert_eq!(guest.end().2, Some(0));
     }
     let _ = std::fs::remove_file(&out);
@@ -545,4 +547,28 @@ fn another_users_process_is_traced_by_root() {
         command.uid(65534).gid(65534);
         command
     });
+}
+
+#[test]
+fn a_handler_that_has_begun_returns_to_an_alternate_stack_that_hooks_can_bear() {
+    let place = Place::new();
+    let frames = compile(
+        &place,
+        "frames",
+        include_str!("attach/frames.c"),
+        &["gcc", "-O1"],
+    );
+    let native = Guest::start(Command::new(&frames)).end();
+    assert_eq!(native, ("0 1 0\n".to_owned(), String::new(), Some(0)));
+    let hook = hook(&place);
+    let guest = Guest::start(Command::new(&frames));
+    let skip = ["run", "--skip", "*/frames", "--log", "/dev/null"];
+    let words = [&skip[..], &["--hook", path(&hook), "-p", &guest.pid()]].concat();
+    let mut command = attached(&place, &words);
+    assert_eq!(
+        guest.end(),
+        ("0 1 80000000\n".to_owned(), String::new(), Some(0))
+    );
+    // The process has ended, and so does the command.
+    assert_eq!(command.child.wait().unwrap().code(), Some(0));
 }

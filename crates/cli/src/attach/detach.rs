@@ -232,7 +232,7 @@ impl Visit {
 }
 
 /// Where the mapping ends that holds this address; 0: there is none that can be read.
-fn end_of_mapping(maps: &str, address: u64) -> u64 {
+pub fn end_of_mapping(maps: &str, address: u64) -> u64 {
     let lines = maps.lines().filter_map(|line| {
         let (range, rest) = line.split_once(' ')?;
         let (start, end) = range.split_once('-')?;
