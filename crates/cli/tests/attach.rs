@@ -563,7 +563,8 @@ fn a_handler_that_has_begun_returns_to_an_alternate_stack_that_hooks_can_bear() 
     let hook = hook(&place);
     let guest = Guest::start(Command::new(&frames));
     let skip = ["run", "--skip", "*/frames", "--log", "/dev/null"];
-    let words = [&skip[..], &["--hook", path(&hook), "-p", &guest.pid()]].concat();
+    let pid = guest.pid();
+    let words = [&skip[..], &["--hook", path(&hook), "-p", &pid]].concat();
     let mut command = attached(&place, &words);
     assert_eq!(
         guest.end(),
