@@ -111,7 +111,7 @@ static const struct program {
 	const char *marks;
 } *now;
 extern const struct program programs[], programs_end[];
-static struct seen way[4096];
+static struct seen way[4096], last;
 static volatile int steps, faults, strange;
 static u64 faults_hash;
 static int is_told, has_addresses;
@@ -154,7 +154,9 @@ static void handler(int number, siginfo_t *info, void *context) {
 		/* Natively nothing is seen right behind a call; a jump may lie over padding. */
 		if (!is_inside || now->marks[rip - now->start] & 6) return;
 		read_state(&seen, g);
-		if (steps && memcmp(&way[steps - 1], &seen, sizeof seen) == 0) return;
+		/* A jump that a patch has put there is a step, too. */
+		if (memcmp(&last, &seen, sizeof seen) == 0) return;
+		last = seen;
 		if (steps == sizeof way / sizeof *way) _exit(9);
 		way[steps++] = seen;
 		return;
@@ -172,6 +174,7 @@ static void handler(int number, siginfo_t *info, void *context) {
 	faults_hash = hash(faults_hash, (int[]){number, info->si_code}, 8);
 	faults_hash = hash(faults_hash, &where, 8);
 	g[REG_RIP] += number == SIGILL ? 2 : number == SIGTRAP ? 0 : 8;
+	read_state(&last, g);
 }
 
 static struct state drawn;
@@ -207,6 +210,7 @@ static void state_of(int number) {
 	printf(" %lx, all %016lx, %d faults %016lx\n", state.flags, first, faults, faults_hash);
 	if (number > 1) return;
 	steps = 0;
+	memset(&last, 0, sizeof last);
 	run(TRAP);
 	u64 all = 0;
 	for (int i = 0; i < steps; i++) {

@@ -26,7 +26,7 @@ use iced_x86::Mnemonic;
 use synthetic::{DATA_LEN, TEXT, data_at};
 
 /// How many programs: the same in each run, so that a failure is the change's own.
-const PROGRAMS: u64 = 75;
+const PROGRAMS: u64 = 50;
 
 /// Programs in one process.
 const BATCH: u64 = 25;

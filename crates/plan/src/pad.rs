@@ -188,6 +188,8 @@ fn never_returns(image: &Image<'_>, before: &Insn, end: Va) -> bool {
             let own = image.function_at(before.end());
             image.is_function_start(end) && own.is_none_or(|f| f.source == FunctionSource::Pclntab)
         }
+        // A handler may skip it, and what follows in the same function is executed then.
+        Kind::Stop => image.is_function_start(end),
         _ => !before.falls_through(),
     }
 }
