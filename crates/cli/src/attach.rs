@@ -26,7 +26,7 @@ use crate::start::Injected;
 pub use detach::{Detached, detach};
 pub use lend::{Lender, Owner};
 pub use refused::Refused;
-use threads::Threads;
+use threads::{Threads, apart};
 use tracee::Tracee;
 use visit::{Entry, Visit, bytes_of, find_syscall};
 
@@ -43,7 +43,7 @@ pub fn attach(pid: i32, injected: &Injected) -> Result<(), Refused> {
     refused::look(pid)?;
     let begin = Instant::now();
     loop {
-        match try_to(pid, injected) {
+        match apart(|| try_to(pid, injected)) {
             Err(Refused::Busy { .. }) if begin.elapsed() < PATIENCE => {
                 std::thread::sleep(Duration::from_millis(2));
             }

@@ -17,6 +17,8 @@ use nix::unistd::Pid;
 
 const BUSY: &str = include_str!("attach/busy.c");
 const ODD: &str = include_str!("attach/odd.c");
+const HANDLED: &str = include_str!("attach/handled.c");
+const VFORK: &str = include_str!("attach/vfork.c");
 
 /// A program that has said that it is ready, and ends when its standard input does.
 struct Guest {
@@ -112,7 +114,8 @@ fn hook(place: &Place) -> PathBuf {
     let code = "#include <hotpatch.h>
         static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) { return HOTPATCH_RUN_AND_RETURN; }
         static void after(hotpatch_context_t *context, hotpatch_frame_t *frame) { }
-        const hotpatch_hook_t hotpatch_hook = { .abi = HOTPATCH_ABI, .size = sizeof(hotpatch_hook_t), .before = before, .after = after };";
+        const hotpatch_hook_t hotpatch_hook = { .abi = HOTPATCH_ABI, .size = sizeof(hotpatch_hook_t),
+            .syscalls = HOTPATCH_ALL_SYSCALLS, .before = before, .after = after };";
     std::fs::write(&source, code).unwrap();
     let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include");
     let status = Command::new("gcc")
@@ -572,4 +575,93 @@ fn a_handler_that_has_begun_returns_to_an_alternate_stack_that_hooks_can_bear() 
     );
     // The process has ended, and so does the command.
     assert_eq!(command.child.wait().unwrap().code(), Some(0));
+}
+
+/// Sends a program a signal, whose handler says these words.
+fn signalled(guest: &mut Guest, words: &str) {
+    let pid = Pid::from_raw(guest.child.id().cast_signed());
+    kill(pid, Signal::SIGUSR1).unwrap();
+    let mut line = String::new();
+    guest.output.read_line(&mut line).unwrap();
+    assert_eq!(line, words);
+}
+
+/// Waits until the only thread of a program is in this system call.
+fn is_in(guest: &Guest, number: i64) {
+    let at = format!("/proc/{}/syscall", guest.pid());
+    let number = format!("{number} ");
+    wait_until(|| std::fs::read_to_string(&at).is_ok_and(|now| now.starts_with(&number)));
+}
+
+#[test]
+fn handlers_that_have_begun_before_come_to_their_end_behind() {
+    let place = Place::new();
+    let hook = hook(&place);
+    let kinds: [(&str, &[&str]); 3] = [
+        // All bound at the start, so that nothing overwrites what earlier frames have left.
+        ("dynamic", &["gcc", "-O2", "-Wl,-z,now"]),
+        ("static", &["gcc", "-O2", "-static"]),
+        ("musl", &["musl-gcc", "-O2"]),
+    ];
+    let ended = |guest: Guest, name: &str| {
+        let as_natively = ("ended\n".to_owned(), String::new(), Some(0));
+        assert_eq!(guest.end(), as_natively, "{name}");
+    };
+    for (name, compiler) in kinds {
+        let program = compile(&place, name, HANDLED, compiler);
+        let hooked = |guest: &Guest| {
+            is_in(guest, libc::SYS_pause);
+            let words = ["run", "--log", "/dev/null", "--hook", path(&hook), "-p"];
+            let command = attached(&place, &[&words[..], &[&guest.pid()]].concat());
+            is_in(guest, libc::SYS_pause);
+            command
+        };
+        // A handler that has begun under us ends natively.
+        let mut guest = Guest::start(Command::new(&program));
+        let command = hooked(&guest);
+        signalled(&mut guest, "first\n");
+        is_in(&guest, libc::SYS_pause);
+        signalled(&mut guest, "inside\n");
+        is_in(&guest, libc::SYS_read);
+        interrupt(command);
+        ended(guest, name);
+        // One that has begun natively, where one of ours has left its frame, ends under another that is laid out otherwise.
+        let mut guest = Guest::start(Command::new(&program));
+        let command = hooked(&guest);
+        signalled(&mut guest, "first\n");
+        is_in(&guest, libc::SYS_pause);
+        interrupt(command);
+        signalled(&mut guest, "inside\n");
+        is_in(&guest, libc::SYS_read);
+        let command = attached(&place, &["run", "--log", "/dev/null", "-p", &guest.pid()]);
+        ended(guest, name);
+        drop(command);
+    }
+}
+
+#[test]
+fn a_process_that_cannot_be_stopped_runs_on_whatever_else_is_attached_to() {
+    let place = Place::new();
+    let stuck = compile(&place, "stuck", VFORK, &["gcc", "-pthread"]);
+    let odd = compile(&place, "odd", ODD, &["gcc", "-pthread"]);
+    let (guest, other) = (
+        Guest::start(Command::new(stuck)),
+        Guest::start(Command::new(odd)),
+    );
+    let mut command = place.hotpatch();
+    command.args(["run", "--log", "/dev/null"]);
+    command.args(["-p", &guest.pid(), "-p", &other.pid()]);
+    let mut child = command.stderr(Stdio::piped()).spawn().unwrap();
+    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let (mut first, mut second) = (String::new(), String::new());
+    errors.read_line(&mut first).unwrap();
+    errors.read_line(&mut second).unwrap();
+    let command = Attached { child, errors };
+    assert!(first.contains(" cannot be stopped: "), "{first}");
+    assert!(second.ends_with(" attached\n"), "{second}");
+    assert_eq!(guest.tracer(), "TracerPid:\t0");
+    let as_natively = ("as it should be\n".to_owned(), String::new(), Some(0));
+    assert_eq!(guest.end(), as_natively);
+    interrupt(command);
+    assert_eq!(other.end().2, Some(0));
 }

@@ -71,6 +71,53 @@ fn handlers_are_left_by_exceptions_and_seen_by_backtraces() {
     }
 }
 
+/// Calls pass by hooks from then on, the one by which handlers return too.
+#[test]
+fn a_handler_returns_to_a_moved_instruction_when_another_thread_has_set_gs() {
+    const SOURCE: &str = r#"
+#include <fcntl.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+static atomic_int thread_id, inside, over;
+static long there[8];
+long waits(void);
+__asm__(".text\nwaits: mov $34, %eax\n syscall\n cmp $-4, %rax\n sete %cl\n movzbl %cl, %eax\n ret\n");
+static void handler(int signal) { inside = signal; while (!over) usleep(1000); }
+static void *other(void *argument) { thread_id = (int)syscall(186); return (void *)waits(); }
+int main(void) {
+	struct sigaction action = {.sa_handler = handler};
+	pthread_t thread; void *got;
+	sigaction(SIGUSR1, &action, 0);
+	pthread_create(&thread, 0, other, 0);
+	for (char now[4] = ""; memcmp(now, "34 ", 3) != 0;) {
+		char name[64];
+		snprintf(name, sizeof name, "/proc/self/task/%d/syscall", thread_id);
+		int file = open(name, O_RDONLY);
+		if (file >= 0 && read(file, now, 3) < 0) return 2;
+		close(file);
+	}
+	syscall(234, getpid(), thread_id, SIGUSR1);
+	while (!inside) usleep(1000);
+	syscall(158, 0x1001, there);
+	over = 1;
+	pthread_join(thread, &got);
+	return got == (void *)1 ? 0 : 1;
+}
+"#;
+    let place = Place::new();
+    let program = compile(&place, "sets", SOURCE, &["gcc", "-O1", "-pthread", "-w"]);
+    let mut command = place.hotpatch();
+    command.args(["trace", "-f", "-o", "/dev/null", path(&program)]);
+    command.env("LIBHOTPATCH_TACTICS", "clobber");
+    let output = command.output().unwrap();
+    let said = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(0), "{said}");
+}
+
 #[test]
 fn go_programs_start_as_natively() {
     let place = Place::new();

@@ -182,6 +182,20 @@ pub fn is_restorer(restorer: u64) -> bool {
     restorer != 0 && !is_unhooked() && all().any(leads_here)
 }
 
+/// Whether what is at `at` begins as it did: no jump of ours has it inside.
+#[must_use]
+pub fn begins_at(at: u64) -> bool {
+    let inside = |area: &Area, undo: &Undo| {
+        let start = area.code.start + u64::from(undo.at);
+        // One that crosses pages is kept as two.
+        let first = start + u64::from(!start.is_multiple_of(PAGE));
+        first <= at && at < start + u64::from(undo.len)
+    };
+    all()
+        .filter(|area| area.code.start <= at && at < area.code.end && area.is_live())
+        .all(|area| !area.replaced().iter().any(|undo| inside(area, undo)))
+}
+
 /// The area whose trampolines begin at `start`.
 #[must_use]
 pub fn at(start: u64) -> Option<&'static Area> {

@@ -15,7 +15,8 @@ use crate::arch;
 use crate::areas;
 use crate::hooks;
 use crate::signal::alternate::Alternate;
-use crate::sys::Errno;
+use crate::signal::context;
+use crate::sys::{self, Errno};
 use crate::thread::{self, Block};
 
 static ATTACHED: AtomicBool = AtomicBool::new(false);
@@ -23,6 +24,7 @@ static ATTACHED: AtomicBool = AtomicBool::new(false);
 /// The program ran before start-up.
 pub(crate) fn begin() {
     ATTACHED.store(true, Ordering::Relaxed);
+    context::mark_anew(sys::now());
 }
 
 /// Whether the program ran before start-up: sites that begin threads may have been left native.

@@ -190,7 +190,7 @@ fn leads_nowhere(thread: &Held) -> bool {
     let (words, _) = bytes.as_chunks::<8>();
     // What a handler returns to where it was shown another place than it has interrupted: nothing else leads to us. (What
     // calls have left there, as records do, means nothing when they are over.)
-    let ways = asm::entries()..asm::end();
+    let ways = asm::entries()..asm::restorer_end();
     let alternate = Range {
         start: at,
         end: at.wrapping_add(len),

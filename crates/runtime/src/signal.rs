@@ -640,10 +640,11 @@ fn show(frame: &mut SignalFrame) {
 }
 
 /// Sees to it that the way back from the handler leads through our restorer: by the program's own, where that leads to
-/// us, as its unwinders know that one.
+/// us, as its unwinders know that one. Once its calls pass by ([`areas::unhook`]) it leads where the handler was shown: so
+/// that must be an instruction still.
 fn lead_back(frame: &mut SignalFrame) {
     frame.context.stash.leads_to(frame.restorer);
-    if !areas::is_restorer(frame.restorer) {
+    if !areas::is_restorer(frame.restorer) || !areas::begins_at(frame.context.registers.rip) {
         frame.restorer = asm::restorer();
     }
 }

@@ -10,7 +10,7 @@ use hotpatch_inject::{
 use nix::libc;
 
 use super::refused::{self, Refused};
-use super::threads::Threads;
+use super::threads::{Threads, apart};
 use super::visit::{Entry, Visit, bytes_of, find_own_syscall, find_syscall};
 use crate::cache;
 
@@ -56,7 +56,7 @@ pub fn detach(pid: i32) -> Result<Detached, Refused> {
     let begin = Instant::now();
     loop {
         let last = begin.elapsed() > PATIENCE;
-        match try_to(pid, last)? {
+        match apart(|| try_to(pid, last))? {
             Some(done) => return Ok(done),
             None => std::thread::sleep(Duration::from_millis(2)),
         }

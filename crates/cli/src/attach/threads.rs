@@ -206,6 +206,13 @@ impl Threads {
     }
 }
 
+/// Does `work`, which stops threads, in a thread of its own. With the end of that the kernel lets go of what is traced still,
+/// as are those that could not be stopped, and those behind them.
+pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
+    let done = std::thread::scope(|scope| scope.spawn(work).join());
+    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+}
+
 fn gone() -> io::Error {
     io::Error::from_raw_os_error(libc::ESRCH)
 }

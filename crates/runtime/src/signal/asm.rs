@@ -206,7 +206,8 @@ global_asm!(
     ".p2align 4",
     "nop",
     "hotpatch_signal_sigreturn:",
-    "cmpw ${mark}, {stash_mark}(%rsp)",
+    "mov {mark}(%rip), %eax",
+    "cmp %ax, {stash_mark}(%rsp)",
     "je hotpatch_signal_restorer",
     "mov $15, %eax",
     "syscall",
@@ -280,6 +281,7 @@ global_asm!(
     "mov {stash_rip}(%rsp), %rax",
     "mov %rax, {rip}(%rsp)", // last: from here on it begins in vain
     "4:",
+    "movw $0, {stash_mark}(%rsp)", // the frame is done with, and another may come to lie there
     "mov $15, %eax",
     "syscall",
     "ud2",
@@ -323,7 +325,7 @@ global_asm!(
     rip = const REGISTERS + offset_of!(Registers, rip),
     rsp = const REGISTERS + offset_of!(Registers, rsp),
     given = const STASH + offset_of!(Stash, given),
-    mark = const Stash::MARK,
+    mark = sym super::context::MARK,
     stash_mark = const STASH + offset_of!(Stash, restorer) + 6,
     stash_r9 = const STASH + offset_of!(Stash, r9),
     c_rax = const REGISTERS + offset_of!(Registers, rax),

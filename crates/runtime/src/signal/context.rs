@@ -1,5 +1,7 @@
 //! What the kernel puts on the stack for a handler, as its `rt_sigframe` has it (arch/x86/include/asm/sigframe.h).
 
+use core::sync::atomic::{AtomicU32, Ordering};
+
 /// The general registers in the order of the kernel's `sigcontext_64`.
 #[repr(C)]
 #[derive(Clone, Copy, Default, PartialEq, Eq, Debug)]
@@ -38,7 +40,7 @@ pub struct Stash {
     pub shown_rsp: u64,
     /// The one to go on with.
     pub rsp: u64,
-    /// The restorer that the program named, with [`Stash::MARK`] in the upper 16 bits: without it nothing here means
+    /// The restorer that the program named, with [`MARK`] in the upper 16 bits: without it nothing here means
     /// anything, as the kernel leaves there what was there.
     pub restorer: u64,
     /// Where the number and the arguments are that the kernel is to see: they change places with the program's own.
@@ -50,20 +52,33 @@ pub struct Stash {
     pub call: Interrupted,
 }
 
+/// What marks a [`Stash`]: the upper 16 bits of no address.
+pub static MARK: AtomicU32 = AtomicU32::new(0x6870);
+
+/// Start-up's, in a program that runs already: marks that a runtime has left there, which has been taken out, are none. Handlers
+/// may have begun natively since, with frames in the same places.
+pub(crate) fn mark_anew(seed: u64) {
+    const BITS: u32 = (1 << 14) - 1;
+    // Relaxed: start-up writes it, while one thread runs.
+    MARK.store((seed as u32 & BITS) + BITS + 1, Ordering::Relaxed);
+}
+
+fn mark() -> u64 {
+    MARK.load(Ordering::Relaxed).into()
+}
+
 impl Stash {
-    /// The upper 16 bits of no address.
-    pub const MARK: u16 = 0x6870;
     const ADDRESS: u64 = (1 << 48) - 1;
 
     /// Notes the restorer that the program named.
     pub fn leads_to(&mut self, restorer: u64) {
-        self.restorer = restorer & Self::ADDRESS | u64::from(Self::MARK) << 48;
+        self.restorer = restorer & Self::ADDRESS | mark() << 48;
     }
 
     /// Whether it means anything.
     #[must_use]
     pub fn is_marked(&self) -> bool {
-        self.restorer >> 48 == u64::from(Self::MARK)
+        self.restorer >> 48 == mark()
     }
 
     /// It.
