@@ -24,14 +24,14 @@ use crate::cache;
 use crate::start::Injected;
 
 pub use detach::{Detached, detach};
-pub use lend::{Lender, Owner};
+pub use lend::{Lender, Owner, has_own_numbers, is_elsewhere};
 pub use refused::Refused;
 use threads::{Threads, apart};
 use tracee::Tracee;
 use visit::{Entry, Visit, bytes_of, find_syscall};
 
 /// How long threads may be where nothing can be changed under them.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The code segment of 64-bit programs.
 const LONG: u64 = 0x33;
 
@@ -42,10 +42,12 @@ const LONG: u64 = 0x33;
 pub fn attach(pid: i32, injected: &Injected) -> Result<(), Refused> {
     refused::look(pid)?;
     let begin = Instant::now();
+    let mut nap = Duration::from_millis(1);
     loop {
         match apart(|| try_to(pid, injected)) {
             Err(Refused::Busy { .. }) if begin.elapsed() < PATIENCE => {
-                std::thread::sleep(Duration::from_millis(2));
+                std::thread::sleep(nap);
+                nap = (nap * 2).min(Duration::from_millis(200));
             }
             result => return result,
         }

@@ -138,11 +138,12 @@ fn hook(place: &Place) -> PathBuf {
 fn attached(place: &Place, words: &[&str]) -> Attached {
     let mut command = place.hotpatch();
     let mut child = command.args(words).stderr(Stdio::piped()).spawn().unwrap();
-    let mut errors = BufReader::new(child.stderr.take().unwrap());
+    let errors = BufReader::new(child.stderr.take().unwrap());
+    let mut attached = Attached { child, errors };
     let mut line = String::new();
-    errors.read_line(&mut line).unwrap();
+    attached.errors.read_line(&mut line).unwrap();
     assert!(line.ends_with(" attached\n"), "{line:?}");
-    Attached { child, errors }
+    attached
 }
 
 /// Interrupts the command: what else it has said.
@@ -664,4 +665,35 @@ fn a_process_that_cannot_be_stopped_runs_on_whatever_else_is_attached_to() {
     assert_eq!(guest.end(), as_natively);
     interrupt(command);
     assert_eq!(other.end().2, Some(0));
+}
+
+#[test]
+fn a_process_that_sees_other_directories_is_traced_by_root() {
+    if !nix::unistd::geteuid().is_root() {
+        return; // only root may make one
+    }
+    let place = Place::new();
+    trace_a_running_process(&place, |command| {
+        let mut other = Command::new("unshare");
+        let hides = "cp \"$0\" /tmp/$$ && mount -t tmpfs none \"$1\" && exec 3</tmp/$$ && rm /tmp/$$ && exec /proc/self/fd/3";
+        other.args(["-m", "sh", "-c", hides]);
+        other.arg(command.get_program()).arg(place.dir.path());
+        other
+    });
+    let mut command = Command::new("unshare");
+    command
+        .args(["-p", "-f", "--kill-child"])
+        .arg(place.dir.path().join("loops"));
+    let guest = Guest::start(command);
+    let children = format!("/proc/{0}/task/{0}/children", guest.pid());
+    let child = std::fs::read_to_string(children).unwrap().trim().to_owned();
+    let output = place.output(&["trace", "-p", &child]);
+    let why =
+        "it is in a PID namespace of its own, where its numbers are others: run hotpatch there";
+    assert_eq!(
+        text(&output.stderr),
+        format!("hotpatch: process {child}: {why}\n")
+    );
+    assert_eq!(output.status.code(), Some(1));
+    assert_eq!(guest.end().2, Some(0));
 }

@@ -15,7 +15,7 @@ use super::visit::{Entry, Visit, bytes_of, find_own_syscall, find_syscall};
 use crate::cache;
 
 /// How long threads may be inside of the library and its hooks.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What has become of the process: its code is as it was.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,12 +54,15 @@ pub fn detach(pid: i32) -> Result<Detached, Refused> {
         return Err(Refused::NotPatched);
     }
     let begin = Instant::now();
+    // Longer and longer: where many processes run a thread may not get its turn between two stops.
+    let mut nap = Duration::from_millis(1);
     loop {
         let last = begin.elapsed() > PATIENCE;
         match apart(|| try_to(pid, last))? {
             Some(done) => return Ok(done),
-            None => std::thread::sleep(Duration::from_millis(2)),
+            None => std::thread::sleep(nap),
         }
+        nap = (nap * 2).min(Duration::from_millis(200));
     }
 }
 

@@ -1,6 +1,6 @@
-//! Files for processes of another user, who can enter no directory of ours.
+//! Files for processes that cannot open ours: of another user, or with other directories.
 //!
-//! A process that is that user's holds them open, as copies without a name; whoever is of the same user opens them there.
+//! A process that is their user's holds them open, as copies without a name, and they open them there.
 
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -21,20 +21,37 @@ pub struct Owner {
 }
 
 impl Owner {
-    /// Of a process, where that is not our own.
+    /// Of a process.
     pub fn of(pid: i32) -> Option<Self> {
         let status = Status::of(&pid.to_string())?;
         let id = |name| status.number(name).map(i32::cast_unsigned);
-        let owner = Self {
+        Some(Self {
             user: id("Uid")?,
             group: id("Gid")?,
-        };
-        let own = Self {
+        })
+    }
+
+    /// Us.
+    fn own() -> Self {
+        Self {
             user: geteuid().as_raw(),
             group: getegid().as_raw(),
-        };
-        (owner != own).then_some(owner)
+        }
     }
+}
+
+/// Whether a process may not be able to open our files: it is another user's, or sees other directories.
+pub fn is_elsewhere(pid: i32) -> bool {
+    let differs = |link: &str| {
+        let of = |who: &str| std::fs::read_link(format!("/proc/{who}/{link}")).ok();
+        of(&pid.to_string()) != of("self")
+    };
+    Owner::of(pid) != Some(Owner::own()) || differs("ns/mnt") || differs("root")
+}
+
+/// Whether processes have other numbers for it.
+pub fn has_own_numbers(pid: i32) -> bool {
+    Status::of(&pid.to_string()).is_some_and(|status| status.words("NSpid").count() > 1)
 }
 
 /// The process that holds them; it ends with this.
@@ -98,7 +115,7 @@ impl Lender {
             }
         }
         // Until it is that user's.
-        while Owner::of(pid).is_some_and(|now| now != owner) || Owner::of(pid).is_none() {
+        while Owner::of(pid) != Some(owner) {
             // SAFETY: touches no memory.
             if unsafe { libc::waitpid(pid, std::ptr::null_mut(), libc::WNOHANG) } != 0 {
                 return Err(io::ErrorKind::PermissionDenied.into());

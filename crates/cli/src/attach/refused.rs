@@ -70,7 +70,7 @@ pub enum Refused {
         why: String,
     },
     /// A thread is where nothing may be changed under it.
-    #[error("thread {tid} {why}, and has not come out of that for a second")]
+    #[error("thread {tid} {why}, and has not come out of that for five seconds")]
     Busy {
         /// Which.
         tid: i32,
@@ -88,11 +88,11 @@ pub enum Refused {
     OtherVersion,
     /// A hook does not end.
     #[error(
-        "thread {0} has been inside of a hook for two seconds: no hook is called any more, but its code stays patched"
+        "thread {0} has been inside of a hook for five seconds: no hook is called any more, but its code stays patched"
     )]
     Inside(i32),
     /// It is in use.
-    #[error("a thread has been patching code for two seconds")]
+    #[error("a thread has been patching code for five seconds")]
     Changing,
     /// Hosted hooks.
     #[error("hosted hooks run in it, whose libraries cannot be taken away")]

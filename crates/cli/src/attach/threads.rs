@@ -11,7 +11,7 @@ use super::refused::{self, Refused, Status};
 use super::tracee::{Stop, Tracee};
 
 /// How long a thread may take to stop: one that waits for a disk or for the child of its `vfork` takes longer.
-const PATIENCE: Duration = Duration::from_secs(2);
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A stopped thread.
 #[derive(Debug)]

@@ -133,6 +133,10 @@ impl Attached {
 
     /// Attaches to a process, or says why that is not possible.
     pub fn add(&mut self, pid: Pid, lend: &Lend<'_>) {
+        if lend.shared.is_some() && attach::has_own_numbers(pid.0) {
+            let why = "it is in a PID namespace of its own, where its numbers are others: run hotpatch there";
+            return style::error(&format!("process {}: {why}", pid.0));
+        }
         // Before it is attached to, so that it is sure to be this one.
         let process = open(pid);
         let injected = match self.injected(pid, lend) {
@@ -187,7 +191,8 @@ impl Attached {
 
     /// What is started in that process: its user may not be able to open our files.
     fn injected<'a>(&'a mut self, pid: Pid, lend: &Lend<'a>) -> io::Result<&'a Injected> {
-        let Some(owner) = Owner::of(pid.0).filter(|_| geteuid().is_root()) else {
+        let owner = Owner::of(pid.0).filter(|_| attach::is_elsewhere(pid.0));
+        let Some(owner) = owner.filter(|_| geteuid().is_root()) else {
             return Ok(lend.injected);
         };
         let known = self.lenders.iter().position(|lender| lender.owner == owner);

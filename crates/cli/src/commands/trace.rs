@@ -105,7 +105,7 @@ fn attached(args: &Trace) -> anyhow::Result<i32> {
         attached.add(*pid, &lend);
     }
     let any = !attached.is_empty();
-    while attached.wait()? {}
+    while any && attached.wait()? {}
     let told = || traced.events.writers().into_iter().map(|writer| writer.pid);
     let status = attached.detach(|| told().collect());
     // Whoever is there still tells nothing any more.
