@@ -38,6 +38,10 @@ fn main() -> Result<()> {
         workspace,
         target_dir,
     })?;
+    // `hosted` alone: that part.
+    if env::args().any(|word| word == "hosted") {
+        return hosted(&library, 110);
+    }
     calls(&library)?;
     hooks(&library)?;
     memory(&library)?;
@@ -149,14 +153,26 @@ fn calls(library: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Compiles `hooks/bench.c` for one call.
-fn compile(name: &str, number: u32, verdict: &str, flags: &str) -> Result<PathBuf> {
+/// Compiles `hooks/bench.c` for one call; hosted where it says which vectors it changes.
+fn compile(
+    name: &str,
+    number: u32,
+    verdict: &str,
+    flags: &str,
+    vectors: Option<&str>,
+) -> Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     let object = env::temp_dir().join(format!("hotpatch-bench-{}-{name}.so", std::process::id()));
+    let freestanding = ["-ffreestanding", "-mgeneral-regs-only", "-nostdlib"];
+    let kind = match vectors {
+        Some(_) => &["-Wl,--no-as-needed"][..],
+        None => &freestanding,
+    };
     let status = Command::new("gcc")
-        .args(["-O2", "-fPIC", "-ffreestanding", "-fno-stack-protector"])
-        .args(["-mgeneral-regs-only", "-fvisibility=hidden", "-shared"])
-        .args(["-nostdlib", "-Wl,-z,defs"])
+        .args(["-O2", "-fPIC", "-fno-stack-protector"])
+        .args(["-fvisibility=hidden", "-shared", "-Wl,-z,defs"])
+        .args(kind)
+        .arg(format!("-DVECTORS={}", vectors.unwrap_or("0")))
         .arg(format!("-DNUMBER={number}"))
         .arg(format!("-DVERDICT={verdict}"))
         .arg(format!("-DFLAGS={flags}"))
@@ -217,13 +233,13 @@ fn hooks(library: &Path) -> Result<()> {
         ("answered, full frame", GETPPID, "HOTPATCH_ANSWER", FULL),
     ];
     for (n, (label, number, verdict, flags)) in rows.into_iter().enumerate() {
-        let hook = compile(&n.to_string(), number, verdict, flags)?;
+        let hook = compile(&n.to_string(), number, verdict, flags, None)?;
         let pairs = (0..ROUNDS).map(|_| burst("plain", Some((library, "")), Some(&hook)));
         let pairs = pairs.collect::<Result<Vec<_>>>();
         let _ = std::fs::remove_file(&hook);
         row(label, &pairs?);
     }
-    let hook = compile("threads", GETPPID, "HOTPATCH_RUN", FULL)?;
+    let hook = compile("threads", GETPPID, "HOTPATCH_RUN", FULL, None)?;
     for threads in [2_usize, 8, 64] {
         let rounds = (ROUNDS as usize / threads).max(3);
         let pairs = (0..rounds).map(|_| bursts("plain", Some((library, "")), Some(&hook), threads));
@@ -233,6 +249,45 @@ fn hooks(library: &Path) -> Result<()> {
         );
     }
     let _ = std::fs::remove_file(&hook);
+    println!();
+    hosted(library, GETPPID)
+}
+
+/// The same with a hosted hook: what it may change is kept, and its own libc's thread put in, unless it says that it does
+/// without.
+fn hosted(library: &Path, number: u32) -> Result<()> {
+    println!("The same with a hosted hook, full frame\n");
+    println!(
+        "{:<28} {:>9} {:>11} {:>7}",
+        "", "bare ns", "hooked ns", "ratio"
+    );
+    let (none, ymm, all) = (
+        "HOTPATCH_VECTORS_NONE",
+        "HOTPATCH_VECTORS_YMM",
+        "HOTPATCH_VECTORS_ALL",
+    );
+    let (run, answer) = ("HOTPATCH_RUN", "HOTPATCH_ANSWER");
+    let alone = "HOTPATCH_NO_THREAD_STATE";
+    for (n, (label, verdict, flags, vectors)) in [
+        ("no vectors, no thread", run, alone, none),
+        ("up to ymm, no thread", run, alone, ymm),
+        ("all vectors, no thread", run, alone, all),
+        ("no vectors", run, "0", none),
+        ("up to ymm", run, "0", ymm),
+        ("all vectors", run, "0", all),
+        ("answered, up to ymm, no thread", answer, alone, ymm),
+        ("answered, all vectors", answer, "0", all),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let name = format!("hosted-{n}");
+        let hook = compile(&name, number, verdict, flags, Some(vectors))?;
+        let pairs = (0..ROUNDS).map(|_| burst("plain", Some((library, "")), Some(&hook)));
+        let pairs = pairs.collect::<Result<Vec<_>>>();
+        let _ = std::fs::remove_file(&hook);
+        row(label, &pairs?);
+    }
     println!();
     Ok(())
 }

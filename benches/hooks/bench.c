@@ -17,6 +17,7 @@ __attribute__((visibility("default"))) const hotpatch_hook_t hotpatch_hook = {
 	.size = sizeof(hotpatch_hook_t),
 	.name = "bench",
 	.flags = FLAGS,
+	.vectors = VECTORS,
 	.syscalls = {{[NUMBER / 64] = 1ul << NUMBER % 64}, 0},
 	.before = before,
 	.after = after,

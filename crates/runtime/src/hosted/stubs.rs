@@ -60,7 +60,11 @@ pub struct Kept {
     fs: u64,
     mxcsr: u32,
     now: u32,
-    /// As `fxsave` writes it: the x87 state, and xmm0 to xmm15.
+    /// The x87 status word.
+    status: u32,
+    /// Not 0: the x87 state is that of a program which does not use it, and stands nowhere.
+    plain: u32,
+    /// As `fxsave` writes it: the x87 state.
     legacy: Legacy,
     vectors: [[u8; 64]; 32],
     masks: [u64; 8],
@@ -139,35 +143,18 @@ global_asm!(
     ".hidden hotpatch_hosted_stubs",
     "hotpatch_hosted_stubs:",
     ".set hotpatch_hosted_stub, 0",
+    // rdi, rsi, rdx, rcx = the function's arguments
     ".rept {targets}",
     ".p2align 4",
-    "mov $hotpatch_hosted_stub, %eax",
-    "jmp hotpatch_hosted_enter",
+    "lea {all}+hotpatch_hosted_stub(%rip), %r11",
+    "jmp *{keeps}(%r11)",
     ".set hotpatch_hosted_stub, hotpatch_hosted_stub + {size}",
     ".endr",
-    ".p2align 4",
-    // rdi, rsi, rdx, rcx = the function's arguments
-    "hotpatch_hosted_enter:",
-    "lea {all}(%rip), %r11",
-    "add %rax, %r11",
-    "cmpq $0, %gs:{fs}",
-    "je 2f",
-    "1:",
-    "jmp *{keeps}(%r11)",
-    // A thread without a donor: only what needs none is called.
-    "2:",
-    "testl ${own}, {flags}(%r11)",
-    "jnz 1b",
-    "xor %eax, %eax",
-    "ret",
     ".popsection",
     targets = const TARGETS,
     size = const size_of::<Target>(),
     all = sym TARGET,
-    fs = const HOSTED + offset_of!(Hosted, fs),
     keeps = const offset_of!(Target, keeps),
-    flags = const offset_of!(Target, flags),
-    own = const OWN_THREAD,
     options(att_syntax)
 );
 
@@ -180,7 +167,7 @@ const HOSTED: usize = offset_of!(Block, hosted);
 ///   rbp            <- rbp
 ///   rbx
 ///   r12
-///   Kept           <- r12 = rsp, 64-aligned; the function runs below it, or on its donor's stack
+///   Kept           <- r12 = rsp, 64-aligned, rbx = the target; the function runs below it, or on its donor's stack
 /// ```
 ///
 /// r11 = the target. Behind the function eax is its answer; nothing else of what it has left is used but what it has to
@@ -197,6 +184,11 @@ macro_rules! keeper {
             naked_asm!(
                 ".cfi_startproc",
                 ".cfi_undefined rip",
+                "test dword ptr [r11 + {flags}], {own}",
+                "jnz 2f",
+                "cmp qword ptr gs:[{donor_fs}], 0",
+                "je 8f",
+                "2:",
                 "push rbp",
                 "mov rbp, rsp",
                 "push rbx",
@@ -210,11 +202,11 @@ macro_rules! keeper {
                 "mov [r12 + {restore}], rax",
                 "mov [r12 + {target}], rbx",
                 $($save,)*
-                "rdfsbase rax",
                 "mov gs:[{inside}], r12",
-                "mov [r12 + {fs}], rax",
                 "test dword ptr [rbx + {flags}], {own}",
                 "jnz 2f",
+                "rdfsbase rax",
+                "mov [r12 + {fs}], rax",
                 "mov rax, gs:[{donor_fs}]",
                 "mov r10, gs:[{id}]",
                 "mov r11d, gs:[{thread}]",
@@ -242,7 +234,11 @@ macro_rules! keeper {
                 "pop rbx",
                 "pop rbp",
                 "ret",
-                "/* {legacy} {vectors} {masks} {mxcsr} {now} {usual} */",
+                // A thread without a donor: only what needs none is called.
+                "8:",
+                "xor eax, eax",
+                "ret",
+                "/* {legacy} {vectors} {masks} {mxcsr} {now} {status} {plain} {usual} */",
                 ".cfi_endproc",
                 len = const $len,
                 outer = const offset_of!(Kept, outer),
@@ -251,6 +247,8 @@ macro_rules! keeper {
                 fs = const offset_of!(Kept, fs),
                 mxcsr = const offset_of!(Kept, mxcsr),
                 now = const offset_of!(Kept, now),
+                status = const offset_of!(Kept, status),
+                plain = const offset_of!(Kept, plain),
                 legacy = const offset_of!(Kept, legacy),
                 vectors = const offset_of!(Kept, vectors),
                 masks = const offset_of!(Kept, masks),
@@ -305,12 +303,45 @@ macro_rules! parts {
             "3:",
         ], $($rest),*);
     };
-    // Control word, top of stack and tags say whether the program uses x87 registers or MMX. If not, these need be put
-    // back only where control or status word have changed.
+    // A program that does not use x87 has its usual control word, a status word of 0 and nothing at the top of its stack, nor
+    // right below it, as MMX would have. That costs a third of `fxsave`. Looking has changed the status word, until a number
+    // has come and gone.
+    // Where it does use it, control word, top of stack and tags say whether registers need be put back, or only control
+    // and status word, where they have changed.
     (@ $name:ident, $len:expr, [$($saved:literal,)*], [$($restored:literal,)*], (x87, x87) $(, $rest:tt)*) => {
         parts!(@ $name, $len, [
             $($saved,)*
+            "fnstcw [r12 + {now}]",
+            "fnstsw ax",
+            "movzx r10d, word ptr [r12 + {now}]",
+            "movzx eax, ax",
+            "mov [r12 + {status}], eax",
+            "xor r10d, 0x37f",
+            "or eax, r10d",
+            "jne 5f",
+            "fxam",
+            "fnstsw ax",
+            "fdecstp",
+            "fxam",
+            "mov r10d, eax",
+            "fnstsw ax",
+            "fincstp",
+            "and r10d, 0x4500",
+            "and eax, 0x4500",
+            "cmp r10d, 0x4100", // nothing
+            "jne 5f",
+            "cmp eax, r10d",
+            "jne 5f",
+            "fld1",
+            "ftst",
+            "fstp st(0)",
+            "mov dword ptr [r12 + {plain}], 1",
+            "jmp 4f",
+            "5:",
             "fxsave64 [r12 + {legacy}]",
+            "mov eax, [r12 + {status}]",
+            "mov dword ptr [r12 + {plain}], 0",
+            "mov [r12 + {legacy} + 2], ax",
             "mov eax, [r12 + {legacy}]",
             "and eax, 0x3800ffff",
             "cmp eax, 0x37f",
@@ -325,6 +356,13 @@ macro_rules! parts {
             "fnstcw [r12 + {now}]",
             "fnstsw [r12 + {now} + 2]",
             "mov edx, [r12 + {now}]",
+            "cmp dword ptr [r12 + {plain}], 0",
+            "je 5f",
+            "cmp edx, 0x37f",
+            "je 4f",
+            "fninit",
+            "jmp 4f",
+            "5:",
             "cmp edx, [r12 + {legacy}]",
             "jne 3f",
             "cmp byte ptr [r12 + {legacy} + 4], 0",
@@ -332,14 +370,6 @@ macro_rules! parts {
             "3:",
             "fxrstor64 [r12 + {legacy}]",
             "4:",
-        ], $($rest),*);
-    };
-    (@ $name:ident, $len:expr, [$($saved:literal,)*], [$($restored:literal,)*], (legacy, legacy) $(, $rest:tt)*) => {
-        parts!(@ $name, $len, [$($saved,)*], [
-            $($restored,)*
-            ".irp n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15",
-            "movups xmm\\n, [r12 + {legacy} + 160 + 16 * \\n]",
-            ".endr",
         ], $($rest),*);
     };
     (@ $name:ident, $len:expr, [$($saved:literal,)*], [$($restored:literal,)*], (xmm, xmm) $(, $rest:tt)*) => {
@@ -403,9 +433,9 @@ parts!(
 );
 parts!(
     with_all_xmm,
-    offset_of!(Kept, vectors),
+    offset_of!(Kept, vectors) + 16 * 16,
     (x87, x87),
-    (legacy, legacy),
+    (xmm, xmm),
     (mxcsr, mxcsr)
 );
 parts!(
