@@ -274,7 +274,8 @@ impl Counter {
         Counts {
             total: calls.iter().map(|line| line.calls).sum(),
             errors: calls.iter().map(|line| line.errors).sum(),
-            seconds: calls.iter().map(|line| line.seconds).sum(),
+            // (The sum of no numbers would be -0.)
+            seconds: calls.iter().fold(0.0, |sum, line| sum + line.seconds),
             bytes: calls
                 .iter()
                 .map(|line| line.bytes)

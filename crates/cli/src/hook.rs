@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use hotpatch_runtime::hook_file::HookFile;
 
+use crate::style::without_number;
+
 /// A hook that cannot be used.
 #[derive(Debug, thiserror::Error)]
 #[error("hook {path}: {why}", path = .path.display())]
@@ -54,19 +56,11 @@ fn check(path: &Path) -> Result<(PathBuf, bool), String> {
         let absolute = std::path::absolute(path)?;
         Ok::<_, std::io::Error>((std::fs::read(path)?, absolute))
     };
-    let (bytes, absolute) = read().map_err(|error| words(&error))?;
+    let (bytes, absolute) =
+        read().map_err(|error| without_number(&error.to_string()).to_owned())?;
     let file = HookFile::parse(&bytes).map_err(|why| why.to_string())?;
     if absolute.as_os_str().as_bytes().contains(&b':') {
         return Err("a path with a colon, which separates hooks".to_owned());
     }
     Ok((absolute, file.hosted))
-}
-
-/// An error without its number.
-fn words(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    match text.split_once(" (os error") {
-        Some((words, _)) => words.to_owned(),
-        None => text,
-    }
 }

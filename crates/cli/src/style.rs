@@ -17,7 +17,20 @@ pub const NAME: Style = AnsiColor::Cyan.on_default();
 
 /// Prints one line of our own on standard error. That nobody can read it is no reason to fail.
 pub fn error(message: &str) {
+    let message = without_number(message);
     let _ = writeln!(anstream::stderr(), "{BAD}hotpatch:{BAD:#} {message}");
+}
+
+/// What the system says of an error, as other programs print it: Rust puts the number of the error behind it.
+pub fn without_number(message: &str) -> &str {
+    match message.rsplit_once(" (os error ") {
+        Some((words, number)) if number.strip_suffix(')').is_some_and(is_number) => words,
+        _ => message,
+    }
+}
+
+fn is_number(text: &str) -> bool {
+    text.parse::<u32>().is_ok()
 }
 
 /// Whether the reader of our output has gone, which is no error of anybody.
@@ -122,6 +135,16 @@ pub fn count(n: u64, style: Style) -> Cell {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_are_said_without_their_numbers() {
+        let error = std::io::Error::from_raw_os_error(2);
+        assert_eq!(
+            without_number(&format!("/a: {error}")),
+            "/a: No such file or directory"
+        );
+        assert_eq!(without_number("a (os error x)"), "a (os error x)");
+    }
 
     #[test]
     fn numbers_stand_below_each_other() {
