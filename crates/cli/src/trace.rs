@@ -514,6 +514,12 @@ impl Listener for Printer {
             self.ends(&begun, first.then_some(0), self.clock.now().0, 0)?;
         }
         self.interrupt(self.root)?;
+        // One that is no child of ours has said how it would end.
+        let said = self.leaving.get(&self.root).copied();
+        let how = match (how, said) {
+            (Ended::Unknown, Some(status)) => Ended::Exit(status),
+            (how, _) => how,
+        };
         let mut text = self.remark(self.root);
         match how {
             Ended::Exit(_) if self.choice.quiet & quiet::EXIT != 0 => return Ok(()),

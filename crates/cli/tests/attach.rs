@@ -540,6 +540,25 @@ fn a_running_process_is_traced_and_counted() {
 }
 
 #[test]
+fn the_end_of_a_traced_process_is_told_as_far_as_it_tells_it() {
+    let place = Place::new();
+    let odd = compile(&place, "odd", ODD, &["gcc", "-pthread"]);
+    let out = place.dir.path().join("out");
+    for killed in [false, true] {
+        let mut guest = Guest::start(Command::new(&odd));
+        let mut command = attached(&place, &["trace", "-o", path(&out), "-p", &guest.pid()]);
+        if killed {
+            guest.child.kill().unwrap();
+        }
+        guest.end();
+        assert_eq!(command.child.wait().unwrap().code(), Some(0));
+        let all = std::fs::read_to_string(&out).unwrap();
+        assert_eq!(all.ends_with("+++ exited with 0 +++\n"), !killed, "{all}");
+        assert!(killed || all.contains("exit_group(0) "), "{all}");
+    }
+}
+
+#[test]
 fn another_users_process_is_traced_by_root() {
     if !nix::unistd::geteuid().is_root() {
         return; // only root may
