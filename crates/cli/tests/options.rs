@@ -60,6 +60,11 @@ fn normal(trace: &str) -> Vec<String> {
         (r"\d+\.\d{3,}", "SECONDS"),
         (r" +\(\+ +", " (+"),
         (r"\s+= ", " = "),
+        // Numbers of processes may have any number of digits.
+        (
+            r"((?:clone3?|vfork|wait4|getp?pid|gettid|set_tid_address)\(.*) = [1-9]\d*$",
+            "$1 = PROCESS",
+        ),
     ];
     // Signals are not told; how much memory Python asks for depends on where it gets some.
     let other = Regex::new(r"--- SIG|rt_sigreturn\(|MAP_ANONYMOUS, -1|munmap\(").unwrap();

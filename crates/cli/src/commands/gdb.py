@@ -36,6 +36,15 @@ def mappings():
     return found
 
 
+def loaded():
+    """(address, path) of ELF files that are loaded: what follows their beginning follows it in memory too."""
+    there = mappings()
+    begins = {(start, path) for start, _, _, path in there}
+    for start, end, offset, path in there:
+        if offset == 0 and (end, path) in begins:
+            yield start, path
+
+
 def symbols(path, wanted):
     """The addresses that an ELF file's symbol table gives for these names."""
     try:
@@ -94,8 +103,8 @@ class View:
     def __init__(self, inferior):
         self.inferior = inferior
         self.areas, self.gates, self.own = [], [], None
-        for start, _, offset, path in mappings():
-            if offset == 0 and os.path.basename(path).startswith("libhotpatch"):
+        for start, path in loaded():
+            if os.path.basename(path).startswith("libhotpatch"):
                 at = symbols(path, [b"hotpatch_debug", b"_end"])
                 if b"hotpatch_debug" in at:
                     self.begin(start, at)
@@ -311,8 +320,8 @@ class Symbols(gdb.Command):
 
     def invoke(self, _argument, _from_tty):
         known = {objfile.filename for objfile in gdb.objfiles()}
-        for start, _, offset, path in mappings():
-            if offset or path in known:
+        for start, path in loaded():
+            if path in known:
                 continue
             known.add(path)
             if os.path.basename(path).startswith("libhotpatch") or symbols(path, [b"hotpatch_hook"]):
