@@ -9,7 +9,7 @@ use std::collections::BinaryHeap;
 use std::io::{self, Write};
 use std::mem::offset_of;
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use hotpatch_events::{
@@ -104,6 +104,12 @@ pub struct Told {
 pub struct Events {
     file: OwnedFd,
     map: MmapRaw,
+}
+
+impl AsFd for Events {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
 }
 
 impl Events {

@@ -12,6 +12,7 @@ mod events;
 mod filter;
 mod formats;
 mod hook;
+mod lender;
 mod output;
 mod pairs;
 mod program;

@@ -15,6 +15,40 @@
 #![no_std]
 #![forbid(unsafe_code)]
 
+/// Stands between the file's path and who lends it, in what traced programs are told.
+pub const LENDER: &str = "@";
+
+/// What a program says that asks for the file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Asks {
+    /// Known to traced programs alone.
+    pub token: u64,
+    /// Its own id, as it sees it.
+    pub pid: u32,
+}
+
+impl Asks {
+    /// As it is sent.
+    #[must_use]
+    pub fn bytes(self) -> [u8; 16] {
+        let mut bytes = [0; 16];
+        let (token, rest) = bytes.split_at_mut(8);
+        token.copy_from_slice(&self.token.to_le_bytes());
+        rest.copy_from_slice(&u64::from(self.pid).to_le_bytes());
+        bytes
+    }
+
+    /// As it was sent.
+    #[must_use]
+    pub fn of(bytes: [u8; 16]) -> Self {
+        let number = u128::from_le_bytes(bytes);
+        Self {
+            token: number as u64,
+            pid: (number >> 64) as u32,
+        }
+    }
+}
+
 /// At the start of the file.
 #[repr(C, align(64))]
 #[derive(Debug)]

@@ -6,6 +6,7 @@
 
 #![cfg_attr(target_os = "none", no_std)]
 
+mod borrow;
 mod descriptors;
 mod pool;
 mod ring;

@@ -12,11 +12,13 @@ use core::slice;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use hotpatch_events::{
-    Begun, COUNT, Chunk, DATA, FILE, Header, MOST, MOST_RULES, MOST_SUMS, POOL, POOL_LEN, RING_LEN,
-    RINGS, RULES, Record, Ring as Shared, Rule, Sum, Sums, kind, state,
+    Begun, COUNT, Chunk, DATA, FILE, Header, LENDER, MOST, MOST_RULES, MOST_SUMS, POOL, POOL_LEN,
+    RING_LEN, RINGS, RULES, Record, Ring as Shared, Rule, Sum, Sums, kind, state,
 };
 use hotpatch_hook::{Errno, nr, read_bytes, read_to_zero, syscall};
 use hotpatch_names::{Limits, moves_bytes};
+
+use crate::borrow::borrow;
 
 /// Where the file is mapped.
 static BASE: AtomicUsize = AtomicUsize::new(0);
@@ -36,8 +38,15 @@ const MAP_SHARED: u64 = 1;
 const FUTEX_WAIT: u64 = 0;
 const SEEK_END: u64 = 2;
 
-/// Maps the file at `path`.
-pub fn open(path: &[u8]) -> Result<(), Errno> {
+/// Maps the file that `setting` names: a path, and who lends it where that leads nowhere.
+pub fn open(setting: &[u8]) -> Result<(), Errno> {
+    let mut parts = setting.splitn(2, |byte| LENDER.as_bytes() == [*byte]);
+    let path = parts.next().unwrap_or(setting);
+    let fd = open_path(path).or_else(|errno| borrow(parts.next().ok_or(errno)?))?;
+    map(fd)
+}
+
+fn open_path(path: &[u8]) -> Result<u64, Errno> {
     let mut name = [0; 257];
     name.get_mut(..path.len())
         .ok_or(Errno::ENAMETOOLONG)?
@@ -45,7 +54,10 @@ pub fn open(path: &[u8]) -> Result<(), Errno> {
     let name = CStr::from_bytes_until_nul(&name).map_err(|_| Errno::EINVAL)?;
     let name = name.as_ptr().addr() as u64;
     // SAFETY: opens a file; the descriptor is ours.
-    let fd = unsafe { syscall(nr::OPENAT, [AT_FDCWD, name, O_RDWR | O_CLOEXEC, 0, 0, 0]) }?;
+    unsafe { syscall(nr::OPENAT, [AT_FDCWD, name, O_RDWR | O_CLOEXEC, 0, 0, 0]) }
+}
+
+fn map(fd: u64) -> Result<(), Errno> {
     // SAFETY: asks for the file's length.
     let len = unsafe { syscall(nr::LSEEK, [fd, 0, SEEK_END, 0, 0, 0]) };
     let map = |len| {

@@ -18,6 +18,7 @@ use crate::cache::Private;
 use crate::commands::attach::{Attached, Lend, NOT_ATTACHED};
 use crate::commands::run::{Exec, Variable, environment, exec, fall_back, injected, logs, not_run};
 use crate::events::{Chunks, Events, Wishes, ticks};
+use crate::lender::Lender;
 use crate::output::{self, Loss};
 use crate::pairs::{BIRTHS, EXECVE};
 use crate::program::{self, NotRun, Reach};
@@ -168,6 +169,8 @@ fn prepare(args: &Trace) -> anyhow::Result<(Traced, Private)> {
         )
         .context("no memory to share with the program")?,
     );
+    // Who is attached to has a way of its own to the file.
+    let lender = Lender::new().ok().filter(|_| args.attach.is_empty());
     let roots = args.attach.iter().map(|pid| pid.0.cast_unsigned());
     let traced = Traced {
         events,
@@ -175,6 +178,7 @@ fn prepare(args: &Trace) -> anyhow::Result<(Traced, Private)> {
         roots: roots.collect(),
         listener: Mutex::new(Some(begin)),
         links,
+        lender: Mutex::new(lender),
         recorded: args.record.is_some(),
         loss,
         ended: AtomicBool::new(false),
@@ -244,6 +248,8 @@ struct Traced {
     listener: Mutex<Option<Begin>>,
     /// What is kept of descriptors.
     links: u32,
+    /// Taken when the program starts.
+    lender: Mutex<Option<Lender>>,
     /// Whether it is a record that is written.
     recorded: bool,
     /// What could not be written.
@@ -259,9 +265,12 @@ impl Traced {
     /// What the library is told.
     fn settings(&self, private: &Private) -> anyhow::Result<Vec<Variable>> {
         let hook = cache::trace_hook(private)?;
+        let lender = self.lender.lock().ok();
+        let hint = lender.and_then(|lender| lender.as_ref().map(Lender::hint));
+        let events = self.events.path() + &hint.unwrap_or_default();
         let mut settings = vec![
             ("LIBHOTPATCH_HOOK".into(), hook.into()),
-            ("LIBHOTPATCH_EVENTS".into(), self.events.path().into()),
+            ("LIBHOTPATCH_EVENTS".into(), events.into()),
         ];
         settings.extend(logs(None, true)?);
         Ok(settings)
@@ -272,6 +281,10 @@ impl Traced {
         let Some(begin) = self.listener.lock().ok().and_then(|mut b| b.take()) else {
             return;
         };
+        let lender = self.lender.lock().ok().and_then(|mut lender| lender.take());
+        if let Some(lender) = lender {
+            lender.serve(Arc::clone(&self.events));
+        }
         let root = child.as_raw().cast_unsigned();
         let listener = begin(root);
         let this = Arc::clone(self);
