@@ -46,7 +46,7 @@ fn normal(trace: &str) -> Vec<String> {
         (r"0x[0-9a-f]{5,}", "ADDRESS"),
         (r#"getrandom\("(?:[^"\\]|\\.)*""#, "getrandom(RANDOM"),
         (
-            r"^((?:set_tid_address|get\w+id|clone|vfork|wait4)\(.*) = .*",
+            r"^((?:\[ *\d+\] )?(?:set_tid_address|get\w+id|clone|vfork|wait4)\(.*) = .*",
             "$1",
         ),
         (r"/\* \d{4}-\d\d-\d\dT[^ ]+ \*/", "DATE"),
@@ -60,11 +60,6 @@ fn normal(trace: &str) -> Vec<String> {
         (r"\d+\.\d{3,}", "SECONDS"),
         (r" +\(\+ +", " (+"),
         (r"\s+= ", " = "),
-        // Numbers of processes may have any number of digits.
-        (
-            r"((?:clone3?|vfork|wait4|getp?pid|gettid|set_tid_address)\(.*) = [1-9]\d*$",
-            "$1 = PROCESS",
-        ),
     ];
     // Signals are not told; how much memory Python asks for depends on where it gets some.
     let other = Regex::new(r"--- SIG|rt_sigreturn\(|MAP_ANONYMOUS, -1|munmap\(").unwrap();
