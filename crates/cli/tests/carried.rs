@@ -154,7 +154,7 @@ fn in_another_root_programs_and_their_hooks_are_followed() {
     let speaks = compile(&place, "speaks", SPEAKS, &["gcc", "-static"]);
     std::fs::copy(&speaks, root.join("speaks")).unwrap();
     let line = format!(
-        "mount -t proc none {0}/proc && chroot {0} /speaks a b - /speaks c - /speaks d 2>&-; echo $?",
+        "mount --rbind /proc {0}/proc && chroot {0} /speaks a b - /speaks c - /speaks d 2>&-; echo $?",
         path(&root)
     );
     let words = ["unshare", "-m", "/bin/sh", "-c", &line];
@@ -332,7 +332,7 @@ fn calls_in_another_root_are_told_too() {
     // Nobody finds the command's descriptors below the `/proc` of that root.
     let run = |mut command: Command, at| {
         let line = format!(
-            "mount -t proc none {0}/proc && mount -t tmpfs none {0}/proc/$PPID && chroot {0} /speaks a - /speaks b; test $? = 3",
+            "mount --rbind /proc {0}/proc && mount -t tmpfs none {0}/proc/$PPID && chroot {0} /speaks a - /speaks b; test $? = 3",
             path(&root)
         );
         command.args(["unshare", "-m", "/bin/sh", "-c", &line]);
