@@ -3,9 +3,9 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
-use common::{Place, text};
+use common::{Place, compile, text};
 
 const SOURCE: &str = "\
 .globl _start
@@ -18,16 +18,20 @@ _start: mov $60,%eax
 .section .note.GNU-stack
 ";
 
+/// Makes a program of assembly.
+fn assemble(place: &Place, name: &str, source: &str) -> PathBuf {
+    let flags = [
+        "-static",
+        "-nostdlib",
+        "-Wl,--build-id=none",
+        "-x",
+        "assembler",
+    ];
+    compile(place, name, source, &[&["gcc"][..], &flags].concat())
+}
+
 fn program(place: &Place) -> PathBuf {
-    let (source, program) = (place.dir.path().join("a.s"), place.dir.path().join("a"));
-    std::fs::write(&source, SOURCE).unwrap();
-    let flags = ["-static", "-nostdlib", "-Wl,--build-id=none", "-o"];
-    let made = Command::new("gcc")
-        .args(flags)
-        .args([&program, &source])
-        .status();
-    assert!(made.expect("gcc is needed for this test").success());
-    program
+    assemble(place, "a", SOURCE)
 }
 
 #[test]
@@ -256,14 +260,8 @@ fn the_c_library_of_this_machine_is_patched_whole() {
 #[test]
 fn other_kinds_are_listed_with_their_names() {
     let place = Place::new();
-    let (source, program) = (place.dir.path().join("k.s"), place.dir.path().join("k"));
     let code = SOURCE.replace(" syscall\n", " syscall\n cpuid\n rdtsc\n");
-    std::fs::write(&source, code).unwrap();
-    let made = Command::new("gcc")
-        .args(["-static", "-nostdlib", "-Wl,--build-id=none", "-o"])
-        .args([&program, &source])
-        .status();
-    assert!(made.expect("gcc is needed for this test").success());
+    let program = assemble(&place, "k", &code);
     let program = program.to_str().unwrap();
     let output = place.output(&["inspect", "--sites", "--kinds", "rdtsc,cpuid", program]);
     let shown = text(&output.stdout);

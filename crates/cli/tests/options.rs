@@ -5,7 +5,7 @@ mod common;
 use std::path::Path;
 use std::process::{Command, Output};
 
-use common::{Place, text};
+use common::{Place, compile, text};
 use regex_lite::Regex;
 
 /// What both print about the same program, ours first, without what differs from run to run.
@@ -474,15 +474,7 @@ int main(void) {
 #[test]
 fn what_is_done_to_calls() {
     let place = Place::new();
-    let program = place.dir.path().join("poked");
-    let source = program.with_extension("c");
-    std::fs::write(&source, POKED).unwrap();
-    let status = Command::new("gcc")
-        .arg("-o")
-        .arg(&program)
-        .arg(&source)
-        .status();
-    assert!(status.unwrap().success());
+    let program = compile(&place, "poked", POKED, &["gcc"]);
     let program = [program.to_str().unwrap()];
     let cases: [&[&str]; 12] = [
         &["-e", "inject=read:poke_exit=@arg2=41424344:when=2"],

@@ -9,29 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, text};
+use common::{Place, compile, text};
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
-fn compile(place: &Place, name: &str, source: &str, flags: &[&str]) -> PathBuf {
-    let (file, output) = (
-        place.dir.path().join(format!("{name}.c")),
-        place.dir.path().join(name),
-    );
-    fs::write(&file, source).unwrap();
-    let include = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../include");
-    let status = Command::new("gcc")
-        .args(["-O1", "-o"])
-        .args([&output, &file])
-        .arg("-I")
-        .arg(include)
-        .args(flags)
-        .status();
-    assert!(status.expect("gcc (apt-get install gcc)").success());
-    output
-}
-
-const SHARED: [&str; 5] = [
+const SHARED: [&str; 7] = [
+    "gcc",
+    "-O1",
     "-shared",
     "-nostdlib",
     "-fPIC",
@@ -117,7 +101,7 @@ int main(void) {
 	return 0;
 }
 "#;
-    let program = compile(&place, "escapes", source, &[]);
+    let program = compile(&place, "escapes", source, &["gcc", "-O1"]);
     let (hook, program) = (hook.to_str().unwrap(), program.to_str().unwrap());
     let output = place.output(&["run", "--log", "/dev/null", "--hook", hook, program]);
     assert_eq!(text(&output.stdout), "1 0\n");
@@ -256,7 +240,7 @@ int main(int argc, char **argv) {
 	return 0;
 }
 "#;
-    let program = compile(&place, "scribbles", source, &[]);
+    let program = compile(&place, "scribbles", source, &["gcc", "-O1"]);
     for seed in 0..20 {
         let begin = Instant::now();
         let mut child = place

@@ -5,7 +5,7 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{Place, text};
+use common::{Place, compile, text};
 use regex_lite::Regex;
 
 const DEEP: &str = r#"
@@ -41,17 +41,8 @@ int main(void) {
 "#;
 
 fn deep(place: &Place, options: &[&str], name: &str) -> PathBuf {
-    let program = place.dir.path().join(name);
-    let source = place.dir.path().join("deep.c");
-    std::fs::write(&source, DEEP).unwrap();
-    let mut gcc = Command::new("gcc");
-    gcc.args(options)
-        .arg("-o")
-        .arg(&program)
-        .arg(&source)
-        .arg("-pthread");
-    assert!(gcc.status().unwrap().success());
-    program
+    let compiler = [&["gcc", "-pthread"], options].concat();
+    compile(place, name, DEEP, &compiler)
 }
 
 /// What each thread did, in the order of threads; the exec and signals apart, whose stacks are nobody's here.

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{Place, text};
+use common::{Place, compile, text};
 use regex_lite::Regex;
 
 /// What each thread did, line by line, the first one first. What was interrupted is joined again.
@@ -1030,14 +1030,7 @@ fn times_of_interrupted_calls_are_theirs() {
             while (nanosleep(&left, &left)) continue;
             return 0;
         }";
-    let program = place.dir.path().join("interrupted");
-    std::fs::write(place.dir.path().join("interrupted.c"), source).unwrap();
-    let status = Command::new("gcc")
-        .args(["-O1", "-o"])
-        .arg(&program)
-        .arg(place.dir.path().join("interrupted.c"))
-        .status();
-    assert!(status.unwrap().success());
+    let program = compile(&place, "interrupted", source, &["gcc", "-O1"]);
     let output = place
         .hotpatch()
         .args(["count", "--json", "-e", "trace=clock_nanosleep"])

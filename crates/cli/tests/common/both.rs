@@ -5,31 +5,16 @@
 )]
 
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Output};
 
+pub use crate::common::compile;
 use crate::common::{Place, text};
 
 /// Prints what a program may look at.
 pub const LOOKS: &str = include_str!("looks.c");
 /// Execs in the way that its first argument says.
 pub const WAYS: &str = include_str!("ways.c");
-
-pub fn compile(place: &Place, name: &str, source: &str, compiler: &[&str]) -> PathBuf {
-    let (file, program) = (
-        place.dir.path().join(format!("{name}.c")),
-        place.dir.path().join(name),
-    );
-    std::fs::write(&file, source).unwrap();
-    let output = Command::new(compiler[0])
-        .args(&compiler[1..])
-        .arg("-o")
-        .args([&program, &file])
-        .output()
-        .unwrap_or_else(|error| panic!("{}: {error}", compiler[0]));
-    assert!(output.status.success(), "{}", text(&output.stderr));
-    program
-}
 
 pub fn log(place: &Place) -> String {
     std::fs::read_to_string(place.dir.path().join("log")).unwrap_or_default()

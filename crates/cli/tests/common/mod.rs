@@ -71,3 +71,23 @@ impl Place {
 pub fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
+
+/// A program or object `name` made of C by a compiler with these flags, with our header.
+#[allow(
+    dead_code,
+    reason = "each file of tests is a program of its own and uses its part"
+)]
+pub fn compile(place: &Place, name: &str, source: &str, compiler: &[&str]) -> PathBuf {
+    let program = place.dir.path().join(name);
+    let file = place.dir.path().join(format!("{name}.c"));
+    std::fs::write(&file, source).unwrap();
+    let include = concat!(env!("CARGO_MANIFEST_DIR"), "/../../include");
+    let output = Command::new(compiler[0])
+        .args(&compiler[1..])
+        .args(["-I", include, "-o"])
+        .args([&program, &file])
+        .output()
+        .unwrap_or_else(|error| panic!("{} (apt-get install gcc): {error}", compiler[0]));
+    assert!(output.status.success(), "{}", text(&output.stderr));
+    program
+}
