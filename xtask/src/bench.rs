@@ -38,13 +38,19 @@ const PROGRAMS: [(&str, &str); 7] = [
 ];
 
 /// Programs that do nothing but start.
-const STARTS: [(&str, &str); 5] = [
+const STARTS: [(&str, &str); 7] = [
     ("/bin/true", "/bin/true"),
     ("bash", "bash -c true"),
     ("python3", "python3 -c pass"),
     ("git", "git --version"),
     ("node", "node -e 0"),
+    ("java", "java -version"),
+    ("a program of 200 MB", "./large"),
 ];
+
+/// Code of 200 MB, of which little is executed: `mov %rbx,%rax; ret` again and again, with one system call in the middle.
+const LARGE: &str = ".globl filler\nfiller:\n.fill 26214400, 4, 0xc3d88948\nmov $39,%eax\nsyscall\nret\n\
+    .fill 26214400, 4, 0xc3d88948\n.section .note.GNU-stack, \"\"\n";
 
 impl Bench {
     fn new(workspace: &Path, target: &Path) -> anyhow::Result<Self> {
@@ -68,6 +74,7 @@ impl Bench {
         bench.compile("every.c", "every.so", &hook)?;
         bench.compile("mechanisms.c", "mechanisms", &["-O2", "-pthread"])?;
         bench.input()?;
+        bench.large()?;
         Ok(bench)
     }
 
@@ -106,6 +113,16 @@ impl Bench {
         Ok(())
     }
 
+    fn large(&self) -> anyhow::Result<()> {
+        fs::write(self.dir.join("large.s"), LARGE)?;
+        fs::write(self.dir.join("large.c"), "int main(void) { return 0; }\n")?;
+        let mut command = Command::new("gcc");
+        command.args(["-o", "large", "large.c", "large.s"]);
+        let status = command.current_dir(&self.dir).status().context("gcc")?;
+        ensure!(status.success(), "large.s");
+        Ok(())
+    }
+
     /// A shell's command, natively or with a hook on every call of all that it starts.
     pub(crate) fn shell(&self, script: &str, hooked: bool) -> Command {
         let script = script.replace("REPOSITORY", &self.workspace.display().to_string());
@@ -130,7 +147,17 @@ impl Bench {
 
     /// Seconds that it takes.
     fn time(&self, script: &str, hooked: bool) -> anyhow::Result<f64> {
-        let mut command = self.shell(script, hooked);
+        self.time_of(script, self.shell(script, hooked))
+    }
+
+    /// The same where code is patched when it is first executed.
+    fn time_lazily(&self, script: &str) -> anyhow::Result<f64> {
+        let mut command = self.shell(script, true);
+        command.env("LIBHOTPATCH_LAZY", "1");
+        self.time_of(script, command)
+    }
+
+    fn time_of(&self, script: &str, mut command: Command) -> anyhow::Result<f64> {
         let begin = Instant::now();
         let status = command.status()?;
         let took = begin.elapsed().as_secs_f64();
@@ -138,25 +165,31 @@ impl Bench {
         Ok(took)
     }
 
-    fn mechanism(&self, mode: &str, before: &[&str]) -> anyhow::Result<f64> {
-        let program = self.dir.join("mechanisms");
-        let mut command = match before {
-            [] => Command::new(&program),
-            [first, rest @ ..] => {
-                let mut command = Command::new(first);
-                command.args(rest).arg(&program);
-                command
-            }
+    /// Nanoseconds of a call of `mechanisms` in this mode, behind these words; `preload` is for the loader.
+    fn mechanism(&self, mode: &str, before: &[&str], preload: &str) -> anyhow::Result<f64> {
+        let program = self.dir.join("mechanisms").display().to_string();
+        let whole = format!("{program} {mode}");
+        let words = match before.last() {
+            // All in one word.
+            Some(&"-c") => [before, &[&whole]].concat(),
+            _ => [before, &[&program, mode]].concat(),
         };
+        let mut command = Command::new(words[0]);
+        if !preload.is_empty() {
+            command.env("LD_PRELOAD", preload);
+        }
         let output = command
-            .arg(mode)
+            .args(&words[1..])
+            .stdin(Stdio::null())
             .output()
-            .with_context(|| format!("{before:?}"))?;
+            .with_context(|| words[0].to_owned())?;
         ensure!(
             output.status.success(),
             "{mode} {before:?}: {}",
             output.status
         );
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(!said.contains("cannot be preloaded"), "{}", said.trim());
         let text = String::from_utf8(output.stdout)?;
         text.trim()
             .parse()
@@ -166,9 +199,16 @@ impl Bench {
 
 /// Measures all of it, in so many rounds, and writes `docs/benchmarks.md` and its plots.
 ///
+/// `others` are interposers to be compared with, each as `NAME=VALUE` with what `LD_PRELOAD` is to be.
+///
 /// # Errors
 /// What cannot be started or read.
-pub fn bench(workspace: &Path, target: &Path, rounds: usize) -> anyhow::Result<()> {
+pub fn bench(
+    workspace: &Path,
+    target: &Path,
+    rounds: usize,
+    others: &[&str],
+) -> anyhow::Result<()> {
     ensure!(rounds >= 3, "at least 3 rounds");
     let bench = Bench::new(workspace, target)?;
     let mut page = String::from(
@@ -176,7 +216,7 @@ pub fn bench(workspace: &Path, target: &Path, rounds: usize) -> anyhow::Result<(
          counted, and compared, by `cargo test -p hotpatch-runtime --test instructions`.\n\n",
     );
     page += &machine(rounds);
-    mechanisms(&bench, rounds, &mut page)?;
+    mechanisms(&bench, rounds, others, &mut page)?;
     starts(&bench, rounds, &mut page)?;
     programs(&bench, rounds, &mut page)?;
     fs::write(workspace.join("docs/benchmarks.md"), page)?;
@@ -210,12 +250,18 @@ fn machine(rounds: usize) -> String {
     text
 }
 
-fn mechanisms(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result<()> {
+fn mechanisms(
+    bench: &Bench,
+    rounds: usize,
+    others: &[&str],
+    page: &mut String,
+) -> anyhow::Result<()> {
     let hotpatch = bench.hotpatch.display().to_string();
     let hook = bench.hook.display().to_string();
     let run = [&hotpatch, "run", "--log", "/dev/null"];
     let hooked = [&run[..], &["--hook", &hook]].concat();
-    let rows: [(&str, &str, Vec<&str>); 11] = [
+    let counts = "tracepoint:raw_syscalls:sys_enter { @calls = count(); }";
+    let mut rows: Vec<(&str, &str, Vec<&str>)> = vec![
         ("bare", "bare", vec![]),
         ("patched", "bare", run.to_vec()),
         ("a hook on every call", "bare", hooked),
@@ -235,13 +281,33 @@ fn mechanisms(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result
             "strace",
             vec!["strace", "-f", "-o", "/dev/null"],
         ),
+        (
+            "perf trace -o /dev/null",
+            "strace",
+            vec!["perf", "trace", "-o", "/dev/null"],
+        ),
+        (
+            "bpftrace, counting",
+            "strace",
+            vec!["bpftrace", "-q", "-o", "/dev/null", "-e", counts, "-c"],
+        ),
     ];
+    let mut preloads = vec![""; rows.len()];
+    for other in others {
+        let (name, preload) = other.split_once('=').context("NAME=LD_PRELOAD-value")?;
+        rows.push((name, "bare", vec![]));
+        preloads.push(preload);
+    }
     let mut all = vec![Vec::new(); rows.len()];
+    let mut missing = vec![None; rows.len()];
     for _ in 0..rounds {
-        for ((name, mode, before), times) in rows.iter().zip(&mut all) {
-            match bench.mechanism(mode, before) {
-                Ok(time) => times.push(time),
-                Err(error) => eprintln!("{name}: {error:#}"),
+        for (n, (_, mode, before)) in rows.iter().enumerate() {
+            if missing[n].is_some() {
+                continue;
+            }
+            match bench.mechanism(mode, before, preloads[n]) {
+                Ok(time) => all[n].push(time),
+                Err(error) => missing[n] = Some(format!("{error:#}")),
             }
         }
     }
@@ -255,35 +321,71 @@ fn mechanisms(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result
             bars.push(((*name).to_owned(), time));
         }
     }
-    *page += "\n![](benchmarks-calls.svg)\n\n";
+    page.push('\n');
+    for ((name, ..), why) in rows.iter().zip(missing) {
+        if let Some(why) = why {
+            left_out(page, name, &why);
+        }
+    }
+    *page += "![](benchmarks-calls.svg)\n\n";
     let plot = plot::bars("One system call, nanoseconds (logarithmic)", &bars, true);
     fs::write(bench.workspace.join("docs/benchmarks-calls.svg"), plot)?;
     Ok(())
 }
 
+/// What is not there is said, on the page too.
+fn left_out(page: &mut String, name: &str, why: &str) {
+    eprintln!("{name}: {why}: left out");
+    let why = why.lines().next().unwrap_or_default();
+    let _ = writeln!(page, "Left out: {name} ({why}).\n");
+}
+
 fn starts(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result<()> {
-    *page += "## Starts\n\nMilliseconds of a program that does nothing, with `sh` around it in both cases: the least. Hooked, the start of the command `hotpatch run` is part of it. Plans are kept from the first start on.\n\n\
-        | | native | hooked | added |\n|---|--:|--:|--:|\n";
+    *page += "## Starts\n\nMilliseconds of a program that does nothing, with `sh` around it in both cases: the least. Hooked, the start of the command `hotpatch run` is part of it. Plans are kept from the first start on; `sh` executes the program, so it is patched at an exec. Lazily: the whole time with `LIBHOTPATCH_LAZY=1`.\n\n\
+        | | native | hooked | added | lazily |\n|---|--:|--:|--:|--:|\n";
+    let mut missing = Vec::new();
     for (name, script) in STARTS {
-        let (mut native, mut hooked) = (Vec::new(), Vec::new());
-        let _ = bench.time(script, true);
-        for _ in 0..rounds * 4 {
-            let (Ok(one), Ok(other)) = (bench.time(script, false), bench.time(script, true)) else {
-                break;
-            };
-            native.push(one * 1e3);
-            hooked.push(other * 1e3);
-        }
-        if let (Some(native), Some(hooked)) = (least(&native), least(&hooked)) {
+        let mut times = [Vec::new(), Vec::new(), Vec::new()];
+        let mut once = || -> anyhow::Result<()> {
+            let [native, hooked, lazily] = &mut times;
+            native.push(bench.time(script, false)? * 1e3);
+            hooked.push(bench.time(script, true)? * 1e3);
+            lazily.push(bench.time_lazily(script)? * 1e3);
+            Ok(())
+        };
+        // The first one plans.
+        if let Some(error) = (0..=rounds * 3).find_map(|_| once().err()) {
+            missing.push((name, format!("{error:#}")));
+        } else if let [Some(native), Some(hooked), Some(lazily)] = times.map(|t| least(&t)) {
             let _ = writeln!(
                 page,
-                "| {name} | {native:.2} | {hooked:.2} | {:.2} |",
+                "| {name} | {native:.2} | {hooked:.2} | {:.2} | {lazily:.2} |",
                 hooked - native
             );
         }
     }
     page.push('\n');
+    for (name, why) in missing {
+        left_out(page, name, &why);
+    }
     Ok(())
+}
+
+/// Native and hooked by turns; whoever is first finds the caches colder.
+fn pairs(
+    rounds: usize,
+    measure: impl Fn(bool) -> anyhow::Result<f64>,
+) -> anyhow::Result<Vec<(f64, f64)>> {
+    measure(false)?;
+    measure(true)?;
+    let both = |round| {
+        if round % 2 == 0 {
+            return Ok((measure(false)?, measure(true)?));
+        }
+        let hooked = measure(true)?;
+        Ok((measure(false)?, hooked))
+    };
+    (0..rounds).map(both).collect()
 }
 
 fn programs(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result<()> {
@@ -316,31 +418,22 @@ fn programs(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result<(
         );
         points.push((name.to_owned(), interval));
     };
+    let mut missing = Vec::new();
     for (name, script) in PROGRAMS {
-        let mut pairs = Vec::new();
-        let measure = |hooked| bench.time(script, hooked);
-        if let Err(error) = measure(false).and_then(|_| measure(true)) {
-            eprintln!("{name}: {error:#}: left out");
-            continue;
+        match pairs(rounds, |hooked| bench.time(script, hooked)) {
+            Ok(pairs) => row(page, name, "s", &pairs, false),
+            Err(error) => missing.push((name, error)),
         }
-        for round in 0..rounds {
-            // Whoever is first finds the caches colder.
-            let (native, hooked) = match round % 2 {
-                0 => (measure(false)?, measure(true)?),
-                _ => {
-                    let hooked = measure(true)?;
-                    (measure(false)?, hooked)
-                }
-            };
-            pairs.push((native, hooked));
-        }
-        row(page, name, "s", &pairs, false);
     }
     for server in servers::ALL {
         match server.measure(bench, rounds) {
             Ok(pairs) => row(page, server.name, "/s", &pairs, true),
-            Err(error) => eprintln!("{}: {error:#}: left out", server.name),
+            Err(error) => missing.push((server.name, error)),
         }
+    }
+    page.push('\n');
+    for (name, error) in missing {
+        left_out(page, name, &format!("{error:#}"));
     }
     if points.is_empty() {
         bail!("no program could be measured");
@@ -348,7 +441,7 @@ fn programs(bench: &Bench, rounds: usize, page: &mut String) -> anyhow::Result<(
     let logs: f64 = points.iter().map(|(_, interval)| interval.mean.ln()).sum();
     let _ = writeln!(
         page,
-        "\nGeometric mean of all: {:.3}.\n\n![](benchmarks-programs.svg)",
+        "Geometric mean of all: {:.3}.\n\n![](benchmarks-programs.svg)",
         (logs / points.len() as f64).exp()
     );
     let plot = plot::intervals("Hooked over native, with 95 % intervals", &points);

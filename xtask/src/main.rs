@@ -15,8 +15,9 @@ usage: cargo xtask build     leaves libhotpatch.so and hotpatch in target/releas
        cargo xtask package   the same, as a package for Debian, beside them
        cargo xtask soak --minutes N
                              loops what races, counts, and writes docs/reliability.md
-       cargo xtask bench [--rounds N]
-                             what it costs, beside other ways and in whole programs; writes docs/benchmarks.md
+       cargo xtask bench [--rounds N] [NAME=VALUE]...
+                             what it costs, beside other ways and in whole programs; writes docs/benchmarks.md.
+                             NAME: another interposer to be compared with, VALUE: its LD_PRELOAD
        cargo xtask header    makes include/hotpatch.h from crates/abi
        cargo xtask corpus    plans and checks every ELF file of the packages that xtask/corpus/packages.txt lists,
                              fetched below target/corpus (8 GB); rewrites docs/corpus.tsv and docs/corpus.md";
@@ -37,14 +38,8 @@ fn main() -> ExitCode {
                 minutes.parse().context("minutes")?,
             )
         }),
-        ["bench"] => build().and_then(|()| bench::bench(&workspace(), &target_dir()?, 8)),
-        ["bench", "--rounds", rounds] => build().and_then(|()| {
-            bench::bench(
-                &workspace(),
-                &target_dir()?,
-                rounds.parse().context("rounds")?,
-            )
-        }),
+        ["bench", "--rounds", rounds, ref others @ ..] => bench(rounds, others),
+        ["bench", ref others @ ..] => bench("8", others),
         ["header"] => header(),
         ["corpus"] => {
             target_dir().and_then(|dir| corpus::corpus(&workspace(), &dir.join("corpus")))
@@ -59,6 +54,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn bench(rounds: &str, others: &[&str]) -> anyhow::Result<()> {
+    let rounds = rounds.parse().context("rounds")?;
+    ensure!(others.iter().all(|other| other.contains('=')), USAGE);
+    build()?;
+    bench::bench(&workspace(), &target_dir()?, rounds, others)
 }
 
 fn build() -> anyhow::Result<()> {

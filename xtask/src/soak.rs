@@ -14,7 +14,7 @@ use wait_timeout::ChildExt as _;
 const LIMIT: Duration = Duration::from_secs(120);
 
 /// Guests of `tests/guests` that race, with what each is about.
-const GUESTS: [(&str, &str); 13] = [
+const GUESTS: [(&str, &str); 14] = [
     (
         "steps::",
         "a signal before every single instruction of a call's way, by each tactic and kind of hook",
@@ -29,6 +29,7 @@ const GUESTS: [(&str, &str); 13] = [
         "late_threads::",
         "8 threads open, call and close a library, 10,000 times",
     ),
+    ("lazy::", "code is patched when it is first executed"),
     ("late_signals::", "signals while code is mapped and patched"),
     ("cancel::", "threads are cancelled in calls"),
     ("fork_threads::", "fork while other threads are busy"),
@@ -163,7 +164,16 @@ pub fn soak(workspace: &Path, target: &Path, minutes: u64) -> anyhow::Result<()>
     };
     ground.compile("execs")?;
     ground.compile("steady")?;
-    let guests = guests_program(workspace)?;
+    let guests = suite(workspace, "guests")?;
+    let random = suite(workspace, "random")?;
+    let has_stressors = Command::new("stress-ng")
+        .arg("--version")
+        .stdout(Stdio::null())
+        .status()
+        .is_ok();
+    if !has_stressors {
+        eprintln!("stress-ng is not installed: left out");
+    }
     let begin = Instant::now();
     let until = begin + Duration::from_secs(60 * minutes);
     let mut rows: Vec<Row> = Vec::new();
@@ -174,7 +184,7 @@ pub fn soak(workspace: &Path, target: &Path, minutes: u64) -> anyhow::Result<()>
             }
         }
         for name in STRESSORS {
-            if Instant::now() < until {
+            if has_stressors && Instant::now() < until {
                 let about = "verifying mode of stress-ng";
                 let row = format!("stress-ng --{name}");
                 note(&mut rows, &row, about, stress(&mut ground, name));
@@ -189,6 +199,11 @@ pub fn soak(workspace: &Path, target: &Path, minutes: u64) -> anyhow::Result<()>
                     guest(&guests, name),
                 );
             }
+        }
+        if Instant::now() < until {
+            let about = "random instructions around calls, natively and by each tactic and hook, with a signal at each step and at any moment";
+            let result = random_programs(&mut ground, &random);
+            note(&mut rows, "random programs", about, result);
         }
         eprintln!("{:.0} s", begin.elapsed().as_secs_f64());
     }
@@ -391,8 +406,8 @@ fn many_starts(ground: &mut Ground) -> anyhow::Result<u64> {
     Ok(16)
 }
 
-/// Builds the guests' suite; answers its program.
-fn guests_program(workspace: &Path) -> anyhow::Result<PathBuf> {
+/// Builds a suite of tests; answers its program.
+fn suite(workspace: &Path, name: &str) -> anyhow::Result<PathBuf> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args([
@@ -400,7 +415,7 @@ fn guests_program(workspace: &Path) -> anyhow::Result<PathBuf> {
             "--package",
             "hotpatch-tests",
             "--test",
-            "guests",
+            name,
             "--no-run",
         ])
         .current_dir(workspace)
@@ -409,15 +424,35 @@ fn guests_program(workspace: &Path) -> anyhow::Result<PathBuf> {
     let path = said
         .rsplit_once('(')
         .and_then(|(_, rest)| rest.split_once(')'));
-    let (path, _) = path.with_context(|| format!("no guests: {said}"))?;
+    let (path, _) = path.with_context(|| format!("no {name}: {said}"))?;
     Ok(workspace.join(path))
 }
 
-fn guest(program: &Path, name: &str) -> anyhow::Result<u64> {
+/// A suite's program as cargo would run it.
+fn tests(program: &Path) -> Command {
     let mut command = Command::new(program);
-    // As cargo would.
     command.current_dir(program.ancestors().nth(4).unwrap_or(program).join("tests"));
-    let mut child = command
+    command
+}
+
+fn random_programs(ground: &mut Ground, program: &Path) -> anyhow::Result<u64> {
+    const PROGRAMS: u64 = 25;
+    let first = PROGRAMS * ground.chance(1 << 40);
+    let mut command = tests(program);
+    command
+        .env("HOTPATCH_FIRST", first.to_string())
+        .env("HOTPATCH_PROGRAMS", PROGRAMS.to_string());
+    let output = command.stdin(Stdio::null()).output()?;
+    ensure!(
+        output.status.success(),
+        "from {first} on: {}",
+        shown(&output)
+    );
+    Ok(PROGRAMS)
+}
+
+fn guest(program: &Path, name: &str) -> anyhow::Result<u64> {
+    let mut child = tests(program)
         .args(["--test-threads", "1", name])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

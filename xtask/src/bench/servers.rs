@@ -23,7 +23,7 @@ const REDIS: &str = "exec redis-server --port 7391 --save '' --appendonly no --d
 const NGINX: &str = "exec nginx -p $PWD/nginx -c nginx.conf -e error.log";
 
 /// All that are known.
-pub(crate) const ALL: [Server; 4] = [
+pub(crate) const ALL: [Server; 5] = [
     Server {
         name: "redis GET",
         start: REDIS,
@@ -48,7 +48,22 @@ pub(crate) const ALL: [Server; 4] = [
         client: "wrk -t1 -c16 -d2s http://127.0.0.1:7391/page",
         before: "Requests/sec:",
     },
+    Server {
+        name: "postgres, pgbench -S",
+        start: POSTGRES,
+        client: "pgbench -h 127.0.0.1 -p 7391 -U nobody -S -c 4 -T 2 postgres",
+        before: "tps = ",
+    },
 ];
+
+/// As a user of its own: it refuses to be root. Its data lies where that one can go, and is made before it listens.
+const POSTGRES: &str = "PATH=$PATH:$(echo /usr/lib/postgresql/*/bin); data=$(mktemp -d) && trap 'rm -rf $data' EXIT
+    as='setpriv --reuid=65534 --regid=65534 --clear-groups --'
+    cd / && chown 65534:65534 $data && $as initdb -D $data/db -A trust -U nobody --no-sync --locale=C.UTF-8 || exit
+    $as pg_ctl -D $data/db -s -w -o \"-k $data -c listen_addresses= -c fsync=off\" start &&
+    pgbench -q -i -h $data -U nobody postgres && $as pg_ctl -D $data/db -s -m fast stop || exit
+    $as postgres -D $data/db -k $data -c listen_addresses=127.0.0.1 -p 7391 -c fsync=off & server=$!
+    trap 'kill -INT $server; wait $server' TERM; wait $server";
 
 const CONFIG: &str = "daemon off; worker_processes 1; pid nginx.pid; error_log error.log;
 events { worker_connections 256; }
@@ -91,7 +106,7 @@ impl Server {
             .context(self.client)?;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
         let number = text.split(self.before).nth(1).map(str::trim_start);
-        let number = number.and_then(|rest| rest.split(['"', '\n']).next()?.trim().parse().ok());
+        let number = number.and_then(|rest| rest.split(['"', ' ', '\n']).next()?.parse().ok());
         number.with_context(|| format!("{}: {text}", self.client))
     }
 }
