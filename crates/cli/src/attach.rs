@@ -5,6 +5,7 @@
 //!
 //! What that relies on, and promises to the runtime, is I24 of INVARIANTS.md.
 
+mod apart;
 mod detach;
 mod lend;
 mod refused;
@@ -23,10 +24,11 @@ use nix::libc;
 use crate::cache;
 use crate::start::Injected;
 
+use apart::apart;
 pub use detach::{Detached, detach};
 pub use lend::{Lender, Owner, has_own_numbers, is_elsewhere};
 pub use refused::Refused;
-use threads::{Threads, apart};
+use threads::Threads;
 use tracee::Tracee;
 use visit::{Entry, Visit, bytes_of, find_syscall};
 

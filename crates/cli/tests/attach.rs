@@ -18,6 +18,7 @@ use nix::unistd::Pid;
 const BUSY: &str = include_str!("attach/busy.c");
 const ODD: &str = include_str!("attach/odd.c");
 const HANDLED: &str = include_str!("attach/handled.c");
+const LIMITS: &str = include_str!("attach/limits.c");
 const VFORK: &str = include_str!("attach/vfork.c");
 
 /// A program that has said that it is ready, and ends when its standard input does.
@@ -721,4 +722,62 @@ fn a_process_that_sees_other_directories_is_traced_by_root() {
     );
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(guest.end().2, Some(0));
+}
+
+#[test]
+fn calls_with_a_limit_of_time_are_not_cut_off() {
+    let place = Place::new();
+    let limits = compile(&place, "limits", LIMITS, &["gcc", "-pthread", "-w"]);
+    let guest = Guest::start(Command::new(limits));
+    let hook = hook(&place);
+    let words = ["run", "--log", "/dev/null", "--hook", path(&hook)];
+    for _ in 0..2 {
+        let command = attached(&place, &[&words[..], &["-p", &guest.pid()]].concat());
+        interrupt(command);
+    }
+    let as_natively = ("ended\n".to_owned(), String::new(), Some(0));
+    assert_eq!(guest.end(), as_natively);
+}
+
+#[test]
+fn a_command_that_is_killed_leaves_the_process_whole() {
+    let place = Place::new();
+    let busy = compile(&place, "busy", BUSY, &["gcc", "-O2", "-pthread"]);
+    let hook = hook(&place);
+    let guest = Guest::start(Command::new(busy));
+    let pid = guest.pid();
+    let run = ["run", "--log", "/dev/null", "--hook", path(&hook), "-p"];
+    let detach = ["detach"];
+    let mut met = 0;
+    for round in 0..16 {
+        let mut command = place.hotpatch();
+        // What detaches takes longer to be met in the middle.
+        let words = if round % 2 == 0 {
+            &run[..]
+        } else {
+            &detach[..]
+        };
+        let mut child = command
+            .args(words)
+            .arg(&pid)
+            .process_group(0)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let traced = || guest.tracer() != "TracerPid:\t0";
+        let mut ended = false;
+        while !traced() && !ended {
+            // Attached, or it has ended already.
+            ended = child.try_wait().unwrap().is_some()
+                || words.len() > 1 && guest.maps().contains("/libhotpatch");
+        }
+        met += u32::from(!ended);
+        let group = Pid::from_raw(-child.id().cast_signed());
+        let _ = kill(group, Signal::SIGKILL);
+        child.wait().unwrap();
+        wait_until(|| !traced());
+    }
+    assert!(met > 4, "{met}");
+    let as_natively = ("as it should be\n".to_owned(), String::new(), Some(0));
+    assert_eq!(guest.end(), as_natively);
 }

@@ -100,10 +100,11 @@ fn block(gs: u64) -> Option<&'static Block> {
 
 /// Makes a thread's registers the program's own: whether they can be.
 fn leave(registers: &mut Registers, block: Option<&'static Block>) -> bool {
-    let birth = labels::birth().span;
-    let record = labels::record();
-    if birth.contains(&registers.rip) {
-        return false; // it comes out soon
+    let (birth, record) = (labels::birth(), labels::record());
+    // Behind its call nothing is left to be done that matters without us. All others come out soon.
+    let bears = registers.rip == birth.called && registers.rax != 0;
+    if birth.span.contains(&registers.rip) && !bears {
+        return false;
     }
     let stack: ops::Range<u64> = block.map_or(0..0, |block| block.base..block.top);
     let mut context = Context::default();
@@ -134,8 +135,12 @@ fn leave(registers: &mut Registers, block: Option<&'static Block>) -> bool {
             Place::Shown => {
                 let given = context.stash.given;
                 if given != 0 {
-                    // SAFETY: I17: `place` has found the program's own there, and nobody comes back to it.
-                    unsafe { place::swap(&mut context.registers, given) };
+                    let words = core::ptr::with_exposed_provenance::<[u64; 7]>(given as usize);
+                    // SAFETY: I17: `place` has found the program's own there. A copy: should another thread be inside, this
+                    // one goes on as before.
+                    let mut words = unsafe { words.read() };
+                    // SAFETY: as above.
+                    unsafe { place::swap(&mut context.registers, (&raw mut words).addr() as u64) };
                 }
                 break;
             }
@@ -148,6 +153,11 @@ fn leave(registers: &mut Registers, block: Option<&'static Block>) -> bool {
         let record = core::ptr::with_exposed_provenance::<Record>(registers.rsp as usize);
         // SAFETY: I17: the record is in rsp there.
         orig_rax = unsafe { (*record).given[0] };
+    }
+    if bears && orig_rax.cast_signed() >= 0 {
+        let born = core::ptr::with_exposed_provenance::<Block>(registers.r9 as usize);
+        // SAFETY: I17: the child's block is in r9 there.
+        orig_rax = unsafe { (*born).birth.given[0] };
     }
     let now = context.registers;
     *registers = Registers {

@@ -9,8 +9,9 @@ use hotpatch_inject::{
 };
 use nix::libc;
 
+use super::apart::apart;
 use super::refused::{self, Refused};
-use super::threads::{Threads, apart};
+use super::threads::Threads;
 use super::visit::{Entry, Visit, bytes_of, find_own_syscall, find_syscall};
 use crate::cache;
 

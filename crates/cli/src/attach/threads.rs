@@ -65,6 +65,7 @@ impl Threads {
             .filter(|tid| self.all.iter().all(|thread| thread.tracee.tid != *tid))
             .collect();
         let mut seized = Vec::new();
+        let mut failed = None;
         for tid in new {
             let tracee = Tracee { tid };
             if let Err(error) = tracee.seize() {
@@ -74,7 +75,10 @@ impl Threads {
                     .and_then(|status| status.words("State").next());
                 match state {
                     None | Some("Z" | "X") if tid != self.pid => continue,
-                    _ => return Err(refused::not_permitted(self.pid, error)),
+                    _ => {
+                        failed = Some(refused::not_permitted(self.pid, error));
+                        break;
+                    }
                 }
             }
             let _ = tracee.interrupt();
@@ -82,18 +86,27 @@ impl Threads {
         }
         let any = !seized.is_empty();
         for tracee in seized {
-            if self.wait_for(tracee)? {
-                let before = tracee.registers().map_err(Refused::system("registers"))?;
-                self.all.push(Thread {
-                    tracee,
-                    before,
-                    alternate: [0; 2],
-                    mask: None,
-                    moved: false,
-                });
+            // Whatever has become of others: its call may have been interrupted, which is to be undone.
+            if let Err(why) = self.keep(tracee) {
+                failed.get_or_insert(why);
             }
         }
-        Ok(any)
+        failed.map_or(Ok(any), Err)
+    }
+
+    /// Adds a thread once it has stopped, if it is there still.
+    fn keep(&mut self, tracee: Tracee) -> Result<(), Refused> {
+        if self.wait_for(tracee)? {
+            let before = tracee.registers().map_err(Refused::system("registers"))?;
+            self.all.push(Thread {
+                tracee,
+                before,
+                alternate: [0; 2],
+                mask: None,
+                moved: false,
+            });
+        }
+        Ok(())
     }
 
     /// Waits until a thread has stopped: whether it is there still.
@@ -206,13 +219,6 @@ impl Threads {
     }
 }
 
-/// Does `work`, which stops threads, in a thread of its own. With the end of that the kernel lets go of what is traced still,
-/// as are those that could not be stopped, and those behind them.
-pub fn apart<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    let done = std::thread::scope(|scope| scope.spawn(work).join());
-    done.unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-}
-
 fn gone() -> io::Error {
     io::Error::from_raw_os_error(libc::ESRCH)
 }
@@ -235,12 +241,21 @@ fn restarted(registers: &Registers) -> Registers {
             | libc::SYS_semtimedop
             | libc::SYS_io_getevents
             | IO_PGETEVENTS
+            | libc::SYS_io_uring_enter
             // Sockets with a limit of time.
             | libc::SYS_read
+            | libc::SYS_readv
             | libc::SYS_recvfrom
             | libc::SYS_recvmsg
+            | libc::SYS_recvmmsg
             | libc::SYS_accept
             | libc::SYS_accept4
+            | libc::SYS_connect
+            | libc::SYS_write
+            | libc::SYS_writev
+            | libc::SYS_sendto
+            | libc::SYS_sendmsg
+            | libc::SYS_sendmmsg
     );
     if waits && registers.rax == EINTR {
         return Registers {
