@@ -100,7 +100,7 @@ static int filtered(void) {
 }
 
 int main(int argc, char **argv) {
-	static const unsigned long flags[] = {0x202, 0x203, 0xa02, 0xad7, 0x602, 0xed7, 0x40602};
+	static const unsigned long flags[] = {0x202, 0x203, 0xa02, 0xad7, 0x602, 0xed7, 0x40602, 0x4202, 0x44ed7};
 	unsigned long base = 1;
 	for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++) {
 		fill(0, flags[i]);

@@ -89,7 +89,7 @@ static void wait_for_sysenter(void) {
 }
 
 int main(void) {
-	static const unsigned long flags[] = {0x202, 0x203, 0xa02, 0xad7, 0x602, 0xed7, 0x40602};
+	static const unsigned long flags[] = {0x202, 0x203, 0xa02, 0xad7, 0x602, 0xed7, 0x40602, 0x4202, 0x44ed7};
 	for (unsigned i = 0; i < sizeof flags / sizeof *flags; i++) {
 		printf("flags %lx\n", flags[i]);
 		fill(0, flags[i]);

@@ -14,6 +14,7 @@ use crate::entry;
 use crate::frame::{Entered, Record};
 use crate::hooks::{Call, INTERNAL, known, sites, unchanged, wanted};
 use crate::internal::{self, Next};
+use crate::services;
 use crate::sys;
 use crate::thread::Block;
 use crate::trap;
@@ -51,6 +52,9 @@ pub unsafe extern "C" fn dispatch_rest(entered: *mut Entered, said: u32) -> u64 
     let number = unsafe { (*entered).given[0] } as u32;
     // SAFETY: as the caller promises.
     let call = unsafe { Call::new(entered, id, number) };
+    if said > verdict::ANSWER {
+        services::nonsense(0, said);
+    }
     let afters = u32::from(said == verdict::RUN_AND_RETURN);
     // SAFETY: as the caller promises.
     unsafe { settle(entered, call, id, afters, said == verdict::ANSWER) }

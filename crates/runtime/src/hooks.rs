@@ -20,6 +20,7 @@ use crate::frame::{Entered, GIVEN};
 use crate::internal;
 use crate::load::MOST;
 use crate::quick;
+use crate::services;
 use crate::thread::{self, Block};
 
 /// A hooked instruction.
@@ -338,8 +339,9 @@ impl<'a> Call<'a> {
                     }
                     return (afters, true);
                 }
+                verdict::RUN => {}
                 // Nonsense is as good as the least that a hook can say.
-                _ => {}
+                said => services::nonsense(n as usize, said),
             }
             if self.frame.rip != self.known.site.address {
                 return (afters, false);

@@ -11,7 +11,7 @@ use core::cell::UnsafeCell;
 use core::ffi::CStr;
 use core::fmt::Write as _;
 use core::ptr;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use hotpatch_abi::{ABI, Services};
 use linux_raw_sys::general::{S_IFCHR, S_IFMT};
@@ -210,6 +210,24 @@ pub fn hook_at(address: u64) -> Option<(usize, &'static Named)> {
 pub fn hooks() -> impl Iterator<Item = &'static Named> {
     // They stand at the front.
     state().hooks.iter().take_while(|hook| hook.span.start != 0)
+}
+
+/// Says once of hook `n` that it has answered something that means nothing, and what becomes of the call.
+#[cold]
+#[inline(never)]
+pub fn nonsense(n: usize, said: u32) {
+    static TOLD: AtomicU32 = AtomicU32::new(0);
+    let bit = 1_u32.checked_shl(n as u32).unwrap_or(0);
+    // Relaxed: it guards nothing but the line.
+    if TOLD.fetch_or(bit, Ordering::Relaxed) & bit != 0 {
+        return;
+    }
+    let mut line = Line::<96>::new();
+    let _ = write!(
+        line,
+        "answered {said}, which means nothing: the call is made"
+    );
+    say(state().hooks.get(n).map_or(b"?", Named::name), line.bytes());
 }
 
 /// Writes a line to the log, if there is one and the program can bear it. `who` stands before it.

@@ -491,6 +491,55 @@ fn a_hook_that_fails_is_called_no_more_and_the_program_goes_on() {
     }
 }
 
+/// What means nothing is taken for `RUN`, and told once; a hook that never comes back from itself ends like any fault.
+#[test]
+fn a_hook_that_answers_nonsense_is_told_and_the_program_goes_on() {
+    let script = "for i in 1 2 3; do /bin/echo $i | cat; done; exit 7";
+    for flags in [
+        "0",
+        "HOTPATCH_ARGUMENTS_ONLY",
+        "HOTPATCH_ARGUMENTS_ONLY|HOTPATCH_READS_ONLY",
+    ] {
+        for others in [false, true] {
+            let code = r#"
+                #include <hotpatch.h>
+                static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+                    (void)context, (void)frame;
+                    return 77;
+                }
+                __attribute__((visibility("default"))) const hotpatch_hook_t hotpatch_hook = {
+                    .abi = HOTPATCH_ABI, .size = sizeof(hotpatch_hook_t), .name = "odd", .flags = FLAGS,
+                    .syscalls = {{~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul, ~0ul}, 1}, .before = before,
+                };"#
+            .replace("FLAGS", flags);
+            let name = format!("odd{}", flags.len());
+            let hook = hook(&name, &code).display().to_string();
+            let hooks = if others {
+                format!("{hook}:{hook}")
+            } else {
+                hook
+            };
+            let (output, out, err) =
+                run(patched("/bin/bash", &["-c", script]).env("LIBHOTPATCH_HOOK", hooks));
+            assert_eq!(
+                (output.status.code(), &*out),
+                (Some(7), "1\n2\n3\n"),
+                "{flags}: {err}"
+            );
+            let told = "odd: answered 77, which means nothing: the call is made";
+            let mut processes: Vec<&str> = err
+                .lines()
+                .filter_map(|line| line.strip_suffix(told))
+                .collect();
+            let all = processes.len();
+            processes.sort_unstable();
+            processes.dedup();
+            let each = if others { 2 } else { 1 };
+            assert!(all > 0 && all == each * processes.len(), "{flags}: {err}");
+        }
+    }
+}
+
 #[test]
 fn a_hook_is_called_where_it_has_chosen_to_be() {
     let hook = hook(
