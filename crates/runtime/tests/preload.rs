@@ -540,6 +540,57 @@ fn a_hook_that_answers_nonsense_is_told_and_the_program_goes_on() {
     }
 }
 
+/// What a predicate chooses and nobody can patch runs natively, and the report says why.
+#[test]
+fn a_choice_that_cannot_be_patched_is_refused_with_the_reason() {
+    let hook = hook(
+        "yes",
+        r#"
+        #include <hotpatch.h>
+        static bool select(const hotpatch_services_t *services, const hotpatch_site_t *site) {
+            return (void)services, (void)site, true;
+        }
+        static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+            return (void)context, (void)frame, HOTPATCH_RUN;
+        }
+        __attribute__((visibility("default"))) const hotpatch_hook_t hotpatch_hook = {
+            .abi = HOTPATCH_ABI, .size = sizeof(hotpatch_hook_t), .name = "yes", .kinds = 1 << HOTPATCH_KIND_RDTSCP,
+            .select = select, .before = before,
+        };"#,
+    );
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let [source, program, report] =
+        ["inside.c", "inside", "inside.report"].map(|name| directory.join(name));
+    // Somebody jumps into the instruction, if he ever comes.
+    let code = r#"
+        #include <stdio.h>
+        int inside(int);
+        __asm__(".text\n.type inside, @function\ninside: .cfi_startproc\n test %edi, %edi\n js 1f+1\n1: rdtscp\n mov $5, %eax\n"
+                " ret\n.cfi_endproc\n.size inside, .-inside\n");
+        int main(void) { return printf("%d\n", inside(1)) != 2; }"#;
+    std::fs::write(&source, code).unwrap();
+    let status = Command::new("gcc")
+        .arg("-o")
+        .args([&program, &source])
+        .status();
+    assert!(status.unwrap().success());
+    let _ = std::fs::remove_file(&report);
+    let (output, out, err) = run(patched(program.to_str().unwrap(), &[])
+        .env("LIBHOTPATCH_HOOK", &hook)
+        .env("LIBHOTPATCH_REPORT", &report));
+    assert!(output.status.success() && out == "5\n", "{out}{err}");
+    let said = std::fs::read_to_string(&report).unwrap();
+    let refused = said
+        .lines()
+        .find(|line| line.contains("\"event\":\"site\"") && line.contains("/inside\""));
+    assert!(
+        refused
+            .is_some_and(|line| line.contains("\"tactic\":\"refused\"")
+                && line.contains("stone: target-inside")),
+        "{said}"
+    );
+}
+
 #[test]
 fn a_hook_is_called_where_it_has_chosen_to_be() {
     let hook = hook(
