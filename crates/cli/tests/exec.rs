@@ -119,6 +119,50 @@ int main(void) {
 }
 
 #[test]
+fn a_handler_that_sets_gs_returns_to_the_call_that_it_has_interrupted() {
+    const SOURCE: &str = r#"
+#define _GNU_SOURCE
+#include <signal.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+static long there[8];
+static void handler(int signal) { syscall(SYS_arch_prctl, 0x1001, there); }
+long waits(void);
+__asm__(".text\nwaits: mov $34, %eax\n syscall\n cmp $-4, %rax\n sete %cl\n movzbl %cl, %eax\n ret\n .skip 32, 0x90\n");
+int main(void) {
+	struct sigaction action = {.sa_handler = handler};
+	int ends[2];
+	sigaction(SIGUSR1, &action, 0);
+	if (pipe(ends) != 0) return 2;
+	pid_t own = getpid();
+	if (fork() == 0) {
+		char name[32] = "", now[4] = "";
+		for (int n = own, at = 20; n; n /= 10) name[--at] = '0' + n % 10;
+		char *digits = name; while (!*digits) digits++;
+		chdir("/proc"); chdir(digits);
+		while (now[0] != '3' || now[1] != '4' || now[2] != ' ') {
+			int file = syscall(SYS_open, "syscall", 0);
+			if (read(file, now, 3) < 0) _exit(2);
+			close(file);
+		}
+		kill(own, SIGUSR1);
+		_exit(0);
+	}
+	return waits() != 1;
+}
+"#;
+    let place = Place::new();
+    for compiler in ["gcc", "musl-gcc"] {
+        let program = compile(&place, compiler, SOURCE, &[compiler, "-O1", "-w"]);
+        let mut command = place.hotpatch();
+        command.args(["trace", "-o", "/dev/null", path(&program)]);
+        let output = command.output().unwrap();
+        let said = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{compiler}: {said}");
+    }
+}
+
+#[test]
 fn go_programs_start_as_natively() {
     let place = Place::new();
     let source = include_str!("common/looks.go");

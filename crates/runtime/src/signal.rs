@@ -649,6 +649,15 @@ fn lead_back(frame: &mut SignalFrame) {
     }
 }
 
+/// Whether a handler has been shown an instruction that can be executed without us.
+///
+/// # Safety
+/// Called by the restorer alone, with the context in its frame.
+unsafe extern "C" fn goes_natively(context: *const Context) -> u32 {
+    // SAFETY: I17: as the caller promises.
+    areas::begins_at(unsafe { (*context).stash.shown_rip }).into()
+}
+
 /// Undoes [`show`]: there is nobody to be shown anything.
 #[inline(never)]
 fn hide(frame: &mut SignalFrame) {
