@@ -125,10 +125,7 @@ unsafe fn rarely(entered: *mut Entered, id: u32, afters: u32, next: u64) -> u64 
             Next::Go(to) => return to,
             Next::Answered => {
                 // What hooks have made of the arguments was for this call alone.
-                let [_, rdi, rsi, rdx, r10, r8, r9] = given;
-                let frame = &mut *call.frame;
-                (frame.rdi, frame.rsi, frame.rdx) = (rdi, rsi, rdx);
-                (frame.r10, frame.r8, frame.r9) = (r10, r8, r9);
+                give_back(call.frame, &given);
                 // SAFETY: as the caller promises.
                 unsafe { (*entered).goes_on_at(next) };
                 call.after(afters);
@@ -157,18 +154,16 @@ unsafe fn rarely(entered: *mut Entered, id: u32, afters: u32, next: u64) -> u64 
         return entry::record_call as *const () as u64;
     }
     // There is no stack to keep them on: the call is executed as the program meant it.
-    let [rax, rdi, rsi, rdx, r10, r8, r9] = given;
-    *call.frame = Frame {
-        rax,
-        rdi,
-        rsi,
-        rdx,
-        r10,
-        r8,
-        r9,
-        ..*call.frame
-    };
+    give_back(call.frame, &given);
+    call.frame.rax = given[0];
     0
+}
+
+/// The arguments that the program has given, in place of what hooks have made of them.
+fn give_back(frame: &mut Frame, given: &[u64; 7]) {
+    let [_, rdi, rsi, rdx, r10, r8, r9] = *given;
+    (frame.rdi, frame.rsi, frame.rdx) = (rdi, rsi, rdx);
+    (frame.r10, frame.r8, frame.r9) = (r10, r8, r9);
 }
 
 /// Writes `record` to the program's stack, if that can be written.
