@@ -109,7 +109,17 @@ impl<'c, 'i> Ground<'c, 'i> {
     /// Who arrives inside the instruction at `site`, if it is longer than a hop: behind a prefix, or by chance.
     pub(crate) fn entered(&mut self, site: Span) -> Option<Refusal> {
         if site.len() <= HOP {
-            return None;
+            // Chance hits are no reason to look further; a branch of its own function is.
+            let inside = site.start + 1;
+            let region = self.code.region(site.start)?;
+            let from = region
+                .insns
+                .iter()
+                .find(|insn| insn.branch_target() == Some(inside))?;
+            return Some(Refusal::TargetInside {
+                at: inside,
+                from: from.at,
+            });
         }
         let refs = self.refs_to(Span {
             start: site.start + 1,
