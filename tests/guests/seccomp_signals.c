@@ -5,6 +5,7 @@
 // hook: slow
 // hook: after_arguments run
 // hook: hears
+// timeout: 60
 // patched: libc.so.6 400
 #include "guest.h"
 #include <linux/filter.h>
