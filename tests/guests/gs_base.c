@@ -2,7 +2,6 @@
 // A program that sets gs without asking the kernel has it for itself; one that only asks is told what it would be.
 // hook: others
 // hook: others_after
-// hook: hosted_run
 // hook: others run hosted_after_arguments
 // log: no hook is called any more: the program sets gs itself
 // log: no hook is called any more: the program sets a seccomp filter, and may set gs

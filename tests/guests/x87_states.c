@@ -1,5 +1,4 @@
 // build: gcc -O1
-// hook: hosted_run
 // hook: hosted_after hosted_threads
 // patched: x87_states 1
 // Every state that the x87 unit can be in is as it was behind a call: registers in use, MMX, holes in its stack, flags.

@@ -19,6 +19,16 @@ fn main() -> ExitCode {
             ));
         }
     }
+    // Two of one name would share a directory.
+    let mut names: Vec<&str> = trials.iter().map(Trial::name).collect();
+    names.sort_unstable();
+    if let Some(twice) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        eprintln!(
+            "{} is there twice: a `hook:` that is tried anyway",
+            twice[0]
+        );
+        return ExitCode::FAILURE;
+    }
     let conclusion = libtest_mimic::run(&Arguments::from_args(), trials);
     library::remove_copy();
     conclusion.exit_code()
