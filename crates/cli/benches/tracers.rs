@@ -36,7 +36,8 @@ const PROGRAMS: [(&str, Run); 7] = [
         ms(way, &["git", "status", "--porcelain"], &dir.join("tree"))
     }),
     ("tar", |way, dir| {
-        ms(way, &["tar", "cf", "../out.tar", "."], &dir.join("tree"))
+        let script = "tar c . | cat >/dev/null"; // into a file it waits for the disk
+        ms(way, &["sh", "-c", script], &dir.join("tree"))
     }),
     ("sqlite", |way, dir| {
         let _ = std::fs::remove_file(dir.join("db"));
@@ -121,7 +122,7 @@ fn ways(out: &str) -> Vec<Way> {
         if command.status().is_ok_and(|status| status.success()) {
             ways.push(way(name, words, slow));
         } else {
-            println!("(left out: {name}, which does not run here)");
+            println!("({name} is left out: it does not run here)");
         }
     }
     ways
