@@ -1,5 +1,5 @@
 /* What hosted hooks of the tests do at each call: they use libc, their own thread's state in it, and change every
- * register that a called function may, vectors included. */
+ * register that a called function may, vectors included. Each says its VERDICT. */
 #include <ctype.h>
 #include <errno.h>
 #include <pthread.h>
@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define BEAR bear
+#define START begin
+static void bear(void);
 #include "bearable.h"
 
 static pthread_key_t key;
@@ -56,4 +59,11 @@ static void use_libc(void) {
 static void bear(void) {
 	use_libc();
 	trash_vectors();
+}
+
+static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) {
+	if (frame->rip != context->site->address || (uint32_t)frame->rax != context->number) __builtin_trap();
+	bear();
+	trash();
+	return VERDICT;
 }

@@ -1,13 +1,4 @@
-#define BEAR bear
-#define START begin
-static void bear(void);
+#define VERDICT HOTPATCH_RUN_AND_RETURN
 #include "hosted.h"
-
-static uint32_t before(hotpatch_context_t *context, hotpatch_frame_t *frame) {
-	if (frame->rip != context->site->address || (uint32_t)frame->rax != context->number) __builtin_trap();
-	bear();
-	trash();
-	return HOTPATCH_RUN_AND_RETURN;
-}
 
 HOOK("hosted_after", 0);

@@ -17,7 +17,7 @@ use std::fs;
 use std::time::{Duration, Instant};
 
 use hotpatch_inject::{
-    ATTACH, FILES, HEAD, NO_FILE, Registers, START_LEN, Start, Thread as Told, answer,
+    ATTACH, Entry, FILES, HEAD, NO_FILE, Registers, START_LEN, Start, Thread as Told, answer,
 };
 use nix::libc;
 
@@ -30,7 +30,7 @@ pub use lend::{Lender, Owner, has_own_numbers, is_elsewhere};
 pub use refused::Refused;
 use threads::Threads;
 use tracee::Tracee;
-use visit::{Entry, Visit, bytes_of, find_syscall};
+use visit::{Visit, bytes_of, find_syscall};
 
 /// How long threads may be where nothing can be changed under them.
 const PATIENCE: Duration = Duration::from_secs(5);

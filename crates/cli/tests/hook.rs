@@ -8,6 +8,23 @@ use std::process::Command;
 
 use common::{Place, text};
 
+/// A project that the command makes: the words say which kind, and last its name.
+fn new_project(place: &Place, words: &[&str]) -> PathBuf {
+    let made = place
+        .hotpatch()
+        .args(words)
+        .current_dir(place.dir.path())
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", text(&made.stderr));
+    assert!(
+        text(&made.stdout).contains("hotpatch run --hook "),
+        "{}",
+        text(&made.stdout)
+    );
+    place.dir.path().join(words[words.len() - 1])
+}
+
 /// A build as a person would start it: without what cargo has set for these tests.
 fn build(program: &str, args: &[&str], directory: &Path, target: &Path) {
     let mut command = Command::new(program);
@@ -74,19 +91,7 @@ fn a_new_hook_builds_and_runs() {
         ),
     ] {
         let name = kind[kind.len() - 1];
-        let made = place
-            .hotpatch()
-            .args(kind)
-            .current_dir(place.dir.path())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", text(&made.stderr));
-        assert!(
-            text(&made.stdout).contains("hotpatch run --hook "),
-            "{}",
-            text(&made.stdout)
-        );
-        let project = place.dir.path().join(name);
+        let project = new_project(&place, kind);
         build(program, args, &project, &target);
         let object = if object.is_empty() {
             project.join("opens-c.so")
@@ -152,15 +157,7 @@ fn a_new_hosted_hook_builds_and_runs() {
             ],
         ),
     ] {
-        let name = kind[kind.len() - 1];
-        let made = place
-            .hotpatch()
-            .args(kind)
-            .current_dir(place.dir.path())
-            .output()
-            .unwrap();
-        assert!(made.status.success(), "{}", text(&made.stderr));
-        let project = place.dir.path().join(name);
+        let project = new_project(&place, kind);
         build(program, args, &project, &target);
         let object = if object.is_empty() {
             project.join("opens-c.so")

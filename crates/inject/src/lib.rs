@@ -10,12 +10,14 @@
 
 mod helper;
 mod look;
+mod object;
 pub mod preload;
 mod remote;
 mod sys;
 
 pub use helper::{Helper, Refused, begin};
 pub use look::{Kind, look, look_at};
+pub use object::Entry;
 pub use sys::{Registers, Signals};
 
 use core::ffi::CStr;

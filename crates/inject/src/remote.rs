@@ -9,7 +9,7 @@ use linux_raw_sys::ptrace as p;
 
 use crate::helper::Shared;
 use crate::sys::{self, Registers, call};
-use crate::{Bytes, FILES, NO_FILE, START_LEN, Start};
+use crate::{Bytes, Entry, FILES, NO_FILE, START_LEN, Start};
 
 /// The code segment of 64-bit programs.
 const LONG: u64 = 0x33;
@@ -144,20 +144,7 @@ impl Traced {
         number: u32,
         a: [u64; 6],
     ) -> Option<u64> {
-        let [rdi, rsi, rdx, r10, r8, r9] = a;
-        let registers = Registers {
-            rip: at,
-            rax: number.into(),
-            orig_rax: u64::MAX,
-            rdi,
-            rsi,
-            rdx,
-            r10,
-            r8,
-            r9,
-            ..*before
-        };
-        if !self.set(&registers) {
+        if !self.set(&before.calling(at, number, a)) {
             return None;
         }
         self.step(shared)?;
@@ -391,28 +378,5 @@ impl Traced {
             unsafe { core::slice::from_raw_parts_mut(words.as_mut_ptr().cast::<u8>(), most) };
         let got = self.read(from, bytes)? / 8;
         (got > 0).then_some(got)
-    }
-}
-
-/// What the headers say: where the runtime begins, and how much room it takes.
-struct Entry {
-    at: u64,
-    len: u64,
-}
-
-impl Entry {
-    fn of(head: &[u8]) -> Self {
-        let word = |at: usize| {
-            let bytes = head.get(at..).and_then(|rest| rest.first_chunk());
-            bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
-        };
-        let count = word(56) as u16 as usize;
-        let headers = (0..count).map(|n| 64 + 56 * n);
-        let loads = headers.filter(|&at| word(at) as u32 == 1);
-        let ends = loads.map(|at| word(at + 16).wrapping_add(word(at + 40)));
-        Self {
-            at: word(24),
-            len: ends.max().unwrap_or(0).next_multiple_of(4096),
-        }
     }
 }

@@ -65,6 +65,26 @@ pub struct Registers {
     pub gs: u64,
 }
 
+impl Registers {
+    /// The same where a call is made, by the instruction at `at`.
+    #[must_use]
+    pub fn calling(&self, at: u64, number: u32, arguments: [u64; 6]) -> Self {
+        let [rdi, rsi, rdx, r10, r8, r9] = arguments;
+        Self {
+            rip: at,
+            rax: number.into(),
+            orig_rax: u64::MAX,
+            rdi,
+            rsi,
+            rdx,
+            r10,
+            r8,
+            r9,
+            ..*self
+        }
+    }
+}
+
 /// All signals of this thread blocked, until dropped.
 #[derive(Debug)]
 pub struct Signals(u64);

@@ -5,14 +5,14 @@ use std::mem::offset_of;
 use std::time::{Duration, Instant};
 
 use hotpatch_inject::{
-    DETACH, FILES, HEAD, Held, NO_FILE, Ranges, Registers, START_LEN, Start, answer,
+    DETACH, Entry, FILES, HEAD, Held, NO_FILE, Ranges, Registers, START_LEN, Start, answer,
 };
 use nix::libc;
 
 use super::apart::apart;
 use super::refused::{self, Refused};
 use super::threads::Threads;
-use super::visit::{Entry, Visit, bytes_of, find_own_syscall, find_syscall};
+use super::visit::{Visit, bytes_of, find_own_syscall, find_syscall};
 use crate::cache;
 
 /// How long threads may be inside of the library and its hooks.

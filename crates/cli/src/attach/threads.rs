@@ -146,25 +146,13 @@ impl Threads {
 
     /// Executes a call in a thread, by the instruction at `at`: what the kernel answers. All signals are blocked in it.
     pub fn call(&mut self, index: usize, at: u64, number: u32, given: [u64; 6]) -> io::Result<i64> {
-        let [rdi, rsi, rdx, r10, r8, r9] = given;
         let thread = self.thread(index)?;
         if thread.mask.is_none() {
             let mask = thread.tracee.mask()?;
             thread.tracee.set_mask(u64::MAX)?;
             thread.mask = Some(mask);
         }
-        let registers = Registers {
-            rip: at,
-            rax: number.into(),
-            orig_rax: u64::MAX,
-            rdi,
-            rsi,
-            rdx,
-            r10,
-            r8,
-            r9,
-            ..thread.before
-        };
+        let registers = thread.before.calling(at, number, given);
         thread.moved = true;
         thread.tracee.set_registers(&registers)?;
         self.next_call(index)?;

@@ -134,29 +134,3 @@ pub fn bytes_of<T>(words: &[T]) -> &[u8] {
     // SAFETY: what is passed here is numbers alone, without gaps.
     unsafe { std::slice::from_raw_parts(words.as_ptr().cast(), size_of_val(words)) }
 }
-
-/// What the library's headers say: where it begins, and how much room it takes.
-pub struct Entry {
-    /// Where it begins.
-    pub at: u64,
-    /// Bytes of it.
-    pub len: u64,
-}
-
-impl Entry {
-    /// Of this file.
-    pub fn of(file: &[u8]) -> Self {
-        let word = |at: usize| {
-            let bytes = file.get(at..).and_then(|rest| rest.first_chunk());
-            bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
-        };
-        let count = word(56) as u16 as usize;
-        let headers = (0..count).map(|n| 64 + 56 * n);
-        let loads = headers.filter(|&at| word(at) as u32 == 1);
-        let ends = loads.map(|at| word(at + 16).wrapping_add(word(at + 40)));
-        Self {
-            at: word(24),
-            len: ends.max().unwrap_or(0).next_multiple_of(4096),
-        }
-    }
-}
